@@ -1,0 +1,99 @@
+//! What one hypervisor offers and how long its work takes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Delay;
+
+/// What a hypervisor reports to Nova and to Placement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Physical CPUs.
+    pub vcpus: u32,
+    /// Memory in MiB, Nova's unit.
+    pub memory_mb: u64,
+    /// Disk in GiB, Nova's unit.
+    pub local_gb: u64,
+    /// `[DEFAULT] cpu_allocation_ratio` as the inventory carries it.
+    pub cpu_allocation_ratio: f64,
+    /// `[DEFAULT] ram_allocation_ratio`.
+    pub ram_allocation_ratio: f64,
+    /// `[DEFAULT] disk_allocation_ratio`.
+    pub disk_allocation_ratio: f64,
+}
+
+/// How long things take that a real hypervisor does and a simulated one only waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Fetching the image into the local cache.
+    pub image_fetch: Delay,
+    /// Creating and starting the guest.
+    pub spawn: Delay,
+    /// From the port's creation until the L2 agent reports it up.
+    pub wiring: Delay,
+    /// Destroying the guest.
+    pub destroy: Delay,
+}
+
+/// The options of nova-compute that decide what it sends and when. Real names, release defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComputeOptions {
+    /// `[DEFAULT] report_interval`.
+    pub report_interval: Duration,
+    /// `[DEFAULT] rpc_response_timeout`.
+    pub rpc_response_timeout: Duration,
+    /// `[DEFAULT] periodic_fuzzy_delay`: upper bound of the random delay before the first periodic task.
+    pub periodic_fuzzy_delay: Duration,
+    /// `[DEFAULT] update_resources_interval`; zero means every 60 s, `None` never.
+    pub update_resources_interval: Option<Duration>,
+    /// `[DEFAULT] sync_power_state_interval`; `None` never.
+    pub sync_power_state_interval: Option<Duration>,
+    /// `[filter_scheduler] track_instance_changes` with `[DEFAULT] scheduler_instance_sync_interval`; `None` never.
+    pub scheduler_instance_sync_interval: Option<Duration>,
+    /// `[DEFAULT] instance_delete_interval`; `None` never.
+    pub instance_delete_interval: Option<Duration>,
+    /// `[DEFAULT] running_deleted_instance_poll_interval`; `None` never.
+    pub running_deleted_instance_poll_interval: Option<Duration>,
+    /// `[image_cache] manager_interval`; `None` never.
+    pub image_cache_interval: Option<Duration>,
+    /// `[DEFAULT] heal_instance_info_cache_interval`; `None` never, the default.
+    pub heal_instance_info_cache_interval: Option<Duration>,
+    /// `[compute] resource_provider_association_refresh`; `None` never.
+    pub association_refresh: Option<Duration>,
+    /// `[DEFAULT] max_concurrent_builds`; zero is unlimited.
+    pub max_concurrent_builds: u32,
+    /// `[DEFAULT] vif_plugging_timeout`.
+    pub vif_plugging_timeout: Duration,
+    /// `[DEFAULT] vif_plugging_is_fatal`.
+    pub vif_plugging_is_fatal: bool,
+    /// `[filter_scheduler] track_instance_changes`: whether schedulers are told of each instance change.
+    pub track_instance_changes: bool,
+    /// `[AGENT] report_interval` of the L2 agent.
+    pub agent_report_interval: Duration,
+}
+
+impl Default for ComputeOptions {
+    /// The defaults of release 2026.2.
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            report_interval: s(10),
+            rpc_response_timeout: s(60),
+            periodic_fuzzy_delay: s(60),
+            update_resources_interval: Some(s(60)),
+            sync_power_state_interval: Some(s(600)),
+            scheduler_instance_sync_interval: Some(s(120)),
+            instance_delete_interval: Some(s(300)),
+            running_deleted_instance_poll_interval: Some(s(1800)),
+            image_cache_interval: Some(s(2400)),
+            heal_instance_info_cache_interval: None,
+            association_refresh: Some(s(300)),
+            max_concurrent_builds: 10,
+            vif_plugging_timeout: s(300),
+            vif_plugging_is_fatal: true,
+            track_instance_changes: true,
+            agent_report_interval: s(30),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Distributions of time, as scenarios write them.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand_distr::{Distribution, Exp1, StandardNormal};
+use serde::{Deserialize, Serialize};
+
+/// How long something takes: a distribution, drawn from a seeded generator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "distribution")]
+pub enum Delay {
+    /// Always the same.
+    Constant {
+        /// The time.
+        value: Duration,
+    },
+    /// Any time between the two, equally likely.
+    Uniform {
+        /// Shortest.
+        min: Duration,
+        /// Longest.
+        max: Duration,
+    },
+    /// Exponential.
+    Exponential {
+        /// Mean.
+        mean: Duration,
+    },
+    /// Log-normal, given by two of its quantiles, which people can measure.
+    LogNormal {
+        /// 50th percentile.
+        median: Duration,
+        /// 99th percentile.
+        p99: Duration,
+    },
+}
+
+/// z-value of the 99th percentile of the standard normal distribution.
+const Z_99: f64 = 2.326_347_874_040_841;
+
+impl Delay {
+    /// No time at all.
+    pub const ZERO: Self = Self::Constant { value: Duration::ZERO };
+
+    /// Draws a time.
+    pub fn sample(&self, rng: &mut impl Rng) -> Duration {
+        match self {
+            Self::Constant { value } => *value,
+            Self::Uniform { min, max } => *min + (max.saturating_sub(*min)).mul_f64(rng.random::<f64>()),
+            Self::Exponential { mean } => mean.mul_f64(Distribution::<f64>::sample(&Exp1, rng)),
+            Self::LogNormal { median, p99 } => {
+                if median.is_zero() {
+                    return Duration::ZERO;
+                }
+                let sigma = (p99.as_secs_f64() / median.as_secs_f64()).max(1.0).ln() / Z_99;
+                let z: f64 = StandardNormal.sample(rng);
+                median.mul_f64((sigma * z).exp())
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The files between a target and the analysis: a run is a folder.
+//!
+//! Written as the run goes, so that a run that was interrupted or killed still shows what it saw. Every append-only file
+//! may end in a torn line; readers drop it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `manifest.json` | [`Manifest`]: what was run, on what, when |
+//! | `plan.json` | the resolved plan, as the target ran it |
+//! | `outcome.json` | [`Outcome`]; absent when the run did not end by itself |
+//! | `operations.jsonl` | one [`OperationRecord`] a line |
+//! | `events.jsonl` | one [`Event`] a line |
+//! | `series.csv` | `t_ms,metric,instance,value`: every time series, long form |
+//! | `latency/<stream>.hlog` | HdrHistogram interval logs in microseconds |
+//! | `services/` | logs of the services |
+//! | `summary.json`, `report.html` | made by analysis from the rest |
+
+mod types;
+
+pub use types::{Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};

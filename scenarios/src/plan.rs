@@ -1,0 +1,243 @@
+//! The resolved plan: what a run will do, with nothing left to default.
+//!
+//! A plan is made from a scenario, `--set` overrides and a seed. It can be written to disk and read back, and both
+//! targets run from it alone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hypervisor::Delay;
+use serde::{Deserialize, Serialize};
+
+/// Everything a target needs to run a scenario once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the scenario, for people and for `summary.json`.
+    pub scenario: String,
+    /// One sentence on what the scenario is for.
+    pub description: String,
+    /// The scenario text as it was written.
+    pub scenario_text: String,
+    /// OpenStack release, for example `2026.2`.
+    pub release: String,
+    /// Seed of every random choice of the run.
+    pub seed: u64,
+    /// Which processes serve the cloud.
+    pub cloud: CloudPlan,
+    /// Who loads the cloud.
+    pub tenants: TenantsPlan,
+    /// The simulated hypervisors.
+    pub fleet: FleetPlan,
+    /// Options that differ from the release's defaults.
+    pub tuning: Tuning,
+    /// The streams of operations, in the order of the scenario.
+    pub load: Vec<LoadPlan>,
+    /// How long after the last intended start the run waits for operations to end.
+    pub drain: Duration,
+    /// What must hold for the run to pass.
+    pub gates: Vec<Gate>,
+    /// Beyond this p99 lateness of its own the harness calls the run invalid.
+    pub late_bound: Duration,
+}
+
+/// Where the cloud comes from and how many processes of each service it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudPlan {
+    /// `None`: the harness brings its own cloud up. `Some`: a cloud it did not start, which it loads only when the
+    /// command confirms it (`--allow-foreign-cloud`).
+    pub bring_your_own: Option<ForeignCloud>,
+    /// Processes and threads of each WSGI service, by service name (`keystone`, `placement`, `glance`, `neutron`, `nova`).
+    pub wsgi: BTreeMap<String, WsgiPlan>,
+}
+
+/// Processes and threads of a service behind nginx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WsgiPlan {
+    /// Number of processes; nginx balances over them.
+    pub processes: u32,
+    /// Threads in each process.
+    pub threads: u32,
+}
+
+/// A cloud that the harness did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignCloud {
+    /// Name of the cloud in the user's `clouds.yaml`.
+    pub cloud: String,
+    /// AMQP URL of its broker (`amqp://user:password@host:port/vhost`), from the environment variable of this name.
+    pub transport_url_env: String,
+}
+
+/// Projects and users that the load is spread over, round robin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantsPlan {
+    /// Number of projects.
+    pub projects: u32,
+    /// Number of users, spread evenly over the projects.
+    pub users: u32,
+}
+
+/// The simulated hypervisors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FleetPlan {
+    /// How many.
+    pub hypervisors: u32,
+    /// How they share AMQP connections.
+    pub connections: ConnectionMode,
+    /// Hypervisors started per second; `None` starts all at once.
+    pub start_per_s: Option<f64>,
+    /// What each one offers.
+    pub resources: hypervisor::Resources,
+    /// How long what a real hypervisor does takes.
+    pub times: hypervisor::Times,
+    /// How long the run waits for Nova's service list to show all of them up.
+    pub register_within: Duration,
+}
+
+/// How many AMQP connections a hypervisor opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "mode")]
+pub enum ConnectionMode {
+    /// As many as nova-compute does: four when idle.
+    Faithful,
+    /// One for each hypervisor.
+    Single,
+    /// Many hypervisors on a few connections.
+    Shared {
+        /// Number of connections for the whole fleet.
+        connections: u32,
+    },
+}
+
+/// Options by service, then by `section.name`, as real configuration has them.
+pub type Tuning = BTreeMap<String, BTreeMap<String, OptionValue>>;
+
+/// The value of an option as it will stand in the configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OptionValue {
+    /// A boolean, written `True` or `False`.
+    Bool(bool),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// Text, written as it is.
+    Text(String),
+    /// A list, written comma-separated.
+    List(Vec<String>),
+}
+
+/// One stream of operations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadPlan {
+    /// Name of the stream in results; unique in the plan. The operation's own name unless the scenario says otherwise.
+    pub name: String,
+    /// What each operation does.
+    pub operation: Operation,
+    /// When operations start.
+    pub arrivals: Arrivals,
+    /// When the stream begins, after the start of the load.
+    pub start: Duration,
+    /// The stream waits for this stream of the plan to end and its operations to finish, then begins.
+    pub after: Option<String>,
+    /// An operation that has not ended after this time has failed.
+    pub timeout: Duration,
+}
+
+/// An operation on the public API, with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Operation {
+    /// `POST /servers`, then polls until ACTIVE or ERROR.
+    Boot {
+        /// NICs, each on the run's network.
+        nics: u32,
+    },
+    /// Deletes the oldest server of the run that is ACTIVE, then polls until it is gone.
+    Delete,
+    /// `GET /servers/detail` as one of the users.
+    List,
+    /// `GET /servers/{id}` of a server of the run.
+    Show,
+    /// A token for one of the users (`POST /v3/auth/tokens`).
+    Token,
+}
+
+/// When the operations of a stream start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Arrivals {
+    /// Open loop: evenly spaced.
+    Constant {
+        /// Operations a second.
+        rate_per_s: f64,
+        /// When to stop.
+        until: Until,
+    },
+    /// Open loop: exponential gaps.
+    Poisson {
+        /// Mean operations a second.
+        rate_per_s: f64,
+        /// When to stop.
+        until: Until,
+    },
+    /// Open loop: the rate changes linearly over the duration.
+    Ramp {
+        /// Operations a second at the beginning.
+        from_per_s: f64,
+        /// Operations a second at the end.
+        to_per_s: f64,
+        /// How long the ramp takes.
+        duration: Duration,
+    },
+    /// Open loop: `size` operations at once, `times` times.
+    Burst {
+        /// Operations in each burst.
+        size: u64,
+        /// Time from one burst to the next.
+        every: Duration,
+        /// Number of bursts.
+        times: u64,
+    },
+    /// Closed loop: `users` clients, each starting its next operation after the last has ended and a think time.
+    Closed {
+        /// Number of clients.
+        users: u32,
+        /// Pause between the end of one operation and the next.
+        think: Delay,
+        /// When to stop.
+        until: Until,
+    },
+}
+
+/// End of a stream: a number of operations or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// After this many operations.
+    Count(u64),
+    /// After this time.
+    Elapsed(Duration),
+}
+
+/// A bound on a figure of the summary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Path into the summary, such as `operations.boot.p99_ms` or `hypervisors.false_down`; elements of a list are
+    /// named by their `name` or `call`.
+    pub metric: String,
+    /// What must hold.
+    pub bound: Bound,
+}
+
+/// What a gate asks of its figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// At most this.
+    Max(f64),
+    /// At least this.
+    Min(f64),
+    /// Exactly this.
+    Equals(f64),
+}

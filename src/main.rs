@@ -1,0 +1,40 @@
+//! The `kagemusha` command: one file per verb, each thin.
+
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load testing and scale simulation for OpenStack control planes.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(verbs::up::Args),
+    Status(verbs::status::Args),
+    Down(verbs::down::Args),
+    Doctor(verbs::doctor::Args),
+    Scenarios(verbs::scenarios::Args),
+    Check(verbs::check::Args),
+    Run(verbs::run::Args),
+    Report(verbs::report::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Up(args) => verbs::up::run(&args),
+        Verb::Status(args) => verbs::status::run(&args),
+        Verb::Down(args) => verbs::down::run(&args),
+        Verb::Doctor(args) => verbs::doctor::run(&args),
+        Verb::Scenarios(args) => verbs::scenarios::run(&args),
+        Verb::Check(args) => verbs::check::run(&args),
+        Verb::Run(args) => verbs::run::run(&args),
+        Verb::Report(args) => verbs::report::run(&args),
+    }
+}
