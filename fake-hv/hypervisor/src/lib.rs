@@ -1,7 +1,33 @@
 //! What one nova-compute and its Neutron L2 agent do, as a state machine: no clock, no socket, no ambient randomness.
+//!
+//! [`Hypervisor`] is the contract. The modules behind it are one for each thing a nova-compute does, in the order and with
+//! the waits of release 2026.2 (`nova/compute/manager.py`, `resource_tracker.py`, `nova/network/neutron.py`).
 
+mod agent;
+mod build;
 mod config;
 mod delay;
+mod executor;
+mod heartbeat;
+mod hypervisor;
+mod lock;
+mod messages;
+mod names;
+mod network;
+mod periodic;
+mod requests;
+mod resources;
+mod startup;
+mod state;
+mod terminate;
+mod time;
 
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::Delay;
+pub use hypervisor::Hypervisor;
+pub use messages::{
+    ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, NetworkRequest, Notice,
+    Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Usage,
+};
+pub use state::Config;
+pub use time::Time;

@@ -1,0 +1,192 @@
+//! `build_and_run_instance`, from the cast to ACTIVE (`nova/compute/manager.py`).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use crate::{
+    ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice, PlacementRequest, Response,
+    executor::Host, lock::LockName, network, resources, state::Guest,
+};
+
+/// How a build that does not end ACTIVE ends.
+enum Failure {
+    /// `RescheduledException`: another host may try.
+    Reschedule(String),
+    /// `BuildAbortException`: the VM goes to ERROR.
+    Abort(String),
+    /// The user deleted the VM while it was built: nothing is left to do here.
+    Deleted,
+}
+
+impl From<Fault> for Failure {
+    /// An exception that the build does not know means "try elsewhere"; one that says the VM is being deleted ends it.
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Remote(class) if class == "InstanceNotFound" || class == "UnexpectedDeletingTaskStateError" => {
+                Self::Deleted
+            }
+            other => Self::Reschedule(other.to_string()),
+        }
+    }
+}
+
+/// Handles the cast in a thread of its own, behind the semaphore of concurrent builds.
+pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
+    let uuid = instance.uuid;
+    host.milestone(Milestone::BuildReceived(uuid));
+    let _slot = host.acquire(LockName::Builds).await;
+    let _lock = host.lock_instance(uuid).await;
+    host.milestone(Milestone::BuildStarted(uuid));
+    host.state().guests.insert(uuid, Guest::new(instance));
+    // Nova starts the event best effort: a build does not fail for want of it.
+    let _lost = host.conductor(ConductorCall::StartEvent(uuid, ActionEvent::Build)).await.err();
+    let failure = match build(&host, uuid, networks).await {
+        Ok(()) => {
+            host.state().failed_builds = 0;
+            host.milestone(Milestone::Active(uuid));
+            None
+        }
+        Err(failure) => Some(fail(&host, uuid, failure).await),
+    };
+    let finish = ConductorCall::FinishEvent { instance: uuid, event: ActionEvent::Build, failure };
+    let _lost = host.conductor(finish).await.err();
+}
+
+async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failure> {
+    save(host, uuid, InstanceState::Building).await?;
+    host.placement(PlacementRequest::GetAllocations(uuid)).await?;
+    check_fit(host, uuid)?;
+    resources::claim(host, uuid).await?;
+    host.milestone(Milestone::NetworkStarted(uuid));
+    save(host, uuid, InstanceState::Networking).await?;
+    let network = NetworkThread::start(host, uuid, networks);
+    host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
+    save(host, uuid, InstanceState::BlockDeviceMapping).await?;
+    network.wait(host).await.map_err(network_failure)?;
+    host.milestone(Milestone::NetworkAllocated(uuid));
+    save(host, uuid, InstanceState::Spawning).await?;
+    spawn(host, uuid).await?;
+    save(host, uuid, InstanceState::Active).await?;
+    if host.peek().config.options.track_instance_changes {
+        host.notice(Notice::InstanceChanged(uuid));
+    }
+    Ok(())
+}
+
+async fn save(host: &Host, uuid: Uuid, state: InstanceState) -> Result<Response, Fault> {
+    host.conductor(ConductorCall::SaveInstance(uuid, state)).await
+}
+
+fn check_fit(host: &Host, uuid: Uuid) -> Result<(), Failure> {
+    let state = host.peek();
+    let guest = state.guests.get(&uuid).ok_or(Failure::Deleted)?;
+    resources::fits(&state, guest).map_err(Failure::Reschedule)
+}
+
+fn network_failure(fault: Fault) -> Failure {
+    match Failure::from(fault) {
+        Failure::Reschedule(reason) => Failure::Reschedule(format!("Failed to allocate the network(s): {reason}")),
+        other => other,
+    }
+}
+
+/// The driver's part: fetch the image, plug the ports, start the guest, wait until Neutron has said that its ports are wired.
+async fn spawn(host: &Host, uuid: Uuid) -> Result<(), Failure> {
+    host.milestone(Milestone::SpawnStarted(uuid));
+    let fetch = host.state().draw(|times| &times.image_fetch);
+    host.sleep(fetch).await;
+    let ports = host.peek().guests.get(&uuid).map(|guest| guest.ports.clone()).ok_or(Failure::Deleted)?;
+    if !ports.is_empty() {
+        host.spawn(wire(host.clone(), ports));
+    }
+    let start = host.state().draw(|times| &times.spawn);
+    host.sleep(start).await;
+    wait_for_ports(host, uuid).await?;
+    if let Some(guest) = host.state().guests.get_mut(&uuid) {
+        guest.running = true;
+    }
+    host.milestone(Milestone::SpawnFinished(uuid));
+    Ok(())
+}
+
+/// The taps appear on the bridge; after the time that wiring takes, the agent sees them as ready.
+async fn wire(host: Host, ports: Vec<Uuid>) {
+    let wiring = host.state().draw(|times| &times.wiring);
+    host.sleep(wiring).await;
+    host.state().agent_work.added.extend(ports);
+    host.notify();
+}
+
+async fn wait_for_ports(host: &Host, uuid: Uuid) -> Result<(), Failure> {
+    let (timeout, fatal) = {
+        let state = host.peek();
+        (state.config.options.vif_plugging_timeout, state.config.options.vif_plugging_is_fatal)
+    };
+    if timeout.is_zero() {
+        return Ok(());
+    }
+    let deadline = host.now() + timeout;
+    let plugged = host.watch(Some(deadline), |state| match state.guests.get(&uuid) {
+        Some(guest) => guest.ports.iter().all(|port| guest.plugged.contains(port)).then_some(Ok(())),
+        None => Some(Err(Failure::Deleted)),
+    });
+    match plugged.await {
+        Some(result) => result,
+        None if fatal => Err(Failure::Abort("Failed to allocate the network(s), not rescheduling.".to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// `NetworkInfoAsyncWrapper`: ports are allocated in a thread of their own while the build goes on.
+struct NetworkThread {
+    result: Rc<RefCell<Option<Result<(), Fault>>>>,
+}
+
+impl NetworkThread {
+    fn start(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Self {
+        let result = Rc::new(RefCell::new(networks.is_empty().then_some(Ok(()))));
+        if !networks.is_empty() {
+            let (thread_host, slot) = (host.clone(), Rc::clone(&result));
+            host.spawn(async move {
+                let outcome = network::allocate(&thread_host, uuid, &networks).await;
+                *slot.borrow_mut() = Some(outcome);
+                thread_host.notify();
+            });
+        }
+        Self { result }
+    }
+
+    async fn wait(&self, host: &Host) -> Result<(), Fault> {
+        host.watch(None, |_| self.result.borrow().clone()).await.expect("a watch without deadline ends with a value")
+    }
+}
+
+/// Undoes what the build did and says what becomes of the VM.
+async fn fail(host: &Host, uuid: Uuid, failure: Failure) -> String {
+    host.milestone(Milestone::BuildFailed(uuid));
+    host.state().failed_builds += 1;
+    // Each step is best effort, as in the original: what cannot be undone now is left for the audit.
+    let has_ports = host.peek().guests.get(&uuid).is_some_and(|guest| !guest.ports.is_empty());
+    if has_ports {
+        let _left = network::deallocate(host, uuid).await.err();
+    }
+    if host.peek().guests.get(&uuid).is_some_and(|guest| guest.claimed) {
+        let _left = resources::release(host, uuid).await.err();
+    }
+    host.state().guests.remove(&uuid);
+    match failure {
+        Failure::Reschedule(reason) => {
+            host.notice(Notice::Reschedule { instance: uuid, reason: reason.clone() });
+            reason
+        }
+        Failure::Abort(message) => {
+            let fault = ConductorCall::CreateFault { instance: uuid, message: message.clone() };
+            let _lost = host.conductor(fault).await.err();
+            let _lost = save(host, uuid, InstanceState::Error).await.err();
+            message
+        }
+        Failure::Deleted => "Instance disappeared during build.".to_owned(),
+    }
+}

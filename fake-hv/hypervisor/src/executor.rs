@@ -1,0 +1,286 @@
+//! The threads of a nova-compute, as futures in a small deterministic executor.
+//!
+//! A nova-compute is a handful of threads that each do one thing after another: that is how its behaviour is written
+//! here too, as `async` functions that read like the original. There is no I/O and no waker from outside: a thread waits
+//! for the answer to a request, for a time, or for something another thread of the same hypervisor does, and each of
+//! these is known to the executor, so the same inputs give the same outputs, in the same order.
+
+use std::{
+    cell::{Ref, RefCell, RefMut},
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crate::{Fault, Milestone, Notice, Output, Request, RequestId, Response, Time, state::State};
+
+/// Index of a thread of one hypervisor.
+pub(crate) type ThreadId = u16;
+
+type Thread = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A request that waits for its answer.
+struct Pending {
+    id: RequestId,
+    thread: ThreadId,
+    deadline: Option<Time>,
+    answer: Option<Result<Response, Fault>>,
+}
+
+/// What the threads share with the executor.
+#[derive(Default)]
+pub(crate) struct Kernel {
+    now: Time,
+    running: ThreadId,
+    next_request: u32,
+    outputs: VecDeque<Output>,
+    pending: Vec<Pending>,
+    sleeping: Vec<(Time, ThreadId)>,
+    watching: Vec<ThreadId>,
+    ready: VecDeque<ThreadId>,
+    spawned: Vec<Thread>,
+}
+
+impl Kernel {
+    fn wake(&mut self, thread: ThreadId) {
+        if !self.ready.contains(&thread) {
+            self.ready.push_back(thread);
+        }
+    }
+
+    /// The next time at which something happens without input.
+    fn next_due(&self) -> Option<Time> {
+        let calls = self.pending.iter().filter(|p| p.answer.is_none()).filter_map(|p| p.deadline);
+        calls.chain(self.sleeping.iter().map(|(time, _)| *time)).min()
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let mut woken = Vec::new();
+        for call in &mut self.pending {
+            if call.answer.is_none() && call.deadline.is_some_and(|deadline| deadline <= now) {
+                call.answer = Some(Err(Fault::TimedOut));
+                woken.push(call.thread);
+            }
+        }
+        self.sleeping.retain(|(time, thread)| {
+            let due = *time <= now;
+            if due {
+                woken.push(*thread);
+            }
+            !due
+        });
+        for thread in woken {
+            self.wake(thread);
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, result: Result<Response, Fault>) {
+        let Some(call) = self.pending.iter_mut().find(|p| p.id == id && p.answer.is_none()) else {
+            return; // too late: the thread that asked has given up
+        };
+        call.answer = Some(result);
+        let thread = call.thread;
+        self.wake(thread);
+    }
+}
+
+/// Handle to one hypervisor's executor and state, held by each of its threads.
+#[derive(Clone)]
+pub(crate) struct Host(Rc<(RefCell<Kernel>, RefCell<State>)>);
+
+impl Host {
+    pub(crate) fn new(state: State) -> Self {
+        Self(Rc::new((RefCell::default(), RefCell::new(state))))
+    }
+
+    fn kernel(&self) -> RefMut<'_, Kernel> {
+        self.0.0.borrow_mut()
+    }
+
+    /// What the hypervisor knows. Never held across an `await`.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.0.1.borrow_mut()
+    }
+
+    pub(crate) fn peek(&self) -> Ref<'_, State> {
+        self.0.1.borrow()
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.0.0.borrow().now
+    }
+
+    /// Starts a thread; it runs before the current input is done with.
+    pub(crate) fn spawn(&self, thread: impl Future<Output = ()> + 'static) {
+        self.kernel().spawned.push(Box::pin(thread));
+    }
+
+    pub(crate) fn emit(&self, output: Output) {
+        self.kernel().outputs.push_back(output);
+    }
+
+    pub(crate) fn notice(&self, notice: Notice) {
+        self.emit(Output::Notice(notice));
+    }
+
+    pub(crate) fn milestone(&self, milestone: Milestone) {
+        self.emit(Output::Milestone(milestone));
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn request(&self, request: Request, timeout: Option<Duration>) -> Result<Response, Fault> {
+        let id = self.send(request, timeout);
+        poll_fn(|_| self.take_answer(id)).await
+    }
+
+    fn send(&self, request: Request, timeout: Option<Duration>) -> RequestId {
+        let mut kernel = self.kernel();
+        let id = RequestId(kernel.next_request);
+        kernel.next_request = kernel.next_request.wrapping_add(1);
+        let pending = Pending { id, thread: kernel.running, deadline: timeout.map(|t| kernel.now + t), answer: None };
+        kernel.pending.push(pending);
+        kernel.outputs.push_back(Output::Request { id, request, timeout });
+        id
+    }
+
+    fn take_answer(&self, id: RequestId) -> Poll<Result<Response, Fault>> {
+        let mut kernel = self.kernel();
+        let at = kernel.pending.iter().position(|p| p.id == id).expect("a request stays until its answer is taken");
+        if kernel.pending[at].answer.is_none() {
+            return Poll::Pending;
+        }
+        let call = kernel.pending.remove(at);
+        Poll::Ready(call.answer.expect("checked just above"))
+    }
+
+    /// Waits until a time.
+    pub(crate) async fn sleep_until(&self, due: Time) {
+        let mut asleep = false;
+        poll_fn(|_| {
+            let mut kernel = self.kernel();
+            if kernel.now >= due {
+                return Poll::Ready(());
+            }
+            if !asleep {
+                let thread = kernel.running;
+                kernel.sleeping.push((due, thread));
+                asleep = true;
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.now() + duration).await;
+    }
+
+    /// Waits until `ready` gives something, which it is asked after every [`Host::notify`], or until `deadline`.
+    pub(crate) async fn watch<T>(
+        &self,
+        deadline: Option<Time>,
+        mut ready: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let mut first = true;
+        let found = poll_fn(|_| {
+            if let Some(value) = ready(&mut self.state()) {
+                return Poll::Ready(Some(value));
+            }
+            let mut kernel = self.kernel();
+            if deadline.is_some_and(|deadline| kernel.now >= deadline) {
+                return Poll::Ready(None);
+            }
+            let thread = kernel.running;
+            if first {
+                kernel.watching.push(thread);
+                kernel.sleeping.extend(deadline.map(|deadline| (deadline, thread)));
+                first = false;
+            }
+            Poll::Pending
+        })
+        .await;
+        if !first {
+            let mut kernel = self.kernel();
+            let thread = kernel.running;
+            kernel.watching.retain(|watcher| *watcher != thread);
+            kernel.sleeping.retain(|(_, sleeper)| *sleeper != thread);
+        }
+        found
+    }
+
+    /// Tells every thread that watches the state to look again.
+    pub(crate) fn notify(&self) {
+        let mut kernel = self.kernel();
+        let watching = kernel.watching.clone();
+        for thread in watching {
+            kernel.wake(thread);
+        }
+    }
+}
+
+/// All threads of one hypervisor.
+pub(crate) struct Executor {
+    host: Host,
+    threads: Vec<Option<Thread>>,
+}
+
+impl Executor {
+    pub(crate) fn new(host: Host) -> Self {
+        Self { host, threads: Vec::new() }
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.host.kernel().advance(now);
+    }
+
+    pub(crate) fn answer(&mut self, id: RequestId, result: Result<Response, Fault>) {
+        self.host.kernel().answer(id, result);
+    }
+
+    pub(crate) fn next_output(&mut self) -> Option<Output> {
+        self.host.kernel().outputs.pop_front()
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.host.0.0.borrow().next_due()
+    }
+
+    /// Runs every thread that can go on, and those they start, until all wait.
+    pub(crate) fn run(&mut self) {
+        loop {
+            self.adopt_spawned();
+            let next = self.host.kernel().ready.pop_front();
+            let Some(id) = next else { return };
+            self.step(id);
+        }
+    }
+
+    fn adopt_spawned(&mut self) {
+        let spawned = std::mem::take(&mut self.host.kernel().spawned);
+        for thread in spawned {
+            let slot = self.threads.iter().position(Option::is_none).unwrap_or_else(|| {
+                self.threads.push(None);
+                self.threads.len() - 1
+            });
+            self.threads[slot] = Some(thread);
+            let id = ThreadId::try_from(slot).expect("a hypervisor has fewer than 65,536 threads");
+            self.host.kernel().wake(id);
+        }
+    }
+
+    fn step(&mut self, id: ThreadId) {
+        let Some(thread) = self.threads[usize::from(id)].as_mut() else { return };
+        self.host.kernel().running = id;
+        if thread.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            self.threads[usize::from(id)] = None;
+        }
+    }
+}

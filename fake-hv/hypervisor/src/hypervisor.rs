@@ -1,0 +1,94 @@
+//! The state machine that drivers hold.
+
+use std::rc::Rc;
+
+use crate::{
+    Config, Input, Output, Rpc, Time, agent, build,
+    executor::{Executor, Host},
+    heartbeat, network, periodic, startup,
+    state::State,
+    terminate,
+};
+
+/// One simulated nova-compute with its Neutron L2 agent.
+///
+/// It does no I/O, has no clock and no ambient randomness. A driver
+///
+/// 1. hands it what happened with [`Hypervisor::handle_input`],
+/// 2. then takes everything out of [`Hypervisor::poll_output`] and does it,
+/// 3. and comes back with [`Input::Tick`] at [`Hypervisor::poll_timeout`], if nothing happens before.
+///
+/// Times must not go backwards. The same configuration, seed and inputs give the same outputs. Which requests the driver
+/// answers, late or never, is its own business: a timed-out request is given up, and its late answer dropped.
+///
+/// ```
+/// use hypervisor::{Config, ComputeOptions, Hypervisor, Input, Output, Request, ConductorCall, Time};
+/// # use hypervisor::{Delay, Resources, Times};
+/// # let resources = Resources { vcpus: 8, memory_mb: 8192, local_gb: 100, cpu_allocation_ratio: 4.0,
+/// #     ram_allocation_ratio: 1.0, disk_allocation_ratio: 1.0 };
+/// # let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
+/// let config = Config { options: ComputeOptions::default(), resources, times };
+/// let mut hypervisor = Hypervisor::new(config.into(), 1);
+/// hypervisor.handle_input(Time::ZERO, Input::Tick);
+/// let first = hypervisor.poll_output();
+/// assert!(matches!(first, Some(Output::Request { request: Request::Conductor(ConductorCall::Ping), .. })));
+/// ```
+pub struct Hypervisor {
+    executor: Executor,
+}
+
+impl Hypervisor {
+    /// A hypervisor that begins its start-up at its first input.
+    pub fn new(config: Rc<Config>, seed: u64) -> Self {
+        let host = Host::new(State::new(config, seed));
+        host.spawn(boot(host.clone()));
+        Self { executor: Executor::new(host) }
+    }
+
+    /// Tells what happened.
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        self.executor.advance(now);
+        match input {
+            Input::Reply { id, result } => self.executor.answer(id, result),
+            Input::Rpc(rpc) => self.dispatch(rpc),
+            Input::Tick => {}
+        }
+        self.executor.run();
+    }
+
+    /// The next thing to do; `None`: nothing until the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.executor.next_output()
+    }
+
+    /// When to come back although nothing happened.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.executor.next_due()
+    }
+
+    /// Number of VMs that run here.
+    pub fn running_guests(&self) -> usize {
+        self.executor.host().peek().guests.values().filter(|guest| guest.running).count()
+    }
+
+    fn dispatch(&mut self, rpc: Rpc) {
+        let host = self.executor.host().clone();
+        match rpc {
+            Rpc::Build { instance, networks } => host.spawn(build::run(host.clone(), instance, networks)),
+            Rpc::Terminate { instance } => host.spawn(terminate::run(host.clone(), instance)),
+            Rpc::VifPlugged { instance, port } => network::vif_plugged(&host, instance, port),
+            Rpc::NetworkChanged { instance, port } => {
+                host.spawn(network::refresh_after_event(host.clone(), instance, port));
+            }
+        }
+    }
+}
+
+/// Start-up in nova-compute's main thread; the others begin when it is through.
+async fn boot(host: Host) {
+    host.spawn(agent::report_states(host.clone()));
+    host.spawn(agent::wire_ports(host.clone()));
+    startup::run(&host).await;
+    host.spawn(heartbeat::run(host.clone()));
+    host.spawn(periodic::run(host.clone()));
+}

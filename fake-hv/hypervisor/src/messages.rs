@@ -1,0 +1,442 @@
+//! What goes in and out of a simulated hypervisor, typed. Drivers encode it: the live one as AMQP messages and HTTP
+//! requests, the simulator not at all.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// Names one outstanding request of one hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u32);
+
+/// What happens to a hypervisor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The answer to a request. One that comes after the request's timeout is dropped.
+    Reply {
+        /// The request it answers.
+        id: RequestId,
+        /// What came back.
+        result: Result<Response, Fault>,
+    },
+    /// An RPC from another service.
+    Rpc(Rpc),
+    /// Nothing but the passing of time.
+    Tick,
+}
+
+/// What a hypervisor wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send a request and hand its answer back as [`Input::Reply`].
+    Request {
+        /// To name the answer with.
+        id: RequestId,
+        /// What to ask.
+        request: Request,
+        /// How long the hypervisor waits: `rpc_response_timeout`, the AMQP message's expiration. `None` for HTTP, where
+        /// release defaults have no timeout.
+        timeout: Option<Duration>,
+    },
+    /// Send a message that nobody answers.
+    Notice(Notice),
+    /// Consume from the queues of both RPC servers: start-up is over.
+    ServeRpc,
+    /// Something that measurement wants to know; no message.
+    Milestone(Milestone),
+}
+
+/// Steps of a VM's life that happen inside the hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Milestone {
+    /// Start-up went through: the compute service and its node are known to Nova and to Placement.
+    Registered,
+    /// `build_and_run_instance` arrived.
+    BuildReceived(Uuid),
+    /// The build got its slot of `max_concurrent_builds`.
+    BuildStarted(Uuid),
+    /// Resources are claimed and the network is being allocated.
+    NetworkStarted(Uuid),
+    /// All ports of the VM are created and bound.
+    NetworkAllocated(Uuid),
+    /// The driver starts the guest.
+    SpawnStarted(Uuid),
+    /// The guest runs; what is left is to tell Nova.
+    SpawnFinished(Uuid),
+    /// Nova knows the VM as ACTIVE.
+    Active(Uuid),
+    /// The build failed.
+    BuildFailed(Uuid),
+    /// The VM is gone.
+    Deleted(Uuid),
+}
+
+/// The kind of RPC event that a `compute` method is wrapped in (`InstanceActionEvent`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionEvent {
+    /// `compute__do_build_and_run_instance`.
+    Build,
+    /// `compute_terminate_instance`.
+    Terminate,
+}
+
+/// The states of an instance that a hypervisor saves, in the order of a build and a delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Build accepted: `vm_state=building`, no task.
+    Building,
+    /// Claimed: host, node and compute id are set.
+    Claimed,
+    /// Task `networking`.
+    Networking,
+    /// Task `block_device_mapping`.
+    BlockDeviceMapping,
+    /// Task `spawning`.
+    Spawning,
+    /// `vm_state=active`, running.
+    Active,
+    /// `vm_state=error` after a failed build.
+    Error,
+    /// `vm_state=deleted`.
+    Deleted,
+}
+
+/// Resources in use on a node, as a compute node record carries them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// VMs on the node.
+    pub instances: u32,
+    /// VMs being built.
+    pub building: u32,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory in MiB, without the 512 that Nova reserves for the host.
+    pub memory_mb: u64,
+    /// Disk in GiB.
+    pub disk_gb: u64,
+    /// Builds that failed since the last success.
+    pub failed_builds: u32,
+}
+
+/// A request that has an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// A call to nova-conductor.
+    Conductor(ConductorCall),
+    /// A request to Placement.
+    Placement(PlacementRequest),
+    /// A request to Neutron's API.
+    Network(NetworkRequest),
+    /// A token from Keystone for one of nova-compute's two sessions.
+    Token(Session),
+    /// A call of the L2 agent to neutron-rpc-server.
+    Agent(AgentCall),
+}
+
+/// nova-compute keeps a session, hence a token, for each service it talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// The `[placement]` section's.
+    Placement,
+    /// The `[neutron]` section's.
+    Network,
+}
+
+/// Calls of nova-compute to nova-conductor. All but `Ping` are remotable methods of Nova's objects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConductorCall {
+    /// `ping` of the base API: is any conductor there?
+    Ping,
+    /// `Service.get_minimum_version_multi`.
+    GetMinimumVersion,
+    /// `Service.get_by_host_and_binary`; answers [`Response::Found`].
+    GetService,
+    /// `ComputeNodeList.get_all_by_uuids`.
+    GetNodesByUuid,
+    /// `InstanceList.get_by_host` with the attributes that start-up wants; answers [`Response::Instances`].
+    GetInstancesAtStart,
+    /// `InstanceList.get_by_host` of a periodic task; answers [`Response::Instances`].
+    GetInstances,
+    /// `MigrationList.get_by_filters`: was anything evacuated away?
+    GetEvacuations,
+    /// `Service.create`.
+    CreateService,
+    /// `Service.save` with only the version, when the service existed before.
+    UpdateService,
+    /// `Service.save`: the heartbeat.
+    SaveService {
+        /// Beats so far.
+        report_count: u64,
+    },
+    /// `ComputeNodeList.get_all_by_host`; answers [`Response::Found`].
+    GetNodesByHost,
+    /// `ComputeNode.get_by_uuid`; answers [`Response::Found`].
+    GetNode,
+    /// `ComputeNode.create`.
+    CreateNode,
+    /// `ComputeNode.save`.
+    SaveNode {
+        /// Resources in use.
+        usage: Usage,
+    },
+    /// `PciDeviceList.get_by_compute_node`.
+    GetPciDevices,
+    /// `InstanceList.get_by_host_and_node`; answers [`Response::Instances`].
+    GetInstancesByNode,
+    /// `MigrationList.get_in_progress_and_error`.
+    GetMigrations,
+    /// `Service.get_by_compute_host`.
+    GetServiceOfNode,
+    /// `Instance.get_by_uuid` for a VM that has an allocation here and is not tracked.
+    GetInstance(Uuid),
+    /// `Instance.refresh` before its power state is compared.
+    RefreshInstance(Uuid),
+    /// `InstanceList.get_by_filters` of `_run_pending_deletes`.
+    GetPendingDeletes,
+    /// `MigrationList.get_by_filters` of `_cleanup_incomplete_migrations`.
+    GetIncompleteMigrations,
+    /// `ConsoleAuthToken.clean_expired_console_auths_for_host`.
+    CleanConsoleTokens,
+    /// `InstanceList.get_by_filters` of `_cleanup_running_deleted_instances`.
+    GetRunningDeleted,
+    /// `InstanceList.get_by_filters` of `_run_image_cache_manager_pass`.
+    GetImageCacheUsers,
+    /// `InstanceActionEvent.event_start`.
+    StartEvent(Uuid, ActionEvent),
+    /// `InstanceActionEvent.event_finish_with_failure`.
+    FinishEvent {
+        /// The instance.
+        instance: Uuid,
+        /// Which event.
+        event: ActionEvent,
+        /// Why it failed; `None`: it did not.
+        failure: Option<String>,
+    },
+    /// `Instance.save`; answers `Remote` with class `UnexpectedDeletingTaskStateError` when the user was quicker.
+    SaveInstance(Uuid, InstanceState),
+    /// `InstanceFault.create`.
+    CreateFault {
+        /// The instance.
+        instance: Uuid,
+        /// What went wrong.
+        message: String,
+    },
+    /// `Instance.destroy`.
+    DestroyInstance(Uuid),
+    /// `BlockDeviceMappingList.get_by_instance_uuid`.
+    GetBlockDevices(Uuid),
+    /// `BlockDeviceMapping.save` of the root disk's device name.
+    SaveBlockDevice(Uuid),
+    /// `VirtualInterface.create`.
+    CreateInterface {
+        /// The instance.
+        instance: Uuid,
+        /// The Neutron port.
+        port: Uuid,
+    },
+    /// `VirtualInterface.delete_by_instance_uuid`.
+    DeleteInterfaces(Uuid),
+    /// `InstanceInfoCache.refresh`.
+    RefreshInfoCache(Uuid),
+    /// `InstanceInfoCache.save`.
+    SaveInfoCache(Uuid),
+    /// `ShareMappingList.get_by_instance_uuid`.
+    GetShares(Uuid),
+    /// `ResourceList.get_by_instance_uuid`.
+    GetResources(Uuid),
+    /// `ConsoleAuthToken.clean_console_auths_for_instance`.
+    CleanInstanceConsoleTokens(Uuid),
+}
+
+/// Requests of nova-compute to Placement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlacementRequest {
+    /// `GET /`: version discovery, once in a session.
+    Discover,
+    /// `GET /resource_providers?in_tree={uuid}`; answers [`Response::Found`].
+    GetTree,
+    /// `POST /resource_providers`.
+    CreateProvider,
+    /// `GET /resource_providers/{uuid}/inventories`; answers [`Response::Found`] when it has any.
+    GetInventories,
+    /// `GET /resource_providers/{uuid}/aggregates`.
+    GetAggregates,
+    /// `GET /resource_providers/{uuid}/traits`.
+    GetTraits,
+    /// `GET /resource_providers/{uuid}/allocations`; answers [`Response::Consumers`].
+    GetProviderAllocations,
+    /// `GET /allocations/{consumer}`.
+    GetAllocations(Uuid),
+    /// `DELETE /allocations/{consumer}`.
+    DeleteAllocations(Uuid),
+    /// `PUT /resource_providers/{uuid}/inventories`.
+    PutInventories,
+    /// `GET /traits?name=in:…`: do the traits that the driver reports exist?
+    GetTraitNames,
+    /// `PUT /resource_providers/{uuid}/traits`.
+    PutTraits,
+}
+
+/// Requests of nova-compute to Neutron's API.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NetworkRequest {
+    /// `GET /networks` by id, as the VM's project.
+    GetNetworks(Uuid),
+    /// `GET /extensions`, cached for `[neutron] extension_sync_interval`.
+    GetExtensions,
+    /// `GET /security-groups` of the project.
+    GetSecurityGroups(Uuid),
+    /// `POST /ports`; answers [`Response::Port`].
+    CreatePort {
+        /// The instance.
+        instance: Uuid,
+        /// The network.
+        network: Uuid,
+    },
+    /// `PUT /ports/{id}` with the binding to this host.
+    BindPort {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// `GET /ports?device_id=`.
+    GetPorts(Uuid),
+    /// `GET /floatingips` of a port.
+    GetFloatingIps {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// `GET /subnets` of a port.
+    GetSubnets(Uuid),
+    /// `GET /ports` of the subnet's DHCP servers.
+    GetDhcpPorts(Uuid),
+    /// `DELETE /ports/{id}`.
+    DeletePort {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+}
+
+/// Calls of the L2 agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentCall {
+    /// `report_state`, the first one: waits for its answer.
+    ReportState {
+        /// The first report since the start carries a start flag.
+        start: bool,
+    },
+    /// `get_devices_details_list_and_failed_devices` for ports that appeared.
+    GetDeviceDetails(Vec<Uuid>),
+    /// `update_device_list` with ports that are wired: they go ACTIVE and Nova gets its event.
+    DevicesUp(Vec<Uuid>),
+    /// `update_device_list` with ports that are gone.
+    DevicesDown(Vec<Uuid>),
+}
+
+/// A message that nobody answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// Fanout `update_instance_info` to the schedulers: a VM came or changed.
+    InstanceChanged(Uuid),
+    /// Fanout `delete_instance_info`.
+    InstanceDeleted(Uuid),
+    /// Fanout `sync_instance_info`: the UUIDs of all VMs here.
+    InstanceSync(Vec<Uuid>),
+    /// Cast `report_state` of the L2 agent after the first call went through.
+    AgentState,
+    /// Cast `build_instances` to the conductor: try the VM on another host.
+    Reschedule {
+        /// The instance.
+        instance: Uuid,
+        /// Why this host could not.
+        reason: String,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    /// Done; nothing in it that decides what comes next.
+    Done,
+    /// Whether what was asked for exists.
+    Found(bool),
+    /// VMs that Nova has on this host.
+    Instances(Vec<Instance>),
+    /// Consumers with allocations against this provider.
+    Consumers(Vec<Uuid>),
+    /// A port that was created.
+    Port(Uuid),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer in time.
+    TimedOut,
+    /// The other side raised: class name of the exception.
+    Remote(String),
+    /// The HTTP API answered with this status.
+    Http(u16),
+    /// No connection.
+    Disconnected,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Remote(class) => write!(f, "remote {class}"),
+            Self::Http(status) => write!(f, "HTTP {status}"),
+            Self::Disconnected => f.write_str("disconnected"),
+        }
+    }
+}
+
+/// A VM as far as the hypervisor has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Nova's UUID.
+    pub uuid: Uuid,
+    /// Virtual CPUs of its flavor.
+    pub vcpus: u32,
+    /// Memory of its flavor in MiB.
+    pub memory_mb: u64,
+    /// Root and ephemeral disk of its flavor in GiB.
+    pub disk_gb: u64,
+}
+
+/// RPCs to a compute service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rpc {
+    /// Cast `build_and_run_instance`.
+    Build {
+        /// The VM.
+        instance: Instance,
+        /// One network for each NIC.
+        networks: Vec<Uuid>,
+    },
+    /// Cast `terminate_instance`.
+    Terminate {
+        /// The VM.
+        instance: Uuid,
+    },
+    /// Cast `external_instance_event` with `network-vif-plugged`.
+    VifPlugged {
+        /// The VM.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// Cast `external_instance_event` with `network-changed`.
+    NetworkChanged {
+        /// The VM.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+}

@@ -1,0 +1,119 @@
+//! The names that reports use for requests: object and method as Nova has them, method and path shape for HTTP.
+
+use crate::{AgentCall, ConductorCall, NetworkRequest, PlacementRequest, Request, Session};
+
+impl Request {
+    /// Which service is asked: `conductor`, `placement`, `neutron`, `keystone` or `neutron-rpc`.
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Conductor(_) => "conductor",
+            Self::Placement(_) => "placement",
+            Self::Network(_) => "neutron",
+            Self::Token(_) => "keystone",
+            Self::Agent(_) => "neutron-rpc",
+        }
+    }
+
+    /// What is asked, such as `Service.save` or `GET /allocations/{consumer}`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conductor(call) => call.name(),
+            Self::Placement(request) => request.name(),
+            Self::Network(request) => request.name(),
+            Self::Token(Session::Placement | Session::Network) => "POST /v3/auth/tokens",
+            Self::Agent(call) => call.name(),
+        }
+    }
+}
+
+impl ConductorCall {
+    /// Object and method, or the bare method where there is no object.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::GetMinimumVersion => "Service.get_minimum_version_multi",
+            Self::GetService => "Service.get_by_host_and_binary",
+            Self::GetNodesByUuid => "ComputeNodeList.get_all_by_uuids",
+            Self::GetInstancesAtStart | Self::GetInstances => "InstanceList.get_by_host",
+            Self::GetEvacuations | Self::GetIncompleteMigrations => "MigrationList.get_by_filters",
+            Self::CreateService => "Service.create",
+            Self::UpdateService | Self::SaveService { .. } => "Service.save",
+            Self::GetNodesByHost => "ComputeNodeList.get_all_by_host",
+            Self::GetNode => "ComputeNode.get_by_uuid",
+            Self::CreateNode => "ComputeNode.create",
+            Self::SaveNode { .. } => "ComputeNode.save",
+            Self::GetPciDevices => "PciDeviceList.get_by_compute_node",
+            Self::GetInstancesByNode => "InstanceList.get_by_host_and_node",
+            Self::GetMigrations => "MigrationList.get_in_progress_and_error",
+            Self::GetServiceOfNode => "Service.get_by_compute_host",
+            Self::GetInstance(_) => "Instance.get_by_uuid",
+            Self::RefreshInstance(_) => "Instance.refresh",
+            Self::GetPendingDeletes | Self::GetRunningDeleted | Self::GetImageCacheUsers => {
+                "InstanceList.get_by_filters"
+            }
+            Self::CleanConsoleTokens => "ConsoleAuthToken.clean_expired_console_auths_for_host",
+            Self::StartEvent(..) => "InstanceActionEvent.event_start",
+            Self::FinishEvent { .. } => "InstanceActionEvent.event_finish_with_failure",
+            Self::SaveInstance(..) => "Instance.save",
+            Self::CreateFault { .. } => "InstanceFault.create",
+            Self::DestroyInstance(_) => "Instance.destroy",
+            Self::GetBlockDevices(_) => "BlockDeviceMappingList.get_by_instance_uuid",
+            Self::SaveBlockDevice(_) => "BlockDeviceMapping.save",
+            Self::CreateInterface { .. } => "VirtualInterface.create",
+            Self::DeleteInterfaces(_) => "VirtualInterface.delete_by_instance_uuid",
+            Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
+            Self::SaveInfoCache(_) => "InstanceInfoCache.save",
+            Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
+            Self::GetResources(_) => "ResourceList.get_by_instance_uuid",
+            Self::CleanInstanceConsoleTokens(_) => "ConsoleAuthToken.clean_console_auths_for_instance",
+        }
+    }
+}
+
+impl PlacementRequest {
+    /// Method and path shape.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Discover => "GET /",
+            Self::GetTree => "GET /resource_providers",
+            Self::CreateProvider => "POST /resource_providers",
+            Self::GetInventories => "GET /resource_providers/{uuid}/inventories",
+            Self::GetAggregates => "GET /resource_providers/{uuid}/aggregates",
+            Self::GetTraits => "GET /resource_providers/{uuid}/traits",
+            Self::GetProviderAllocations => "GET /resource_providers/{uuid}/allocations",
+            Self::GetAllocations(_) => "GET /allocations/{consumer}",
+            Self::DeleteAllocations(_) => "DELETE /allocations/{consumer}",
+            Self::PutInventories => "PUT /resource_providers/{uuid}/inventories",
+            Self::GetTraitNames => "GET /traits",
+            Self::PutTraits => "PUT /resource_providers/{uuid}/traits",
+        }
+    }
+}
+
+impl NetworkRequest {
+    /// Method and path shape.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::GetNetworks(_) => "GET /v2.0/networks",
+            Self::GetExtensions => "GET /v2.0/extensions",
+            Self::GetSecurityGroups(_) => "GET /v2.0/security-groups",
+            Self::CreatePort { .. } => "POST /v2.0/ports",
+            Self::BindPort { .. } => "PUT /v2.0/ports/{id}",
+            Self::GetPorts(_) | Self::GetDhcpPorts(_) => "GET /v2.0/ports",
+            Self::GetFloatingIps { .. } => "GET /v2.0/floatingips",
+            Self::GetSubnets(_) => "GET /v2.0/subnets",
+            Self::DeletePort { .. } => "DELETE /v2.0/ports/{id}",
+        }
+    }
+}
+
+impl AgentCall {
+    /// The RPC method.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReportState { .. } => "report_state",
+            Self::GetDeviceDetails(_) => "get_devices_details_list_and_failed_devices",
+            Self::DevicesUp(_) | Self::DevicesDown(_) => "update_device_list",
+        }
+    }
+}

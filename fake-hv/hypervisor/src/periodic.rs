@@ -1,0 +1,148 @@
+//! The periodic tasks: one thread runs them one after another (`nova/service.py`, `oslo_service/periodic_task.py`).
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::{ComputeOptions, ConductorCall, Fault, Notice, Time, executor::Host, resources};
+
+/// `DEFAULT_INTERVAL` of oslo.service: longest pause of the thread, and the spacing that zero stands for.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The tasks that send something by default, in the order of their definition in the manager, which is the order they run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    SyncSchedulerInstances,
+    HealInfoCache,
+    SyncPowerStates,
+    UpdateAvailableResource,
+    CleanUpRunningDeleted,
+    ImageCachePass,
+    RunPendingDeletes,
+    CleanUpIncompleteMigrations,
+    CleanUpConsoleTokens,
+}
+
+struct Entry {
+    task: Task,
+    spacing: Duration,
+    /// `None`: due at once (`run_immediately`).
+    last_run: Option<Time>,
+}
+
+/// Runs the tasks for as long as the process lives.
+pub(crate) async fn run(host: Host) {
+    let started = host.now();
+    let mut entries = schedule(&host.peek().config.options, started);
+    let fuzzy_delay = host.peek().config.options.periodic_fuzzy_delay;
+    let first = fuzzy_delay.mul_f64(host.state().rng.random());
+    host.sleep(first).await;
+    loop {
+        let idle_for = run_due(&host, &mut entries).await;
+        host.sleep(idle_for).await;
+    }
+}
+
+fn schedule(options: &ComputeOptions, started: Time) -> Vec<Entry> {
+    let tasks = [
+        (Task::SyncSchedulerInstances, options.scheduler_instance_sync_interval, false),
+        (Task::HealInfoCache, options.heal_instance_info_cache_interval, false),
+        (Task::SyncPowerStates, options.sync_power_state_interval, true),
+        (Task::UpdateAvailableResource, options.update_resources_interval, false),
+        (Task::CleanUpRunningDeleted, options.running_deleted_instance_poll_interval, true),
+        (Task::ImageCachePass, options.image_cache_interval, false),
+        (Task::RunPendingDeletes, options.instance_delete_interval, false),
+        (Task::CleanUpIncompleteMigrations, options.instance_delete_interval, false),
+        (Task::CleanUpConsoleTokens, options.instance_delete_interval, false),
+    ];
+    let enabled = tasks.into_iter().filter_map(|(task, spacing, at_once)| {
+        let spacing = spacing.map(|s| if s.is_zero() { DEFAULT_INTERVAL } else { s })?;
+        Some(Entry { task, spacing, last_run: (!at_once).then_some(started) })
+    });
+    enabled.collect()
+}
+
+/// Runs what is due and says how long the thread may pause.
+async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
+    let mut idle_for = DEFAULT_INTERVAL;
+    for entry in entries {
+        idle_for = idle_for.min(entry.spacing);
+        if let Some(last_run) = entry.last_run {
+            let due_in = (last_run + entry.spacing) - host.now();
+            if !due_in.is_zero() {
+                idle_for = idle_for.min(due_in);
+                continue;
+            }
+        }
+        entry.last_run = Some(nearest_boundary(host, entry));
+        // A failed task is logged and runs again at its next turn.
+        let _failed = perform(host, entry.task).await.err();
+    }
+    idle_for
+}
+
+/// `_nearest_boundary`: keeps the phase of the task and adds up to 5 % of its spacing, in whole seconds.
+fn nearest_boundary(host: &Host, entry: &Entry) -> Time {
+    let now = host.now();
+    let Some(last_run) = entry.last_run else { return now };
+    let spacing_ns = entry.spacing.as_nanos().max(1);
+    let offset_ns = (now - last_run).as_nanos() % spacing_ns;
+    let offset = Duration::from_nanos(u64::try_from(offset_ns).unwrap_or(0));
+    let jitter = (entry.spacing.as_secs_f64() * host.state().rng.random::<f64>() / 20.0).floor();
+    Time::from_origin(now.since_origin().saturating_sub(offset)) + Duration::from_secs_f64(jitter)
+}
+
+async fn perform(host: &Host, task: Task) -> Result<(), Fault> {
+    match task {
+        Task::SyncSchedulerInstances => sync_scheduler(host).await,
+        Task::SyncPowerStates => sync_power_states(host).await,
+        Task::UpdateAvailableResource => resources::audit(host, resources::Occasion::Periodic).await,
+        Task::HealInfoCache => heal_info_cache(host).await,
+        Task::CleanUpRunningDeleted => call(host, ConductorCall::GetRunningDeleted).await,
+        Task::ImageCachePass => call(host, ConductorCall::GetImageCacheUsers).await,
+        Task::RunPendingDeletes => call(host, ConductorCall::GetPendingDeletes).await,
+        Task::CleanUpIncompleteMigrations => call(host, ConductorCall::GetIncompleteMigrations).await,
+        Task::CleanUpConsoleTokens => call(host, ConductorCall::CleanConsoleTokens).await,
+    }
+}
+
+async fn call(host: &Host, call: ConductorCall) -> Result<(), Fault> {
+    host.conductor(call).await.map(drop)
+}
+
+async fn sync_scheduler(host: &Host) -> Result<(), Fault> {
+    if !host.peek().config.options.track_instance_changes {
+        return Ok(());
+    }
+    let instances = host.conductor(ConductorCall::GetInstances).await?.instances();
+    host.notice(Notice::InstanceSync(instances.iter().map(|instance| instance.uuid).collect()));
+    Ok(())
+}
+
+async fn sync_power_states(host: &Host) -> Result<(), Fault> {
+    let instances = host.conductor(ConductorCall::GetInstances).await?.instances();
+    for instance in instances {
+        host.conductor(ConductorCall::RefreshInstance(instance.uuid)).await?;
+    }
+    Ok(())
+}
+
+/// One VM at each turn, forced from Neutron; the next VM at the next turn.
+async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
+    host.conductor(ConductorCall::GetInstances).await?;
+    let next = {
+        let mut state = host.state();
+        let after = state.healed_last;
+        let next = match after {
+            Some(last) => state.guests.range(last..).map(|(uuid, _)| *uuid).find(|uuid| *uuid != last),
+            None => None,
+        };
+        let next = next.or_else(|| state.guests.keys().next().copied());
+        state.healed_last = next;
+        next
+    };
+    match next {
+        Some(instance) => crate::network::rebuild_info_cache(host, instance).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,72 @@
+//! How a hypervisor asks: calls with their timeout, HTTP with its session.
+
+use uuid::Uuid;
+
+use crate::{
+    AgentCall, ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session,
+    executor::Host,
+};
+
+impl Response {
+    /// Whether it exists; an answer of another kind counts as "no".
+    pub(crate) fn found(&self) -> bool {
+        matches!(self, Self::Found(true))
+    }
+
+    pub(crate) fn instances(self) -> Vec<Instance> {
+        match self {
+            Self::Instances(instances) => instances,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn consumers(self) -> Vec<Uuid> {
+        match self {
+            Self::Consumers(consumers) => consumers,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Host {
+    /// A call to the conductor, given up after `rpc_response_timeout`.
+    pub(crate) async fn conductor(&self, call: ConductorCall) -> Result<Response, Fault> {
+        let timeout = self.peek().config.options.rpc_response_timeout;
+        self.request(Request::Conductor(call), Some(timeout)).await
+    }
+
+    /// A call of the L2 agent; its `rpc_response_timeout` has the same default.
+    pub(crate) async fn agent(&self, call: AgentCall) -> Result<Response, Fault> {
+        let timeout = self.peek().config.options.rpc_response_timeout;
+        self.request(Request::Agent(call), Some(timeout)).await
+    }
+
+    /// A request to Placement, with a session made at the first one and made anew when its token has expired.
+    pub(crate) async fn placement(&self, request: PlacementRequest) -> Result<Response, Fault> {
+        if !self.peek().placement_session {
+            self.request(Request::Token(Session::Placement), None).await?;
+            self.request(Request::Placement(PlacementRequest::Discover), None).await?;
+            self.state().placement_session = true;
+        }
+        let answer = self.request(Request::Placement(request.clone()), None).await;
+        if answer != Err(Fault::Http(401)) {
+            return answer;
+        }
+        self.request(Request::Token(Session::Placement), None).await?;
+        self.request(Request::Placement(request), None).await
+    }
+
+    /// A request to Neutron, likewise.
+    pub(crate) async fn network(&self, request: NetworkRequest) -> Result<Response, Fault> {
+        if !self.peek().network_session {
+            self.request(Request::Token(Session::Network), None).await?;
+            self.state().network_session = true;
+        }
+        let answer = self.request(Request::Network(request.clone()), None).await;
+        if answer != Err(Fault::Http(401)) {
+            return answer;
+        }
+        self.request(Request::Token(Session::Network), None).await?;
+        self.request(Request::Network(request), None).await
+    }
+}

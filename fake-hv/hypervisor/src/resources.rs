@@ -1,0 +1,188 @@
+//! The resource tracker (`nova/compute/resource_tracker.py`) and the Placement client behind it
+//! (`nova/scheduler/client/report.py`).
+
+use uuid::Uuid;
+
+use crate::{
+    ConductorCall, Fault, InstanceState, PlacementRequest, Response,
+    executor::Host,
+    lock::LockName,
+    state::{Guest, State},
+};
+
+/// Why the node is audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// Start-up: the node may be new.
+    Start,
+    /// `update_available_resource`, the periodic task.
+    Periodic,
+}
+
+/// Compares what Nova and Placement believe of this node with what runs here (`update_available_resource`).
+pub(crate) async fn audit(host: &Host, occasion: Occasion) -> Result<(), Fault> {
+    let nodes = host.conductor(ConductorCall::GetNodesByHost).await;
+    let _lock = host.acquire(LockName::Resources).await;
+    let new = occasion == Occasion::Start && init_node(host, &nodes).await?;
+    if occasion == Occasion::Periodic {
+        nodes?;
+    }
+    host.conductor(ConductorCall::GetInstancesByNode).await?;
+    host.conductor(ConductorCall::GetMigrations).await?;
+    if !new {
+        forget_deleted(host).await?;
+    }
+    update(host).await
+}
+
+/// `_init_compute_node`: creates the record when neither the host nor the UUID is known.
+async fn init_node(host: &Host, nodes: &Result<Response, Fault>) -> Result<bool, Fault> {
+    match nodes {
+        Ok(nodes) if nodes.found() => {}
+        Ok(_) | Err(Fault::Remote(_)) => {
+            let node = host.conductor(ConductorCall::GetNode).await;
+            if !matches!(&node, Ok(node) if node.found()) {
+                host.conductor(ConductorCall::CreateNode).await?;
+                host.conductor(ConductorCall::GetPciDevices).await?;
+                return Ok(true);
+            }
+        }
+        Err(fault) => return Err(fault.clone()),
+    }
+    host.conductor(ConductorCall::GetPciDevices).await?;
+    Ok(false)
+}
+
+/// `_remove_deleted_instances_allocations`: looks up every consumer that is not a VM of this node.
+async fn forget_deleted(host: &Host) -> Result<(), Fault> {
+    let consumers = match host.placement(PlacementRequest::GetProviderAllocations).await {
+        Ok(response) => response.consumers(),
+        Err(_) => return Ok(()), // logged and skipped by the original, too
+    };
+    for consumer in consumers {
+        let tracked = host.peek().guests.get(&consumer).is_some_and(|guest| guest.claimed);
+        if !tracked {
+            // Gone from the database as well: the scheduler has just made it, or it was archived. Left alone either way.
+            let _unknown = host.conductor(ConductorCall::GetInstance(consumer)).await.err();
+        }
+    }
+    Ok(())
+}
+
+/// `_update`: tells Placement and, when something changed, the compute node record. The resource lock is held.
+async fn update(host: &Host) -> Result<(), Fault> {
+    ensure_provider(host).await?;
+    let consumers = host.placement(PlacementRequest::GetProviderAllocations).await?.consumers();
+    for consumer in consumers {
+        host.placement(PlacementRequest::GetAllocations(consumer)).await?;
+    }
+    host.conductor(ConductorCall::GetServiceOfNode).await?;
+    publish_provider(host).await?;
+    let usage = host.peek().usage();
+    if host.peek().saved_usage != Some(usage) {
+        host.conductor(ConductorCall::SaveNode { usage }).await?;
+        host.state().saved_usage = Some(usage);
+    }
+    Ok(())
+}
+
+/// `_ensure_resource_provider`: reads, or creates, the provider when what is known of it is older than
+/// `resource_provider_association_refresh`.
+async fn ensure_provider(host: &Host) -> Result<(), Fault> {
+    if !associations_stale(host) {
+        return Ok(());
+    }
+    if !host.placement(PlacementRequest::GetTree).await?.found() {
+        host.placement(PlacementRequest::CreateProvider).await?;
+        host.state().provider = Provider::Empty;
+    } else {
+        let inventories = host.placement(PlacementRequest::GetInventories).await?.found();
+        host.placement(PlacementRequest::GetAggregates).await?;
+        host.placement(PlacementRequest::GetTraits).await?;
+        host.state().provider = if inventories { Provider::Published } else { Provider::Empty };
+    }
+    let now = host.now();
+    host.state().associations_read = Some(now);
+    Ok(())
+}
+
+fn associations_stale(host: &Host) -> bool {
+    let state = host.peek();
+    match (state.associations_read, state.config.options.association_refresh) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(read), Some(refresh)) => host.now() - read > refresh,
+    }
+}
+
+/// `update_from_provider_tree`: sends inventory and traits once; they do not change afterwards.
+async fn publish_provider(host: &Host) -> Result<(), Fault> {
+    if host.peek().provider == Provider::Published {
+        return Ok(());
+    }
+    host.placement(PlacementRequest::PutInventories).await?;
+    host.placement(PlacementRequest::GetTraitNames).await?;
+    host.placement(PlacementRequest::PutTraits).await?;
+    host.state().provider = Provider::Published;
+    Ok(())
+}
+
+/// What Placement has of this node's resource provider, as far as known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Provider {
+    /// Nothing known, or a provider without inventory.
+    #[default]
+    Empty,
+    /// Inventory and traits are there.
+    Published,
+}
+
+/// `instance_claim`: makes the VM this node's, under the resource lock.
+pub(crate) async fn claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Claimed)).await?;
+    // Booting from a volume uses no local disk: the usage of the VM depends on its block devices.
+    host.conductor(ConductorCall::GetBlockDevices(instance)).await?;
+    if let Some(guest) = host.state().guests.get_mut(&instance) {
+        guest.claimed = true;
+    }
+    update(host).await
+}
+
+/// `update_usage` and `delete_allocation_for_instance` after the VM is gone.
+pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    {
+        let _lock = host.acquire(LockName::Resources).await;
+        if let Some(guest) = host.state().guests.get_mut(&instance) {
+            guest.claimed = false;
+        }
+        update(host).await?;
+    }
+    host.placement(PlacementRequest::DeleteAllocations(instance)).await?;
+    Ok(())
+}
+
+/// Whether the claimed VMs and one more fit, by the ratios of the inventory.
+pub(crate) fn fits(state: &State, guest: &Guest) -> Result<(), String> {
+    let (used, offered) = (state.usage(), &state.config.resources);
+    let demands = [
+        (
+            "vcpus",
+            u64::from(used.vcpus),
+            u64::from(guest.instance.vcpus),
+            u64::from(offered.vcpus),
+            offered.cpu_allocation_ratio,
+        ),
+        ("memory", used.memory_mb, guest.instance.memory_mb, offered.memory_mb, offered.ram_allocation_ratio),
+        ("disk", used.disk_gb, guest.instance.disk_gb, offered.local_gb, offered.disk_allocation_ratio),
+    ];
+    for (what, used, asked, total, ratio) in demands {
+        #[expect(clippy::cast_precision_loss, reason = "sizes of one host are far below 2^52")]
+        if (used + asked) as f64 > total as f64 * ratio {
+            return Err(format!(
+                "Insufficient compute resources: {what}: {used} used, {asked} asked, {total} x {ratio}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! What one hypervisor knows: its VMs, their ports, the resources in use.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use uuid::Uuid;
+
+use crate::{
+    ComputeOptions, Delay, Instance, Resources, Time, Times, Usage,
+    lock::{FairSemaphore, LockName},
+    resources::Provider,
+};
+
+/// What does not change while a hypervisor runs; shared by the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Options of nova-compute and of the L2 agent.
+    pub options: ComputeOptions,
+    /// What the host offers.
+    pub resources: Resources,
+    /// How long real work would take.
+    pub times: Times,
+}
+
+/// A VM on this hypervisor.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) instance: Instance,
+    pub(crate) running: bool,
+    pub(crate) claimed: bool,
+    pub(crate) ports: Vec<Uuid>,
+    /// Ports whose `network-vif-plugged` has come.
+    pub(crate) plugged: Vec<Uuid>,
+}
+
+impl Guest {
+    pub(crate) fn new(instance: Instance) -> Self {
+        Self { instance, running: false, claimed: false, ports: Vec::new(), plugged: Vec::new() }
+    }
+}
+
+/// The mutable part of a hypervisor.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Rc<Config>,
+    pub(crate) rng: Pcg64Mcg,
+    pub(crate) guests: BTreeMap<Uuid, Guest>,
+    pub(crate) failed_builds: u32,
+    pub(crate) report_count: u64,
+    /// What the compute node record last said; saved again only when it differs.
+    pub(crate) saved_usage: Option<Usage>,
+    /// When provider, inventory, aggregates and traits were last read from Placement.
+    pub(crate) associations_read: Option<Time>,
+    pub(crate) provider: Provider,
+    pub(crate) placement_session: bool,
+    pub(crate) network_session: bool,
+    pub(crate) extensions_read: Option<Time>,
+    /// The VM whose info cache was healed last.
+    pub(crate) healed_last: Option<Uuid>,
+    /// Ports that the L2 agent still has to wire or to report gone.
+    pub(crate) agent_work: AgentWork,
+    /// VMs that a thread works on: `utils.synchronized(instance.uuid)`.
+    pub(crate) busy: BTreeSet<Uuid>,
+    builds: FairSemaphore,
+    resources: FairSemaphore,
+}
+
+/// What the L2 agent finds when it looks at its bridge.
+#[derive(Debug, Default)]
+pub(crate) struct AgentWork {
+    pub(crate) added: Vec<Uuid>,
+    pub(crate) removed: Vec<Uuid>,
+}
+
+impl State {
+    pub(crate) fn new(config: Rc<Config>, seed: u64) -> Self {
+        let builds = match config.options.max_concurrent_builds {
+            0 => u64::MAX,
+            some => u64::from(some),
+        };
+        Self {
+            config,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            guests: BTreeMap::new(),
+            failed_builds: 0,
+            report_count: 0,
+            saved_usage: None,
+            associations_read: None,
+            provider: Provider::default(),
+            placement_session: false,
+            network_session: false,
+            extensions_read: None,
+            healed_last: None,
+            agent_work: AgentWork::default(),
+            busy: BTreeSet::new(),
+            builds: FairSemaphore::new(builds),
+            resources: FairSemaphore::new(1),
+        }
+    }
+
+    pub(crate) fn lock(&mut self, name: LockName) -> &mut FairSemaphore {
+        match name {
+            LockName::Builds => &mut self.builds,
+            LockName::Resources => &mut self.resources,
+        }
+    }
+
+    pub(crate) fn draw(&mut self, pick: impl Fn(&Times) -> &Delay) -> Duration {
+        let config = Rc::clone(&self.config);
+        pick(&config.times).sample(&mut self.rng)
+    }
+
+    /// Resources of all claimed VMs.
+    pub(crate) fn usage(&self) -> Usage {
+        let claimed = self.guests.values().filter(|guest| guest.claimed);
+        let start = Usage { failed_builds: self.failed_builds, ..Usage::default() };
+        claimed.fold(start, |usage, guest| Usage {
+            instances: usage.instances + 1,
+            building: usage.building + u32::from(!guest.running),
+            vcpus: usage.vcpus + guest.instance.vcpus,
+            memory_mb: usage.memory_mb + guest.instance.memory_mb,
+            disk_gb: usage.disk_gb + guest.instance.disk_gb,
+            failed_builds: usage.failed_builds,
+        })
+    }
+}

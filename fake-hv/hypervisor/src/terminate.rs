@@ -1,0 +1,56 @@
+//! `terminate_instance` (`nova/compute/manager.py`).
+
+use uuid::Uuid;
+
+use crate::{ActionEvent, ConductorCall, Fault, InstanceState, Milestone, Notice, executor::Host, network, resources};
+
+/// Handles the cast.
+pub(crate) async fn run(host: Host, instance: Uuid) {
+    let _lost = host.conductor(ConductorCall::StartEvent(instance, ActionEvent::Terminate)).await.err();
+    let _lock = host.lock_instance(instance).await;
+    let failure = match terminate(&host, instance).await {
+        Ok(()) => None,
+        Err(Fault::Remote(class)) if class == "InstanceNotFound" => None, // somebody was quicker
+        Err(fault) => {
+            let _lost = host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Error)).await.err();
+            Some(fault.to_string())
+        }
+    };
+    let finish = ConductorCall::FinishEvent { instance, event: ActionEvent::Terminate, failure };
+    let _lost = host.conductor(finish).await.err();
+}
+
+async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    host.conductor(ConductorCall::GetShares(instance)).await?;
+    let ports = host.peek().guests.get(&instance).map(|guest| guest.ports.clone()).unwrap_or_default();
+    if ports.is_empty() {
+        // Without cached network information the original looks for some before it destroys the guest.
+        network::rebuild_info_cache(host, instance).await?;
+    }
+    destroy_guest(host, instance, ports).await;
+    network::deallocate(host, instance).await?;
+    host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Deleted)).await?;
+    host.conductor(ConductorCall::GetResources(instance)).await?;
+    resources::release(host, instance).await?;
+    host.conductor(ConductorCall::CleanInstanceConsoleTokens(instance)).await?;
+    if host.peek().config.options.track_instance_changes {
+        host.notice(Notice::InstanceDeleted(instance));
+    }
+    host.conductor(ConductorCall::DestroyInstance(instance)).await?;
+    host.state().guests.remove(&instance);
+    host.notify(); // a build of this VM that still waits for its ports sees that it is gone
+    host.milestone(Milestone::Deleted(instance));
+    Ok(())
+}
+
+async fn destroy_guest(host: &Host, instance: Uuid, ports: Vec<Uuid>) {
+    let destroy = host.state().draw(|times| &times.destroy);
+    host.sleep(destroy).await;
+    let mut state = host.state();
+    if let Some(guest) = state.guests.get_mut(&instance) {
+        guest.running = false;
+    }
+    state.agent_work.removed.extend(ports);
+    drop(state);
+    host.notify();
+}

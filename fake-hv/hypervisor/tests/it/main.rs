@@ -1,0 +1,5 @@
+//! Tests of the whole state machine through its public contract.
+
+mod driver;
+mod lifecycle;
+mod timing;
