@@ -11,10 +11,19 @@
 //! | `operations.jsonl` | one [`OperationRecord`] a line |
 //! | `events.jsonl` | one [`Event`] a line |
 //! | `series.csv` | `t_ms,metric,instance,value`: every time series, long form |
-//! | `latency/<stream>.hlog` | HdrHistogram interval logs in microseconds |
+//! | `latency/<stream>.hlog` | HdrHistogram interval logs: microseconds, intervals of one second, in the standard format |
 //! | `services/` | logs of the services |
 //! | `summary.json`, `report.html` | made by analysis from the rest |
 
+mod error;
+mod latency;
+mod names;
+mod recorder;
+mod text;
 mod types;
+mod writer;
 
+pub use error::{ReadError, RecordError};
+pub use recorder::{Recorder, RpcResult};
+pub use text::millis;
 pub use types::{Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What was run, on what, when. Written before the first operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the run folder's format.
+    /// Version of the run folder's format: [`Manifest::SCHEMA`].
     pub schema: u32,
     /// Version of the harness.
     pub harness_version: String,
@@ -19,14 +19,23 @@ pub struct Manifest {
     pub release: String,
     /// Seed of the run.
     pub seed: u64,
+    /// The command that was given, word by word, for people who want to repeat the run; no secrets.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// Wall-clock time of `t = 0`, RFC 3339, UTC.
     pub started_at: String,
     /// Machine facts: `cores`, `memory_bytes`, `kernel`, `cpu`.
     pub machine: BTreeMap<String, String>,
     /// Versions of the packages under test.
     pub packages: BTreeMap<String, String>,
-    /// Options that differ from the release's defaults, as `service: section.name` to value.
+    /// Options that differ from the release's defaults, as `service: section.name` (`nova: DEFAULT.report_interval`) to
+    /// the value as the configuration file has it.
     pub tuning: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// The format that this version writes, and the newest that it reads.
+    pub const SCHEMA: u32 = 1;
 }
 
 /// How the run ended.
@@ -94,7 +103,7 @@ pub struct Event {
 /// Metrics: `process.cpu_s` (cumulative), `process.rss_bytes` (instance: process name), `broker.connections`, `.channels`, `.queues`, `.consumers`,
 /// `.messages_ready`, `.messages_unacked`, `.publish_per_s`, `.deliver_per_s`, `broker.queue_depth` (instance: queue),
 /// `database.connections`, `.queries_total`, `.lock_waits_total`, `.threads_running`, `fleet.registered`, `fleet.up` (as Nova's
-/// service list says), `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total`, `rpc.count`, `rpc.failed`, `rpc.timed_out`
+/// service list says), `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total`, `machine.cpu_s` (cumulative, all processes of the machine), `rpc.count`, `rpc.failed`, `rpc.timed_out`
 /// (cumulative, instance: call), `harness.cpu_s`, `harness.rss_bytes`, `harness.late_ms`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
