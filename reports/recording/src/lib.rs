@@ -16,14 +16,18 @@
 //! | `summary.json`, `report.html` | made by analysis from the rest |
 
 mod error;
+mod hlog;
 mod latency;
 mod names;
+mod read;
 mod recorder;
 mod text;
 mod types;
 mod writer;
 
 pub use error::{ReadError, RecordError};
+pub use hlog::{Interval, LatencyStream, merge};
+pub use read::{Points, Recording, Series};
 pub use recorder::{Recorder, RpcResult};
 pub use text::millis;
 pub use types::{Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};
