@@ -1,1 +1,34 @@
-//! To be written.
+//! A real OpenStack on one machine: installed, configured, started, watched, loaded and stopped by the harness.
+//!
+//! Everything listens on 127.0.0.1, on ports of one range, and lies in one folder, [`StateDir`]. [`up`] may be called
+//! again at any time: what is done is skipped, what is dead is started, what differs is started anew.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`state_dir`], [`secret`], [`ports`] | the folder, its passwords, its ports |
+//! | [`install`] | system packages, the Python environment |
+//! | [`config`] | every configuration file, tuning and all |
+//! | [`process`] | start, record, find again and stop processes |
+//! | [`service`] | which processes there are, and how to tell that each is ready |
+//! | [`database`], [`identity`] | schemas and cells; users, roles and endpoints |
+//! | [`up`], [`down`], [`status`], [`doctor`] | the verbs |
+//! | [`real_compute`] | an unmodified nova-compute beside the simulated ones |
+
+mod cloud;
+mod error;
+mod progress;
+mod secret;
+mod spec;
+mod state_dir;
+mod up;
+
+pub use cloud::{Amqp, Cloud, Credentials, Database, ManagedProcess};
+pub use error::UpError;
+pub use progress::{Progress, Silent};
+pub use secret::Secret;
+pub use spec::{CloudSpec, DEFAULT_RELEASE, WSGI_SERVICES, default_wsgi};
+pub use state_dir::StateDir;
+pub use up::up;
+
+/// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.
+pub const DEFAULT_BASE_PORT: u16 = 21_000;

@@ -1,0 +1,127 @@
+//! What cloud is asked for.
+
+use std::collections::BTreeMap;
+
+use scenarios::plan::{CloudPlan, OptionValue, Tuning, WsgiPlan};
+use serde::{Deserialize, Serialize};
+
+use crate::UpError;
+
+/// The release that is brought up unless another is asked for.
+pub const DEFAULT_RELEASE: &str = "2026.2";
+
+/// Services that uWSGI serves behind nginx, in the order in which they start.
+pub const WSGI_SERVICES: [&str; 5] = ["keystone", "placement", "glance", "neutron", "nova"];
+
+/// Name of the tuning table that sets processes and threads of the APIs (`"keystone.processes" = 9`).
+const WSGI_TABLE: &str = "wsgi";
+
+/// The cloud that is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CloudSpec {
+    /// OpenStack release, for example `2026.2`.
+    pub release: String,
+    /// Processes and threads of the APIs, by service name; those left out have [`default_wsgi`].
+    pub wsgi: BTreeMap<String, WsgiPlan>,
+    /// Options by service that differ from the release's defaults.
+    pub tuning: Tuning,
+    /// First port of the cloud's range; `None`: that of the cloud in the state folder, else [`crate::DEFAULT_BASE_PORT`].
+    pub base_port: Option<u16>,
+}
+
+impl Default for CloudSpec {
+    fn default() -> Self {
+        Self { release: DEFAULT_RELEASE.to_owned(), wsgi: BTreeMap::new(), tuning: Tuning::new(), base_port: None }
+    }
+}
+
+impl CloudSpec {
+    /// The cloud that a plan asks for.
+    pub fn from_plan(release: &str, cloud: &CloudPlan, tuning: &Tuning) -> Self {
+        Self { release: release.to_owned(), wsgi: cloud.wsgi.clone(), tuning: tuning.clone(), base_port: None }
+    }
+
+    /// The same cloud with every API's processes and threads filled in, those of the tuning table `wsgi` included.
+    ///
+    /// # Errors
+    /// When a name is no API of the cloud, or a number is not one from 1 to 64.
+    pub fn resolved(&self) -> Result<Self, UpError> {
+        let mut spec = self.clone();
+        let mut wsgi: BTreeMap<String, WsgiPlan> =
+            WSGI_SERVICES.iter().map(|&service| (service.to_owned(), default_wsgi(service))).collect();
+        for (service, plan) in &self.wsgi {
+            *wsgi.get_mut(service).ok_or_else(|| unknown_api(service))? = *plan;
+        }
+        for (key, value) in spec.tuning.remove(WSGI_TABLE).unwrap_or_default() {
+            set_wsgi(&mut wsgi, &key, &value)?;
+        }
+        for (service, plan) in &wsgi {
+            for (name, count) in [("processes", plan.processes), ("threads", plan.threads)] {
+                if !(1..=MAX_COUNT).contains(&count) {
+                    return Err(UpError::invalid(format!(
+                        "wsgi: {service}.{name} = {count} is not from 1 to {MAX_COUNT}"
+                    )));
+                }
+            }
+        }
+        spec.tuning.retain(|_, options| !options.is_empty());
+        spec.wsgi = wsgi;
+        Ok(spec)
+    }
+}
+
+/// More processes of one API than this do not fit the cloud's range of ports.
+pub(crate) const MAX_COUNT: u32 = 64;
+
+/// Processes and threads of an API unless asked otherwise: two where every request passes (tokens, servers), else one.
+pub fn default_wsgi(service: &str) -> WsgiPlan {
+    let processes = if matches!(service, "keystone" | "nova") { 2 } else { 1 };
+    WsgiPlan { processes, threads: 4 }
+}
+
+fn set_wsgi(wsgi: &mut BTreeMap<String, WsgiPlan>, key: &str, value: &OptionValue) -> Result<(), UpError> {
+    let (service, name) = key.split_once('.').unwrap_or((key, ""));
+    let plan = wsgi.get_mut(service).ok_or_else(|| unknown_api(service))?;
+    let OptionValue::Integer(count) = value else {
+        return Err(UpError::invalid(format!("wsgi: {key} must be a whole number")));
+    };
+    let count = u32::try_from(*count).unwrap_or(0);
+    match name {
+        "processes" => plan.processes = count,
+        "threads" => plan.threads = count,
+        _ => return Err(UpError::invalid(format!("wsgi: {key} is not known; `processes` and `threads` are"))),
+    }
+    Ok(())
+}
+
+fn unknown_api(service: &str) -> UpError {
+    UpError::invalid(format!("wsgi: {service} is no API of the cloud; these are: {}", WSGI_SERVICES.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuned(key: &str, value: OptionValue) -> CloudSpec {
+        let table = BTreeMap::from([(key.to_owned(), value)]);
+        CloudSpec { tuning: BTreeMap::from([("wsgi".to_owned(), table)]), ..CloudSpec::default() }
+    }
+
+    #[test]
+    fn the_talk_can_be_asked_for() {
+        let spec = tuned("keystone.processes", OptionValue::Integer(9)).resolved().unwrap();
+        assert_eq!(spec.wsgi["keystone"], WsgiPlan { processes: 9, threads: 4 });
+        assert_eq!(spec.wsgi["neutron"], default_wsgi("neutron"));
+        assert!(spec.tuning.is_empty());
+    }
+
+    #[test]
+    fn impossible_counts_and_unknown_apis_are_refused() {
+        for (key, value) in
+            [("keystone.processes", 0), ("heat.processes", 2), ("nova.workers", 2), ("nova.threads", 65)]
+        {
+            let error = tuned(key, OptionValue::Integer(value)).resolved().unwrap_err().to_string();
+            assert!(error.starts_with("wsgi: "), "{error}");
+        }
+    }
+}
