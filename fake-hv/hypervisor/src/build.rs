@@ -52,6 +52,9 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
     };
     let finish = ConductorCall::FinishEvent { instance: uuid, event: ActionEvent::Build, failure };
     let _lost = host.conductor(finish).await.err();
+    if !host.peek().guests.contains_key(&uuid) {
+        host.milestone(Milestone::Gone(uuid));
+    }
 }
 
 async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failure> {
@@ -178,6 +181,7 @@ async fn fail(host: &Host, uuid: Uuid, failure: Failure) -> String {
     host.state().guests.remove(&uuid);
     match failure {
         Failure::Reschedule(reason) => {
+            let _lost = save(host, uuid, InstanceState::Rescheduling).await.err();
             host.notice(Notice::Reschedule { instance: uuid, reason: reason.clone() });
             reason
         }

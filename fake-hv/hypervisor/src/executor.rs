@@ -245,6 +245,10 @@ impl Executor {
         self.host.kernel().answer(id, result);
     }
 
+    pub(crate) fn awaits(&self, id: RequestId) -> bool {
+        self.host.0.0.borrow().pending.iter().any(|p| p.id == id)
+    }
+
     pub(crate) fn next_output(&mut self) -> Option<Output> {
         self.host.kernel().outputs.pop_front()
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
-    Config, Input, Output, Rpc, Time, agent, build,
+    Config, Input, Output, RequestId, Rpc, Time, agent, build,
     executor::{Executor, Host},
     heartbeat, network, periodic, startup,
     state::State,
@@ -64,6 +64,11 @@ impl Hypervisor {
     /// When to come back although nothing happened.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.executor.next_due()
+    }
+
+    /// Whether the answer to this request would still be of use.
+    pub fn awaits(&self, request: RequestId) -> bool {
+        self.executor.awaits(request)
     }
 
     /// Number of VMs that run here.

@@ -67,8 +67,10 @@ pub enum Milestone {
     Active(Uuid),
     /// The build failed.
     BuildFailed(Uuid),
-    /// The VM is gone.
+    /// The VM is deleted.
     Deleted(Uuid),
+    /// The hypervisor will not speak of this VM any more: its record can go.
+    Gone(Uuid),
 }
 
 /// The kind of RPC event that a `compute` method is wrapped in (`InstanceActionEvent`).
@@ -95,6 +97,8 @@ pub enum InstanceState {
     Spawning,
     /// `vm_state=active`, running.
     Active,
+    /// Back to task `scheduling`, without a host: another one will try.
+    Rescheduling,
     /// `vm_state=error` after a failed build.
     Error,
     /// `vm_state=deleted`.
@@ -195,7 +199,7 @@ pub enum ConductorCall {
     GetPendingDeletes,
     /// `MigrationList.get_by_filters` of `_cleanup_incomplete_migrations`.
     GetIncompleteMigrations,
-    /// `ConsoleAuthToken.clean_expired_console_auths_for_host`.
+    /// `ConsoleAuthToken.clean_expired_console_auths`.
     CleanConsoleTokens,
     /// `InstanceList.get_by_filters` of `_cleanup_running_deleted_instances`.
     GetRunningDeleted,
@@ -284,8 +288,6 @@ pub enum NetworkRequest {
     GetNetworks(Uuid),
     /// `GET /extensions`, cached for `[neutron] extension_sync_interval`.
     GetExtensions,
-    /// `GET /security-groups` of the project.
-    GetSecurityGroups(Uuid),
     /// `POST /ports`; answers [`Response::Port`].
     CreatePort {
         /// The instance.
@@ -310,9 +312,19 @@ pub enum NetworkRequest {
         port: Uuid,
     },
     /// `GET /subnets` of a port.
-    GetSubnets(Uuid),
-    /// `GET /ports` of the subnet's DHCP servers.
-    GetDhcpPorts(Uuid),
+    GetSubnets {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// `GET /ports` of the DHCP servers of a port's network.
+    GetDhcpPorts {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
     /// `DELETE /ports/{id}`.
     DeletePort {
         /// The instance.

@@ -51,7 +51,7 @@ impl ConductorCall {
             Self::GetPendingDeletes | Self::GetRunningDeleted | Self::GetImageCacheUsers => {
                 "InstanceList.get_by_filters"
             }
-            Self::CleanConsoleTokens => "ConsoleAuthToken.clean_expired_console_auths_for_host",
+            Self::CleanConsoleTokens => "ConsoleAuthToken.clean_expired_console_auths",
             Self::StartEvent(..) => "InstanceActionEvent.event_start",
             Self::FinishEvent { .. } => "InstanceActionEvent.event_finish_with_failure",
             Self::SaveInstance(..) => "Instance.save",
@@ -96,12 +96,11 @@ impl NetworkRequest {
         match self {
             Self::GetNetworks(_) => "GET /v2.0/networks",
             Self::GetExtensions => "GET /v2.0/extensions",
-            Self::GetSecurityGroups(_) => "GET /v2.0/security-groups",
             Self::CreatePort { .. } => "POST /v2.0/ports",
             Self::BindPort { .. } => "PUT /v2.0/ports/{id}",
-            Self::GetPorts(_) | Self::GetDhcpPorts(_) => "GET /v2.0/ports",
+            Self::GetPorts(_) | Self::GetDhcpPorts { .. } => "GET /v2.0/ports",
             Self::GetFloatingIps { .. } => "GET /v2.0/floatingips",
-            Self::GetSubnets(_) => "GET /v2.0/subnets",
+            Self::GetSubnets { .. } => "GET /v2.0/subnets",
             Self::DeletePort { .. } => "DELETE /v2.0/ports/{id}",
         }
     }

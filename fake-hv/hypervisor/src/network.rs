@@ -12,7 +12,6 @@ const EXTENSION_SYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// `allocate_for_instance`: makes and binds one port for each network, then fills the VM's info cache.
 pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> Result<(), Fault> {
     host.network(NetworkRequest::GetNetworks(instance)).await?;
-    host.network(NetworkRequest::GetSecurityGroups(instance)).await?;
     read_extensions(host).await?;
     let mut ports = Vec::with_capacity(networks.len());
     for network in networks {
@@ -50,8 +49,8 @@ pub(crate) async fn rebuild_info_cache(host: &Host, instance: Uuid) -> Result<()
     }
     for port in ports {
         host.network(NetworkRequest::GetFloatingIps { instance, port }).await?;
-        host.network(NetworkRequest::GetSubnets(port)).await?;
-        host.network(NetworkRequest::GetDhcpPorts(port)).await?;
+        host.network(NetworkRequest::GetSubnets { instance, port }).await?;
+        host.network(NetworkRequest::GetDhcpPorts { instance, port }).await?;
     }
     host.conductor(ConductorCall::SaveInfoCache(instance)).await.map(drop)
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::{ConductorCall, Fault, Milestone, Output, Request, executor::Host, resources, state::Guest};
 
-/// Timeout of a ping; ten of them, then one a minute (`nova/conductor/api.py`).
+/// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const QUICK_PINGS: u32 = 10;
-const SLOW_PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// A nova-compute whose start-up fails exits, and its service manager starts it again; systemd units commonly wait this
 /// long in between.
 const RESTART_DELAY: Duration = Duration::from_secs(2);
@@ -23,8 +22,9 @@ pub(crate) async fn run(host: &Host) {
 }
 
 async fn wait_for_conductor(host: &Host) {
+    let patience = host.peek().config.options.rpc_response_timeout;
     for ping in 0.. {
-        let timeout = if ping < QUICK_PINGS { PING_TIMEOUT } else { SLOW_PING_TIMEOUT };
+        let timeout = if ping < QUICK_PINGS { PING_TIMEOUT } else { patience };
         if host.request(Request::Conductor(ConductorCall::Ping), Some(timeout)).await.is_ok() {
             return;
         }

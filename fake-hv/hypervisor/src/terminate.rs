@@ -18,6 +18,9 @@ pub(crate) async fn run(host: Host, instance: Uuid) {
     };
     let finish = ConductorCall::FinishEvent { instance, event: ActionEvent::Terminate, failure };
     let _lost = host.conductor(finish).await.err();
+    if !host.peek().guests.contains_key(&instance) {
+        host.milestone(Milestone::Gone(instance));
+    }
 }
 
 async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
