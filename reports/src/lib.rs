@@ -1,1 +1,24 @@
-//! To be written.
+//! From a recording to what people and machines read of it: figures, verdicts, the page.
+//!
+//! ```text
+//! run folder ──► Recording ──► analyse ──► Analysis ──► summary.json · report.html · terminal
+//!                                 └─ judge(&Summary, &[Gate])
+//! ```
+//! Everything between reading and writing is pure: the same folder gives the same bytes.
+
+mod analysis;
+mod error;
+mod folder;
+mod gates;
+mod html;
+mod summary;
+mod terminal;
+mod words;
+
+pub use analysis::{Analysis, analyse};
+pub use error::ReportError;
+pub use folder::{REPORT, SUMMARY, summary_json, write};
+pub use gates::{check_metric, judge};
+pub use html::page;
+pub use summary::{GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
+pub use terminal::terminal;

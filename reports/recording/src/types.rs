@@ -100,11 +100,21 @@ pub struct Event {
 
 /// One point of a time series.
 ///
-/// Metrics: `process.cpu_s` (cumulative), `process.rss_bytes` (instance: process name), `broker.connections`, `.channels`, `.queues`, `.consumers`,
-/// `.messages_ready`, `.messages_unacked`, `.publish_per_s`, `.deliver_per_s`, `broker.queue_depth` (instance: queue),
-/// `database.connections`, `.queries_total`, `.lock_waits_total`, `.threads_running`, `fleet.registered`, `fleet.up` (as Nova's
-/// service list says), `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total`, `machine.cpu_s` (cumulative, all processes of the machine), `rpc.count`, `rpc.failed`, `rpc.timed_out`
-/// (cumulative, instance: call), `harness.cpu_s`, `harness.rss_bytes`, `harness.late_ms`.
+/// | metric | instance | |
+/// |---|---|---|
+/// | `process.cpu_s`, `process.rss_bytes` | process | CPU time (cumulative), resident memory |
+/// | `machine.cpu_s` | | busy time of all cores of the machine (cumulative) |
+/// | `broker.connections`, `.channels`, `.queues`, `.consumers`, `.messages_ready`, `.messages_unacked` | | RabbitMQ, now |
+/// | `broker.publish_per_s`, `broker.deliver_per_s` | | its message rates |
+/// | `broker.queue_depth` | queue | messages in one queue |
+/// | `database.connections`, `.threads_running` | | MariaDB, now |
+/// | `database.queries_total`, `.lock_waits_total` | | MariaDB, cumulative |
+/// | `fleet.registered`, `fleet.up` | | hypervisors; `up` as Nova's own service list says |
+/// | `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total` | | cumulative |
+/// | `rpc.count`, `rpc.failed`, `rpc.timed_out` | call | cumulative; written by the recorder |
+/// | `load.intended` | stream | operations that the stream's schedule holds; written when the load begins |
+/// | `load.started` | stream | operations started so far |
+/// | `harness.cpu_s`, `harness.rss_bytes` | | the harness itself; how late it is stands in the latency streams `harness/…` |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Milliseconds from `t = 0`.

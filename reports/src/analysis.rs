@@ -1,0 +1,220 @@
+//! From a recording to its figures.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use recording::{LatencyStream, OutcomeKind, Recording, millis};
+use scenarios::plan::{Arrivals, LoadPlan, Plan, Until};
+
+use crate::{
+    error::ReportError,
+    gates::judge,
+    summary::{Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict},
+};
+
+/// A recording, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// The plan of the run.
+    pub plan: Plan,
+    /// The figures, judged.
+    pub summary: Summary,
+    /// Phases of the run: when each began, in milliseconds, and its name.
+    pub phases: Vec<(f64, String)>,
+    /// The time that counts, in milliseconds: from the start of the load to the end of the drain. `None` when the load
+    /// never began.
+    pub window_ms: Option<(f64, f64)>,
+}
+
+/// Works out the figures of a run and judges its gates. Pure: the same recording gives the same analysis.
+///
+/// # Errors
+/// When the recording's `plan.json` is not a plan of this version.
+pub fn analyse(recording: &Recording) -> Result<Analysis, ReportError> {
+    let plan: Plan = serde_json::from_str(&recording.plan_json)
+        .map_err(|source| ReportError::Plan { path: recording.folder.join("plan.json"), source })?;
+    let duration_ms = recording.outcome.as_ref().map_or_else(|| last_moment_ms(recording), |end| end.duration_ms);
+    let phases: Vec<(f64, String)> = recording
+        .events
+        .iter()
+        .filter(|event| event.kind == "phase")
+        .map(|event| (event.t_ms, event.detail.clone()))
+        .collect();
+    let window_ms = window_ms(&phases, duration_ms);
+    let mut summary = Summary {
+        schema: Summary::SCHEMA,
+        scenario: recording.manifest.scenario.clone(),
+        target: recording.manifest.target.clone(),
+        release: recording.manifest.release.clone(),
+        seed: recording.manifest.seed,
+        outcome: Verdict::Passed,
+        reason: None,
+        duration_s: duration_ms / 1000.0,
+        hypervisors: hypervisors(recording, &plan, window_ms),
+        operations: plan.load.iter().map(|load| operation(recording, load)).collect(),
+        rpc: rpc(recording),
+        processes: processes(recording),
+        gates: Vec::new(),
+        harness: harness(recording),
+    };
+    summary.gates = judge(&summary, &plan.gates);
+    (summary.outcome, summary.reason) = outcome(recording, &plan, &summary);
+    Ok(Analysis { plan, summary, phases, window_ms })
+}
+
+/// A quantile of a histogram of microseconds, in milliseconds; `None` of an empty one.
+pub(crate) fn quantile_ms(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
+    (!histogram.is_empty()).then(|| millis(Duration::from_micros(histogram.value_at_quantile(quantile))))
+}
+
+/// Growth of a cumulative counter over its points. A process that was started anew counts from zero again.
+pub(crate) fn growth(points: &[(f64, f64)]) -> f64 {
+    points.windows(2).map(|pair| counter_step(pair[0].1, pair[1].1)).sum()
+}
+
+/// What a cumulative counter grew by from one point to the next.
+pub(crate) fn counter_step(before: f64, after: f64) -> f64 {
+    if after >= before { after - before } else { after }
+}
+
+/// The latest moment that anything in the recording speaks of.
+fn last_moment_ms(recording: &Recording) -> f64 {
+    let operations = recording.operations.iter().map(|operation| operation.ended_ms);
+    let events = recording.events.iter().map(|event| event.t_ms);
+    let points = recording.series.0.values().flat_map(|instances| instances.values()).flatten().map(|point| point.0);
+    let intervals = recording.latency.values().filter_map(|stream| stream.intervals.last());
+    let intervals = intervals.map(|interval| millis(interval.start + interval.length));
+    operations.chain(events).chain(points).chain(intervals).fold(0.0, f64::max)
+}
+
+/// From the start of the load until the first phase after the drain. A run without a drain (interrupted, or killed)
+/// counts until the phase after the load, or its end.
+fn window_ms(phases: &[(f64, String)], duration_ms: f64) -> Option<(f64, f64)> {
+    let load = phases.iter().position(|(_, name)| name == "load")?;
+    let after = phases[load + 1..].iter().find(|(_, name)| name != "drain");
+    Some((phases[load].0, after.map_or(duration_ms, |(t_ms, _)| *t_ms)))
+}
+
+fn hypervisors(recording: &Recording, plan: &Plan, window_ms: Option<(f64, f64)>) -> Hypervisors {
+    let in_window = |t_ms: f64| window_ms.is_some_and(|(from, to)| (from..=to).contains(&t_ms));
+    let up: Vec<f64> = recording
+        .series
+        .points("fleet.up", "")
+        .iter()
+        .filter(|(t_ms, _)| in_window(*t_ms))
+        .map(|(_, up)| *up)
+        .collect();
+    let downs = recording.events.iter().filter(|event| event.kind == "host_down" && in_window(event.t_ms)).count();
+    Hypervisors {
+        requested: plan.fleet.hypervisors,
+        registered: max(recording.series.points("fleet.registered", "")).map(|most| most as u32),
+        up_min: up.iter().copied().reduce(f64::min).map(|fewest| fewest as u32),
+        up_end: up.last().map(|last| *last as u32),
+        // Without a single look at the service list nobody can say that none was down.
+        false_down: (!up.is_empty()).then_some(downs as u32),
+    }
+}
+
+fn operation(recording: &Recording, load: &LoadPlan) -> Operation {
+    let name = load.name.as_str();
+    let counter = |metric: &str| max(recording.series.points(metric, name)).map(|most| most as u64);
+    let records = || recording.operations.iter().filter(|operation| operation.stream == name);
+    let failed = records().filter(|operation| operation.error.is_some()).count() as u64;
+    let ended = records().count() as u64;
+    let started = counter("load.started").unwrap_or(0).max(ended);
+    // Streams are numbered from 0, so the highest number tells of those before it that are still under way.
+    let known = records().map(|operation| operation.index + 1).max().unwrap_or(0).max(started);
+    let intended = counter("load.intended").or_else(|| planned(&load.arrivals)).unwrap_or(0).max(known);
+    let histogram = recording.stream(&format!("operations/{name}")).map(LatencyStream::histogram);
+    let quantile = |quantile| histogram.as_ref().and_then(|histogram| quantile_ms(histogram, quantile));
+    Operation {
+        name: name.to_owned(),
+        intended,
+        started,
+        succeeded: ended - failed,
+        failed,
+        p50_ms: quantile(0.5),
+        p95_ms: quantile(0.95),
+        p99_ms: quantile(0.99),
+        max_ms: quantile(1.0),
+    }
+}
+
+/// How many operations the plan wants, where it names a number. A stream that ends by time says so only once its
+/// arrivals are drawn, which is the target's to do and to record (`load.intended`).
+fn planned(arrivals: &Arrivals) -> Option<u64> {
+    match arrivals {
+        Arrivals::Burst { size, times, .. } => Some(size * times),
+        Arrivals::Constant { until: Until::Count(count), .. }
+        | Arrivals::Poisson { until: Until::Count(count), .. }
+        | Arrivals::Closed { until: Until::Count(count), .. } => Some(*count),
+        Arrivals::Constant { .. } | Arrivals::Poisson { .. } | Arrivals::Ramp { .. } | Arrivals::Closed { .. } => None,
+    }
+}
+
+fn rpc(recording: &Recording) -> Vec<Rpc> {
+    let streams = recording.latency.iter().filter_map(|(name, stream)| Some((name.strip_prefix("rpc/")?, stream)));
+    streams
+        .map(|(call, stream)| {
+            let histogram = stream.histogram();
+            let counter = |metric| max(recording.series.points(metric, call)).map_or(0, |most| most as u64);
+            Rpc {
+                call: call.to_owned(),
+                // The counters of a killed run are up to five seconds older than its latency log.
+                count: histogram.len().max(counter("rpc.count")),
+                failed: counter("rpc.failed"),
+                timed_out: counter("rpc.timed_out"),
+                p50_ms: quantile_ms(&histogram, 0.5),
+                p99_ms: quantile_ms(&histogram, 0.99),
+            }
+        })
+        .collect()
+}
+
+fn processes(recording: &Recording) -> Vec<Process> {
+    let instances = recording.series.instances("process.cpu_s");
+    instances
+        .map(|(name, points)| Process {
+            name: name.to_owned(),
+            cpu_s: growth(points),
+            rss_peak_bytes: max(recording.series.points("process.rss_bytes", name)).map(|most| most as u64),
+        })
+        .collect()
+}
+
+fn harness(recording: &Recording) -> Harness {
+    let late = recording.latency.iter().filter(|(name, _)| name.starts_with("harness/"));
+    let late = late.filter_map(|(_, stream)| quantile_ms(&stream.histogram(), 0.99));
+    Harness {
+        cpu_s: max(recording.series.points("harness.cpu_s", "")),
+        rss_peak_bytes: max(recording.series.points("harness.rss_bytes", "")).map(|most| most as u64),
+        late_ms_p99: late.reduce(f64::max),
+    }
+}
+
+fn max(points: &[(f64, f64)]) -> Option<f64> {
+    points.iter().map(|(_, value)| *value).reduce(f64::max)
+}
+
+fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, Option<String>) {
+    let Some(end) = &recording.outcome else {
+        let reason = "the run did not end by itself (killed, or still going on); this is what it had recorded";
+        return (Verdict::Partial, Some(reason.to_owned()));
+    };
+    let reason = |otherwise: &str| Some(end.reason.clone().unwrap_or_else(|| otherwise.to_owned()));
+    match end.kind {
+        OutcomeKind::Error => return (Verdict::Error, reason("the plan could not be carried out")),
+        OutcomeKind::Interrupted => return (Verdict::Partial, reason("the run was interrupted")),
+        OutcomeKind::Completed => {}
+    }
+    let bound_ms = millis(plan.late_bound);
+    if let Some(late_ms) = summary.harness.late_ms_p99.filter(|late_ms| *late_ms > bound_ms) {
+        let reason = format!(
+            "the harness itself was late: {late_ms} ms at the 99th percentile, the plan allows {bound_ms} ms; \
+             the figures prove nothing about the cloud"
+        );
+        return (Verdict::Invalid, Some(reason));
+    }
+    let failed: Vec<&str> = summary.gates.iter().filter_map(|gate| gate.reason.as_deref()).collect();
+    if failed.is_empty() { (Verdict::Passed, None) } else { (Verdict::Failed, Some(failed.join("; "))) }
+}

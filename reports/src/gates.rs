@@ -1,0 +1,214 @@
+//! Gates: bounds on figures of the summary.
+
+use scenarios::plan::{Bound, Gate};
+use serde_json::Value;
+
+use crate::summary::{GateVerdict, Summary};
+
+/// The figures that a gate can name: a section, whether its entries have names, and the fields. A test holds this
+/// against the summary itself.
+const SECTIONS: [(&str, bool, &[&str]); 5] = [
+    ("hypervisors", false, &["requested", "registered", "up_min", "up_end", "false_down"]),
+    ("operations", true, &["intended", "started", "succeeded", "failed", "p50_ms", "p95_ms", "p99_ms", "max_ms"]),
+    ("rpc", true, &["count", "failed", "timed_out", "p50_ms", "p99_ms"]),
+    ("processes", true, &["cpu_s", "rss_peak_bytes"]),
+    ("harness", false, &["cpu_s", "rss_peak_bytes", "late_ms_p99"]),
+];
+
+/// Judges gates on the figures of a run. Pure. A gate whose figure the run does not have fails, and says why.
+pub fn judge(summary: &Summary, gates: &[Gate]) -> Vec<GateVerdict> {
+    let figures = serde_json::to_value(summary).expect("a summary is JSON: its keys are strings");
+    gates.iter().map(|gate| verdict(&figures, gate)).collect()
+}
+
+/// Says whether a gate may name this metric in a plan with these streams of operations, before anything is run.
+///
+/// # Errors
+/// With what is wrong and what there is instead, in words.
+pub fn check_metric(metric: &str, streams: &[&str]) -> Result<(), String> {
+    if metric == "duration_s" {
+        return Ok(());
+    }
+    let (section, rest) = metric.split_once('.').unwrap_or((metric, ""));
+    let Some((_, named, fields)) = SECTIONS.iter().find(|(name, ..)| *name == section) else {
+        let sections: Vec<&str> = SECTIONS.iter().map(|(name, ..)| *name).collect();
+        return Err(format!("no figures {section:?}; there are duration_s, {}", sections.join(", ")));
+    };
+    // Names may have dots in them, fields have none.
+    let (name, field) = if *named { rest.rsplit_once('.').unwrap_or((rest, "")) } else { ("", rest) };
+    if !fields.contains(&field) {
+        let form = if *named { format!("{section}.NAME.FIELD") } else { format!("{section}.FIELD") };
+        return Err(format!("{metric:?} names no figure: {form}, where FIELD is one of {}", fields.join(", ")));
+    }
+    if section == "operations" && !streams.contains(&name) {
+        return Err(format!("the plan has no stream {name:?} of operations; it has {}", streams.join(", ")));
+    }
+    Ok(())
+}
+
+fn verdict(figures: &Value, gate: &Gate) -> GateVerdict {
+    let Gate { metric, bound } = gate;
+    let (value, reason) = match figure(figures, metric) {
+        Ok(value) if holds(*bound, value) => (Some(value), None),
+        Ok(value) => (Some(value), Some(format!("{metric} was {value}, {} was asked", in_words(*bound)))),
+        Err(reason) => (None, Some(format!("{metric} has no value: {reason}"))),
+    };
+    GateVerdict { metric: metric.clone(), bound: *bound, value, passed: reason.is_none(), reason }
+}
+
+fn holds(bound: Bound, value: f64) -> bool {
+    match bound {
+        Bound::Max(most) => value <= most,
+        Bound::Min(least) => value >= least,
+        Bound::Equals(exactly) => value == exactly,
+    }
+}
+
+/// A bound as people say it.
+pub(crate) fn in_words(bound: Bound) -> String {
+    match bound {
+        Bound::Max(most) => format!("at most {most}"),
+        Bound::Min(least) => format!("at least {least}"),
+        Bound::Equals(exactly) => format!("exactly {exactly}"),
+    }
+}
+
+/// Follows a path into the summary; entries of lists are named by their `name` or `call`, which may have dots in them.
+fn figure(mut here: &Value, metric: &str) -> Result<f64, String> {
+    let mut path = metric;
+    while !path.is_empty() {
+        (here, path) = step(here, path)?;
+    }
+    match here {
+        Value::Number(number) => number.as_f64().ok_or_else(|| "it is no number".to_owned()),
+        Value::Null => Err("the run recorded nothing that it could be worked out from".to_owned()),
+        _ => Err("it names no single figure".to_owned()),
+    }
+}
+
+fn step<'a, 'b>(here: &'a Value, path: &'b str) -> Result<(&'a Value, &'b str), String> {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    match here {
+        Value::Object(fields) => {
+            let field = fields.get(key).ok_or_else(|| format!("the summary has no field {key:?} there"))?;
+            Ok((field, rest))
+        }
+        Value::Array(entries) => {
+            let matching = |entry: &'a Value| {
+                let name = entry.get("name").or_else(|| entry.get("call"))?.as_str()?;
+                Some((entry, path.strip_prefix(name)?.strip_prefix('.')?))
+            };
+            // Of names that begin alike the longest is meant, and leaves the shortest rest.
+            let entry = entries.iter().filter_map(matching).min_by_key(|(_, rest)| rest.len());
+            entry.ok_or_else(|| match path.rsplit_once('.') {
+                Some((name, _)) => format!("the run has none named {name:?}"),
+                None => format!("{key:?} is no name and field"),
+            })
+        }
+        _ => Err(format!("there is no field {key:?} in a single figure")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::{Harness, Hypervisors, Operation, Process, Rpc, Verdict};
+
+    fn summary() -> Summary {
+        let boot = Operation { name: "boot".into(), p99_ms: Some(512.0), succeeded: 9, ..Operation::default() };
+        let dotted = Operation { name: "boot.big".into(), p99_ms: Some(900.0), ..Operation::default() };
+        Summary {
+            schema: Summary::SCHEMA,
+            scenario: "test".into(),
+            target: "live".into(),
+            release: "2026.2".into(),
+            seed: 1,
+            outcome: Verdict::Passed,
+            reason: None,
+            duration_s: 12.5,
+            hypervisors: Hypervisors { requested: 3, up_min: Some(2), ..Hypervisors::default() },
+            operations: vec![boot, dotted],
+            rpc: vec![Rpc { call: "Service.save".into(), timed_out: 4, ..Rpc::default() }],
+            processes: vec![Process { name: "nova-api".into(), cpu_s: 3.0, rss_peak_bytes: None }],
+            gates: Vec::new(),
+            harness: Harness { late_ms_p99: Some(1.5), ..Harness::default() },
+        }
+    }
+
+    fn judge_one(metric: &str, bound: Bound) -> GateVerdict {
+        judge(&summary(), &[Gate { metric: metric.into(), bound }]).remove(0)
+    }
+
+    #[test]
+    fn paths_reach_every_kind_of_figure() {
+        for (metric, value) in [
+            ("duration_s", 12.5),
+            ("hypervisors.up_min", 2.0),
+            ("operations.boot.p99_ms", 512.0),
+            ("operations.boot.big.p99_ms", 900.0),
+            ("rpc.Service.save.timed_out", 4.0),
+            ("processes.nova-api.cpu_s", 3.0),
+            ("harness.late_ms_p99", 1.5),
+        ] {
+            let verdict = judge_one(metric, Bound::Equals(value));
+            assert_eq!((verdict.value, verdict.passed, verdict.reason), (Some(value), true, None), "{metric}");
+        }
+    }
+
+    #[test]
+    fn bounds_include_their_limit() {
+        assert!(judge_one("operations.boot.p99_ms", Bound::Max(512.0)).passed);
+        assert!(judge_one("operations.boot.p99_ms", Bound::Min(512.0)).passed);
+        let failed = judge_one("operations.boot.p99_ms", Bound::Max(500.0));
+        assert!(!failed.passed);
+        assert_eq!(failed.reason.unwrap(), "operations.boot.p99_ms was 512, at most 500 was asked");
+    }
+
+    #[test]
+    fn a_figure_that_is_missing_never_passes() {
+        for metric in [
+            "operations.boot.p50_ms",
+            "operations.delete.p99_ms",
+            "hypervisors.false_down",
+            "hypervisors",
+            "operations.boot",
+            "rpc",
+            "scenario",
+            "nonsense.more",
+            "",
+            "harness.late_ms_p99.x",
+        ] {
+            for bound in [Bound::Max(f64::MAX), Bound::Min(f64::MIN)] {
+                let verdict = judge_one(metric, bound);
+                assert!(!verdict.passed && verdict.value.is_none() && verdict.reason.is_some(), "{metric}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_that_may_be_used_are_those_that_the_summary_has() {
+        let json = serde_json::to_value(summary()).unwrap();
+        for (section, named, fields) in SECTIONS {
+            let entry = if named { &json[section][0] } else { &json[section] };
+            let figures = entry.as_object().unwrap().keys().filter(|key| !["name", "call"].contains(&key.as_str()));
+            let mut figures: Vec<&str> = figures.map(String::as_str).collect();
+            let mut fields = fields.to_vec();
+            figures.sort_unstable();
+            fields.sort_unstable();
+            assert_eq!(figures, fields, "{section}");
+        }
+    }
+
+    #[test]
+    fn names_are_checked_before_a_run() {
+        let streams = ["boot", "boot.big"];
+        for metric in ["duration_s", "operations.boot.big.p99_ms", "rpc.Service.save.p99_ms", "hypervisors.false_down"]
+        {
+            assert_eq!(check_metric(metric, &streams), Ok(()), "{metric}");
+        }
+        assert!(check_metric("operations.delete.p99_ms", &streams).unwrap_err().contains("it has boot, boot.big"));
+        assert!(check_metric("operations.boot.p98_ms", &streams).unwrap_err().contains("p95_ms, p99_ms"));
+        assert!(check_metric("hypervisor.up_min", &streams).unwrap_err().contains("hypervisors"));
+        assert!(check_metric("harness", &streams).unwrap_err().contains("harness.FIELD"));
+    }
+}

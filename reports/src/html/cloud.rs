@@ -1,0 +1,295 @@
+//! The fleet, its remote calls, the services behind them, and the harness itself.
+
+use std::collections::BTreeMap;
+
+use recording::{LatencyStream, Recording};
+
+use super::{
+    Esc, Run, Section,
+    chart::{Axis, Chart, Layer, Shape},
+    points::{self, CLASSES},
+    table, td, td_count, td_ms,
+};
+use crate::{Process, Rpc, analysis::quantile_ms, words};
+
+pub(super) fn fleet(run: &Run<'_>) -> Section {
+    let requested = f64::from(run.analysis.summary.hypervisors.requested);
+    let mut layers = vec![
+        points::metric(run.recording, "fleet.up", "up in Nova's service list", "c3", Shape::Wash),
+        points::metric(run.recording, "fleet.registered", "registered", "c1", Shape::Line),
+    ];
+    if layers.iter().any(|layer| !layer.points.is_empty()) {
+        let (from, to) = run.all_s;
+        layers.push(Layer::new("asked for", "c8", Shape::Dashed, vec![(from, requested), (to, requested)]));
+        let downs = run.recording.events.iter().filter(|event| event.kind == "host_down");
+        let downs = downs.map(|event| (event.t_ms / 1e3, 0.0)).collect();
+        layers.push(Layer::new("a false down", "cbad", Shape::Dots, downs));
+    }
+    let chart = Chart {
+        title: "Hypervisors over time",
+        caption: "As Nova's own service list shows them, from the first registration",
+        empty: "Nobody looked at the service list in this run (no series fleet.up).",
+        x: Axis::time(run.all_s.0, run.all_s.1, false),
+        y: Axis::from_zero(&layers, words::number),
+        layers,
+        moments: &run.moments,
+        narrow: false,
+    };
+    Section { anchor: "hypervisors", title: "Hypervisors".into(), body: chart.html() }
+}
+
+pub(super) fn rpc(run: &Run<'_>) -> Section {
+    let row = |rpc: &Rpc| {
+        let Rpc { call, count, failed, timed_out, p50_ms, p99_ms } = rpc;
+        let counts = [*count, *failed, *timed_out].map(td_count).concat();
+        format!("<td><code>{}</code></td>{counts}{}{}", Esc(call), td_ms(*p50_ms), td_ms(*p99_ms))
+    };
+    let rows: Vec<String> = run.analysis.summary.rpc.iter().map(row).collect();
+    let body = if rows.is_empty() {
+        super::empty("The fleet made no remote calls, or the target does not see them.")
+    } else {
+        let note = "<p class=\"note\">What the hypervisors asked of the control plane over RabbitMQ, as they saw it. A call \
+                    that timed out counts with the time its caller waited.</p>\n";
+        format!(
+            "{note}{}{}",
+            table(&["Call", "Calls", "Failed", "Timed out", "p50", "p99"], &rows),
+            http(run.recording)
+        )
+    };
+    Section { anchor: "rpc", title: "Remote calls".into(), body }
+}
+
+/// Requests of the fleet on the HTTP services, where the target recorded them.
+fn http(recording: &Recording) -> String {
+    let streams = recording.latency.iter().filter_map(|(name, stream)| Some((name.strip_prefix("http/")?, stream)));
+    let row = |(name, stream): (&str, &LatencyStream)| {
+        let histogram = stream.histogram();
+        let latencies = [0.5, 0.99, 1.0].map(|quantile| td_ms(quantile_ms(&histogram, quantile))).concat();
+        format!("<td><code>{}</code></td>{}{latencies}", Esc(name), td_count(histogram.len()))
+    };
+    let rows: Vec<String> = streams.map(row).collect();
+    if rows.is_empty() { String::new() } else { table(&["HTTP request", "Requests", "p50", "p99", "Longest"], &rows) }
+}
+
+pub(super) fn inside(run: &Run<'_>) -> Section {
+    let body = format!(
+        "{}{}<div class=\"pair\">{}{}</div>\n<div class=\"pair\">{}{}</div>\n{}",
+        cpu(run),
+        memory(run),
+        queue_depths(run),
+        broker_rates(run),
+        broker_counts(run),
+        database(run),
+        processes(&run.analysis.summary.processes),
+    );
+    Section { anchor: "inside", title: "Inside the cloud".into(), body }
+}
+
+/// Series of a process metric, added up by service.
+fn by_service(
+    recording: &Recording,
+    metric: &str,
+    ready: fn(&[(f64, f64)]) -> Vec<(f64, f64)>,
+) -> Vec<(String, Vec<(f64, f64)>)> {
+    let mut groups: BTreeMap<&str, Vec<Vec<(f64, f64)>>> = BTreeMap::new();
+    for (name, points) in recording.series.instances(metric) {
+        groups.entry(points::group(name)).or_default().push(ready(points));
+    }
+    let named = |name: &str, members: usize| if members > 1 { format!("{name} × {members}") } else { name.to_owned() };
+    groups.into_iter().map(|(name, members)| (named(name, members.len()), points::add_up(&members))).collect()
+}
+
+fn cpu(run: &Run<'_>) -> String {
+    let mut layers = points::stack(by_service(run.recording, "process.cpu_s", points::rate));
+    let machine = points::rate(run.recording.series.points("machine.cpu_s", ""));
+    layers.push(Layer::new("whole machine", "c0", Shape::Line, points::line(&machine)));
+    if let Some(cores) = run.recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok()) {
+        if layers.iter().any(|layer| !layer.points.is_empty()) {
+            let limit = vec![(run.all_s.0, cores), (run.all_s.1, cores)];
+            layers.push(Layer::new("cores that the machine has", "c8", Shape::Dashed, limit));
+        }
+    }
+    Chart {
+        title: "CPU by service",
+        caption: "In cores that are busy, on top of each other; processes of one service are added up",
+        empty: "No process was watched in this run (no series process.cpu_s).",
+        x: Axis::time(run.all_s.0, run.all_s.1, false),
+        y: Axis::from_zero(&layers, words::number),
+        layers,
+        moments: &run.moments,
+        narrow: false,
+    }
+    .html()
+}
+
+fn memory(run: &Run<'_>) -> String {
+    let layers = points::stack(by_service(run.recording, "process.rss_bytes", <[_]>::to_vec));
+    Chart {
+        title: "Memory by service",
+        caption: "Resident, on top of each other; pages that processes share count in each",
+        empty: "No process was watched in this run (no series process.rss_bytes).",
+        x: Axis::time(run.all_s.0, run.all_s.1, false),
+        y: gibibytes(&layers),
+        layers,
+        moments: &run.moments,
+        narrow: false,
+    }
+    .html()
+}
+
+/// An axis of bytes whose ticks are round in the unit they are read in.
+fn gibibytes(layers: &[Layer]) -> Axis {
+    let most = layers.iter().flat_map(|layer| &layer.points).map(|point| point.1).fold(0.0, f64::max);
+    let unit = 1024_f64.powi((most.max(1.0).log2() / 10.0).floor() as i32);
+    let super::scale::Scale::Linear { to, .. } = super::scale::Scale::from_zero([most / unit].into_iter()) else {
+        unreachable!("a scale from zero is linear")
+    };
+    let scale = super::scale::Scale::Linear { from: 0.0, to: to * unit };
+    let ticks = super::scale::Scale::Linear { from: 0.0, to }.ticks(5).into_iter().map(|tick| tick * unit).collect();
+    Axis { scale, ticks, words: words::bytes }
+}
+
+fn queue_depths(run: &Run<'_>) -> String {
+    let queues = run.recording.series.instances("broker.queue_depth");
+    let deepest = |points: &[(f64, f64)]| points.iter().map(|point| point.1).fold(0.0, f64::max);
+    let mut queues: Vec<(&str, &[(f64, f64)])> = queues.filter(|(_, points)| deepest(points) > 0.0).collect();
+    queues.sort_by(|a, b| deepest(b.1).total_cmp(&deepest(a.1)).then(a.0.cmp(b.0)));
+    let mut layers: Vec<Layer> = queues
+        .iter()
+        .zip(CLASSES)
+        .take(6)
+        .map(|((name, points), class)| Layer::new(*name, class, Shape::Line, points::line(points)))
+        .collect();
+    if layers.is_empty() {
+        layers = vec![
+            points::metric(run.recording, "broker.messages_ready", "ready, all queues", "c1", Shape::Line),
+            points::metric(run.recording, "broker.messages_unacked", "delivered, not acknowledged", "c2", Shape::Line),
+        ];
+    }
+    narrow(
+        run,
+        "Queue depths",
+        "Messages in the deepest queues of RabbitMQ",
+        "The broker's queues were not watched in this run.",
+        layers,
+    )
+}
+
+fn broker_rates(run: &Run<'_>) -> String {
+    let layers = vec![
+        points::metric(run.recording, "broker.publish_per_s", "published", "c1", Shape::Line),
+        points::metric(run.recording, "broker.deliver_per_s", "delivered", "c3", Shape::Line),
+    ];
+    narrow(
+        run,
+        "Message rates",
+        "RabbitMQ, messages a second",
+        "The broker's rates were not watched in this run.",
+        layers,
+    )
+}
+
+fn broker_counts(run: &Run<'_>) -> String {
+    let metrics = [("connections", "c1"), ("channels", "c7"), ("queues", "c2"), ("consumers", "c5")];
+    let layer = |(what, class): (&str, &'static str)| {
+        points::metric(run.recording, &format!("broker.{what}"), what, class, Shape::Line)
+    };
+    let layers = metrics.map(layer).to_vec();
+    narrow(
+        run,
+        "What the broker holds",
+        "RabbitMQ, at each moment",
+        "The broker's objects were not watched in this run.",
+        layers,
+    )
+}
+
+fn database(run: &Run<'_>) -> String {
+    let series = &run.recording.series;
+    let rate = |metric: &str| points::line(&points::rate(series.points(metric, "")));
+    let layers = vec![
+        Layer::new("queries a second", "c1", Shape::Line, rate("database.queries_total")),
+        points::metric(run.recording, "database.connections", "connections", "c2", Shape::Line),
+        points::metric(run.recording, "database.threads_running", "threads running", "c3", Shape::Line),
+        Layer::new("lock waits a second", "cbad", Shape::Line, rate("database.lock_waits_total")),
+    ];
+    let mut layers = layers;
+    // A logarithm has no zero: the rates of quiet moments are left out.
+    layers.iter_mut().for_each(|layer| layer.points.retain(|point| point.1 > 0.0));
+    Chart {
+        title: "Database",
+        caption: "MariaDB; logarithmic, because queries outnumber the rest",
+        empty: "The database was not watched in this run.",
+        x: Axis::time(run.all_s.0, run.all_s.1, true),
+        y: Axis::log(&layers, words::number),
+        layers,
+        moments: &run.moments,
+        narrow: true,
+    }
+    .html()
+}
+
+fn narrow(run: &Run<'_>, title: &str, caption: &str, empty: &str, layers: Vec<Layer>) -> String {
+    let x = Axis::time(run.all_s.0, run.all_s.1, true);
+    let y = Axis::from_zero(&layers, words::number);
+    Chart { title, caption, empty, x, y, layers, moments: &run.moments, narrow: true }.html()
+}
+
+fn processes(processes: &[Process]) -> String {
+    if processes.is_empty() {
+        return String::new();
+    }
+    let row = |process: &Process| {
+        let cpu = td(&words::duration_ms(process.cpu_s * 1e3));
+        let memory = td(&words::or_none(process.rss_peak_bytes, |peak| words::bytes(peak as f64)));
+        format!("<td>{}</td>{cpu}{memory}", Esc(&process.name))
+    };
+    let rows: Vec<String> = processes.iter().map(row).collect();
+    let table = table(&["Process", "CPU time", "Most memory"], &rows);
+    format!("<details><summary>Each of the {} processes</summary>{table}</details>\n", rows.len())
+}
+
+pub(super) fn harness(run: &Run<'_>) -> Section {
+    let harness = &run.analysis.summary.harness;
+    let bound = words::duration_ms(recording::millis(run.analysis.plan.late_bound));
+    let late: Vec<(&str, &LatencyStream)> = run
+        .recording
+        .latency
+        .iter()
+        .filter_map(|(name, stream)| Some((name.strip_prefix("harness/")?, stream)))
+        .collect();
+    let row = |(name, stream): &(&str, &LatencyStream)| {
+        let histogram = stream.histogram();
+        let latencies = [0.5, 0.99, 1.0].map(|quantile| td_ms(quantile_ms(&histogram, quantile))).concat();
+        format!("<td>{}</td>{}{latencies}", Esc(name), td_count(histogram.len()))
+    };
+    let rows: Vec<String> = late.iter().map(row).collect();
+    let table = if rows.is_empty() {
+        super::empty("Nothing that the harness was to do at a given time has happened in this run.")
+    } else {
+        table(&["Late by", "Count", "p50", "p99", "Most"], &rows)
+    };
+    let cpu = points::line(&points::rate(run.recording.series.points("harness.cpu_s", "")));
+    let cpu = vec![Layer::new("busy cores", "c5", Shape::Wash, cpu)];
+    let cpu =
+        narrow(run, "CPU of the harness", "In cores that are busy", "The harness did not watch its own CPU time.", cpu);
+    let memory = vec![points::metric(run.recording, "harness.rss_bytes", "resident", "c5", Shape::Wash)];
+    let memory = Chart {
+        title: "Memory of the harness",
+        caption: "Resident; all simulated hypervisors together",
+        empty: "The harness did not watch its own memory.",
+        x: Axis::time(run.all_s.0, run.all_s.1, true),
+        y: gibibytes(&memory),
+        layers: memory,
+        moments: &run.moments,
+        narrow: true,
+    };
+    let body = format!(
+        "<p class=\"note\">A generator that is starved makes a cloud look slow. This one took {} of CPU time and at most {} of \
+         memory. Beyond {bound} late at the 99th percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n",
+        words::or_none(harness.cpu_s, |cpu_s| words::duration_ms(cpu_s * 1e3)),
+        words::or_none(harness.rss_peak_bytes, |peak| words::bytes(peak as f64)),
+        memory.html(),
+    );
+    Section { anchor: "harness", title: "The harness itself".into(), body }
+}

@@ -1,0 +1,140 @@
+//! Time series made ready for a picture: few enough points, rates of counters, stacks.
+
+use recording::Recording;
+
+use super::chart::{Layer, Shape};
+use crate::analysis::counter_step;
+
+/// Buckets that a line over the page's width is thinned to; more could not be told apart.
+const BUCKETS: usize = 180;
+
+/// Colour classes in the order they are given out.
+pub(super) const CLASSES: [&str; 7] = ["c1", "c2", "c3", "c4", "c5", "c6", "c7"];
+
+/// The class of what is left over.
+pub(super) const REST: &str = "c8";
+
+/// Points from milliseconds to seconds, thinned so that of each bucket the least and the most survive: no dip and no
+/// peak is lost.
+pub(super) fn line(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().map(|(t_ms, value)| (t_ms / 1e3, *value)).collect();
+    if points.len() <= 2 * BUCKETS {
+        return points;
+    }
+    let mut thinned = Vec::with_capacity(2 * BUCKETS);
+    for bucket in points.chunks(points.len().div_ceil(BUCKETS)) {
+        let least = bucket.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+        let most = bucket.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+        let mut ends: Vec<(f64, f64)> = least.into_iter().chain(most).collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ends.dedup();
+        thinned.extend(ends);
+    }
+    thinned
+}
+
+/// Growth per second of a cumulative counter, at the end of each step.
+pub(super) fn rate(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let steps = points.windows(2).filter(|pair| pair[1].0 > pair[0].0);
+    steps.map(|pair| (pair[1].0, counter_step(pair[0].1, pair[1].1) * 1e3 / (pair[1].0 - pair[0].0))).collect()
+}
+
+/// A metric without instances as one layer.
+pub(super) fn metric(recording: &Recording, metric: &str, name: &str, class: &'static str, shape: Shape) -> Layer {
+    Layer::new(name, class, shape, line(recording.series.points(metric, "")))
+}
+
+/// The base of a process's name: `keystone-3`, `keystone:3` and `keystone.3` are `keystone`.
+pub(super) fn group(name: &str) -> &str {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let trimmed = base.trim_end_matches(['-', '.', ':', '_', '#', '@', '/', ' ']);
+    if trimmed.is_empty() || trimmed == base { name } else { trimmed }
+}
+
+/// Piles series up into areas on a common grid, largest at the bottom; what is beyond the seven largest is one area.
+pub(super) fn stack(mut series: Vec<(String, Vec<(f64, f64)>)>) -> Vec<Layer> {
+    let ends = series.iter().filter_map(|(_, points)| Some((points.first()?.0, points.last()?.0)));
+    let Some((from, to)) = ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))) else { return Vec::new() };
+    let longest = series.iter().map(|(_, points)| points.len()).max().unwrap_or(0);
+    let cells = longest.clamp(2, BUCKETS);
+    let moments: Vec<f64> = (0..cells).map(|cell| from + (to - from) * cell as f64 / (cells - 1) as f64).collect();
+    let weight = |points: &[(f64, f64)]| points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64;
+    series.sort_by(|a, b| weight(&b.1).total_cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
+    let mut floor = vec![0.0; cells];
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut add = |name: String, class, heights: Vec<f64>| {
+        let roof: Vec<f64> = floor.iter().zip(&heights).map(|(low, height)| low + height).collect();
+        let points = moments.iter().map(|t_ms| t_ms / 1e3).zip(roof.iter().copied()).collect();
+        let mut layer = Layer::new(name, class, Shape::Area, points);
+        layer.floor = std::mem::replace(&mut floor, roof);
+        layers.push(layer);
+    };
+    let heights = |points: &[(f64, f64)]| moments.iter().map(|t_ms| value_at(points, *t_ms)).collect::<Vec<_>>();
+    let rest = series.split_off(series.len().min(CLASSES.len()));
+    for ((name, points), class) in series.into_iter().zip(CLASSES) {
+        add(name, class, heights(&points));
+    }
+    if !rest.is_empty() {
+        let each: Vec<Vec<f64>> = rest.iter().map(|(_, points)| heights(points)).collect();
+        let sum = (0..cells).map(|cell| each.iter().map(|heights| heights[cell]).sum()).collect();
+        add(format!("{} others", rest.len()), REST, sum);
+    }
+    layers
+}
+
+/// The value between two points, on the straight line; zero before the first and after the last.
+fn value_at(points: &[(f64, f64)], t_ms: f64) -> f64 {
+    let after = points.partition_point(|point| point.0 < t_ms);
+    match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
+        (_, Some((t, value))) if *t == t_ms => *value,
+        (Some((t0, v0)), Some((t1, v1))) => v0 + (v1 - v0) * (t_ms - t0) / (t1 - t0),
+        _ => 0.0,
+    }
+}
+
+/// Adds up series of one group on the moments of all of them.
+pub(super) fn add_up(members: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    if let [only] = members {
+        return only.clone();
+    }
+    let mut moments: Vec<f64> = members.iter().flatten().map(|point| point.0).collect();
+    moments.sort_by(f64::total_cmp);
+    moments.dedup();
+    moments.into_iter().map(|t_ms| (t_ms, members.iter().map(|points| value_at(points, t_ms)).sum())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_the_one_dip() {
+        let mut points: Vec<(f64, f64)> = (0..10_000).map(|t| (f64::from(t) * 1e3, 200.0)).collect();
+        points[7_777].1 = 3.0;
+        let thinned = line(&points);
+        assert!(thinned.len() <= 2 * BUCKETS && thinned.contains(&(7_777.0, 3.0)));
+    }
+
+    #[test]
+    fn rates_survive_a_restart() {
+        assert_eq!(rate(&[(0.0, 5.0), (1000.0, 7.0), (3000.0, 1.0)]), [(1000.0, 2.0), (3000.0, 0.5)]);
+    }
+
+    #[test]
+    fn processes_of_one_service_are_one_group() {
+        assert_eq!(
+            ["keystone-3", "nova-api", "neutron.12", "7", "h2"].map(group),
+            ["keystone", "nova-api", "neutron", "7", "h2"]
+        );
+    }
+
+    #[test]
+    fn a_stack_ends_at_the_sum() {
+        let flat = |value: f64| vec![(0.0, value), (1000.0, value)];
+        let series = (1..=10).map(|size| (format!("s{size}"), flat(f64::from(size)))).collect();
+        let layers = stack(series);
+        assert_eq!((layers.len(), layers[0].name.as_str(), layers[7].name.as_str()), (8, "s10", "3 others"));
+        assert_eq!(layers[7].points.last(), Some(&(1.0, 55.0)));
+        assert!(stack(Vec::new()).is_empty());
+    }
+}

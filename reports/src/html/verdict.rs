@@ -1,0 +1,94 @@
+//! The head of the page: what ran, the verdict in one sentence, the figures that matter, the gates.
+
+use super::{Esc, Run, table, td};
+use crate::{GateVerdict, Summary, Verdict, gates, words};
+
+pub(super) fn header(run: &Run<'_>) -> String {
+    let summary = &run.analysis.summary;
+    let target = match summary.target.as_str() {
+        "live" => "a real OpenStack",
+        "sim" => "virtual time: predicted, not measured",
+        other => other,
+    };
+    format!(
+        "<p class=\"eyebrow\">Kagemusha run report · OpenStack {} · {}</p>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n{}{}{}",
+        Esc(&summary.release),
+        Esc(target),
+        Esc(&summary.scenario),
+        Esc(&run.analysis.plan.description),
+        banner(summary),
+        tiles(summary),
+        gate_table(&summary.gates),
+    )
+}
+
+fn banner(summary: &Summary) -> String {
+    let outcome = summary.outcome;
+    let mut html = format!(
+        "<div class=\"verdict {}\"><strong>{}</strong><p>{}</p>",
+        outcome.word(),
+        words::headline(outcome),
+        Esc(&words::sentence(summary)),
+    );
+    let failed = summary.gates.iter().filter_map(|gate| gate.reason.as_deref());
+    if outcome == Verdict::Failed {
+        let items: String = failed.map(|reason| format!("<li>{}</li>", Esc(reason))).collect();
+        html.push_str(&format!("<ul>{items}</ul>"));
+    } else if let Some(reason) = &summary.reason {
+        html.push_str(&format!("<p>Why: {}.</p>", Esc(reason)));
+    }
+    html.push_str("</div>\n");
+    html
+}
+
+fn tiles(summary: &Summary) -> String {
+    let hypervisors = &summary.hypervisors;
+    let mut tiles = vec![tile(
+        "Hypervisors up, at the least",
+        &words::or_none(hypervisors.up_min, |up| words::count(up.into())),
+        &format!("of {} asked for", words::count(hypervisors.requested.into())),
+    )];
+    for operation in summary.operations.iter().take(2) {
+        let failed =
+            if operation.failed > 0 { format!(", {} failed", words::count(operation.failed)) } else { String::new() };
+        tiles.push(tile(
+            &format!("{}: succeeded", operation.name),
+            &words::count(operation.succeeded),
+            &format!("of {}{failed}", words::count(operation.intended)),
+        ));
+        tiles.push(tile(
+            &format!("{}: 99 of 100 took at most", operation.name),
+            &words::or_none(operation.p99_ms, words::duration_ms),
+            &format!("median {}", words::or_none(operation.p50_ms, words::duration_ms)),
+        ));
+    }
+    tiles.push(tile(
+        "False downs",
+        &words::or_none(hypervisors.false_down, |downs| words::count(downs.into())),
+        "alive, but down in Nova's list",
+    ));
+    tiles.push(tile(
+        "The harness was late by",
+        &words::or_none(summary.harness.late_ms_p99, words::duration_ms),
+        "99th percentile",
+    ));
+    format!("<dl class=\"tiles\">{}</dl>\n", tiles.concat())
+}
+
+fn tile(name: &str, figure: &str, note: &str) -> String {
+    format!("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>", Esc(name), Esc(figure), Esc(note))
+}
+
+fn gate_table(verdicts: &[GateVerdict]) -> String {
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let row = |gate: &GateVerdict| {
+        let asked = gates::in_words(gate.bound);
+        let was = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
+        let verdict = if gate.passed { "<td class=\"ok\">✓ held</td>" } else { "<td class=\"no\">✗ failed</td>" };
+        format!("<td><code>{}</code></td>{}{}{verdict}", Esc(&gate.metric), td(&asked), td(&was))
+    };
+    let rows: Vec<String> = verdicts.iter().map(row).collect();
+    table(&["Gate", "Asked", "Was", "Verdict"], &rows)
+}

@@ -1,0 +1,77 @@
+//! The summary as a terminal shows it.
+
+use crate::{Summary, Verdict, gates, words};
+
+/// The verdict, the operations and the gates, as plain text with a newline at the end.
+pub fn terminal(summary: &Summary) -> String {
+    let mut text = format!(
+        "{}  {} on {} ({}), seed {}, {}\n",
+        summary.outcome.word().to_uppercase(),
+        summary.scenario,
+        summary.release,
+        summary.target,
+        summary.seed,
+        words::duration_ms(summary.duration_s * 1e3),
+    );
+    text.push_str(&words::sentence(summary));
+    text.push('\n');
+    // A failed run's reason is its gates, which follow.
+    if let (Some(reason), true) = (&summary.reason, summary.outcome != Verdict::Failed) {
+        text.push_str(&format!("Why {}: {reason}.\n", summary.outcome.word()));
+    }
+    text.push('\n');
+    text.push_str(&operations(summary));
+    if !summary.gates.is_empty() {
+        text.push('\n');
+        text.push_str(&gate_lines(summary));
+    }
+    text
+}
+
+fn operations(summary: &Summary) -> String {
+    let mut rows = vec![
+        ["operation", "intended", "started", "succeeded", "failed", "p50", "p95", "p99", "max"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for operation in &summary.operations {
+        let mut row = vec![operation.name.clone()];
+        let counts = [operation.intended, operation.started, operation.succeeded, operation.failed];
+        row.extend(counts.map(words::count));
+        let latencies = [operation.p50_ms, operation.p95_ms, operation.p99_ms, operation.max_ms];
+        row.extend(latencies.map(|latency| words::or_none(latency, words::duration_ms)));
+        rows.push(row);
+    }
+    table(&rows)
+}
+
+fn gate_lines(summary: &Summary) -> String {
+    let row = |gate: &crate::GateVerdict| {
+        let word = if gate.passed { "held" } else { "FAILED" };
+        let value = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
+        vec![gate.metric.clone(), gates::in_words(gate.bound), value, word.to_owned()]
+    };
+    let mut rows = vec![["gate", "asked", "was", "verdict"].map(String::from).to_vec()];
+    rows.extend(summary.gates.iter().map(row));
+    let mut text = table(&rows);
+    for gate in summary.gates.iter().filter(|gate| gate.value.is_none()) {
+        text.push_str(&format!("  {}\n", gate.reason.as_deref().unwrap_or_default()));
+    }
+    text
+}
+
+/// Columns as wide as their widest cell; the first to the left, the others to the right.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match (column, widths[column]) {
+            (0, width) => format!("{cell:<width$}"),
+            (_, width) => format!("{cell:>width$}"),
+        });
+        text.push_str(&format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
+    }
+    text
+}

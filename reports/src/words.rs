@@ -1,0 +1,153 @@
+//! Figures as people read them, the same on the page and in the terminal.
+
+use crate::{Operation, Summary, Verdict};
+
+/// A number with its thousands set apart: `12,345`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A duration in the unit that suits it: `0.4 ms`, `843 ms`, `1.24 s`, `12 min 5 s`.
+pub(crate) fn duration_ms(ms: f64) -> String {
+    match ms {
+        ms if ms < 9.95 => format!("{ms:.1} ms"),
+        ms if ms < 999.5 => format!("{ms:.0} ms"),
+        ms if ms < 9_995.0 => format!("{:.2} s", ms / 1e3),
+        ms if ms < 119_950.0 => format!("{:.1} s", ms / 1e3),
+        ms if ms < 7_200_000.0 => {
+            let s = (ms / 1e3).round() as u64;
+            format!("{} min {} s", s / 60, s % 60)
+        }
+        ms => {
+            let min = (ms / 60e3).round() as u64;
+            format!("{} h {} min", min / 60, min % 60)
+        }
+    }
+}
+
+/// Bytes in the unit that suits them: `64 KiB`, `150 MiB`, `1.9 GiB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 1023.5 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if value < 9.95 && unit > 0 { format!("{value:.1} {}", units[unit]) } else { format!("{value:.0} {}", units[unit]) }
+}
+
+/// A plain number with no more digits than anybody wants to read: `0.25`, `1.5`, `12,300`.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e4 {
+        format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64))
+    } else {
+        let digits = if size >= 100.0 {
+            0
+        } else if size >= 10.0 {
+            1
+        } else {
+            3
+        };
+        let text = format!("{value:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    }
+}
+
+/// What is shown where a figure is missing.
+pub(crate) const NONE: &str = "–";
+
+/// A figure that may be missing.
+pub(crate) fn or_none<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), words)
+}
+
+/// The figure of a gate or a metric, by the unit that its name carries.
+pub(crate) fn by_metric(metric: &str, value: f64) -> String {
+    let field = metric.rsplit('.').next().unwrap_or(metric);
+    if field.ends_with("_ms") || field.contains("_ms_") {
+        duration_ms(value)
+    } else if field.ends_with("_bytes") {
+        bytes(value)
+    } else if field.ends_with("_s") {
+        duration_ms(value * 1e3)
+    } else {
+        number(value)
+    }
+}
+
+/// The word that stands over everything.
+pub(crate) fn headline(outcome: Verdict) -> &'static str {
+    match outcome {
+        Verdict::Passed => "Passed",
+        Verdict::Failed => "Failed",
+        Verdict::Invalid => "Not valid",
+        Verdict::Partial => "Partial",
+        Verdict::Error => "Could not be carried out",
+    }
+}
+
+/// The run in one sentence, with its numbers.
+pub(crate) fn sentence(summary: &Summary) -> String {
+    let mut parts: Vec<String> = summary.operations.iter().map(operation_clause).collect();
+    let hypervisors = &summary.hypervisors;
+    parts.push(match (hypervisors.up_min, hypervisors.registered) {
+        (Some(up_min), _) if up_min >= hypervisors.requested => {
+            format!("all {} hypervisors stayed up", count(hypervisors.requested.into()))
+        }
+        (Some(up_min), _) => {
+            format!("{} of {} hypervisors stayed up", count(up_min.into()), count(hypervisors.requested.into()))
+        }
+        (None, Some(registered)) => {
+            format!("{} of {} hypervisors registered", count(registered.into()), count(hypervisors.requested.into()))
+        }
+        (None, None) => format!("none of {} hypervisors was seen", count(hypervisors.requested.into())),
+    });
+    let held = summary.gates.iter().filter(|gate| gate.passed).count();
+    parts.push(match summary.gates.len() {
+        0 => "the scenario has no gates".to_owned(),
+        all if held == all => format!("{} held", gates(all)),
+        all => format!("{held} of {} held", gates(all)),
+    });
+    let mut sentence = parts.join("; ");
+    sentence.push('.');
+    let first = sentence.remove(0);
+    format!("{}{sentence}", first.to_uppercase())
+}
+
+fn gates(number: usize) -> String {
+    if number == 1 { "1 gate".to_owned() } else { format!("{number} gates") }
+}
+
+fn operation_clause(operation: &Operation) -> String {
+    let Operation { name, intended, succeeded, p99_ms, .. } = operation;
+    let p99 = p99_ms.map(|p99| format!(" (p99 {})", duration_ms(p99))).unwrap_or_default();
+    format!("{} of {} {name} operations succeeded{p99}", count(*succeeded), count(*intended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        let times = [0.25, 9.96, 843.2, 999.7, 1_240.0, 61_400.0, 119_960.0, 725_000.0, 7_260_000.0];
+        let words = ["0.2 ms", "10 ms", "843 ms", "1.00 s", "1.24 s", "61.4 s", "2 min 0 s", "12 min 5 s", "2 h 1 min"];
+        assert_eq!(times.map(duration_ms), words);
+        assert_eq!([0.0, 65536.0, 157_286_400.0, 2.04e9].map(bytes), ["0 B", "64 KiB", "150 MiB", "1.9 GiB"]);
+        assert_eq!([0.25, 1.5, 12.0, 300.0, 12_300.0, 0.0].map(number), ["0.25", "1.5", "12", "300", "12,300", "0"]);
+        assert_eq!(by_metric("operations.boot.p99_ms", 1500.0), "1.50 s");
+        assert_eq!(by_metric("harness.late_ms_p99", 15.0), "15 ms");
+        assert_eq!(by_metric("hypervisors.up_min", 200.0), "200");
+    }
+}
