@@ -1,1 +1,26 @@
-//! To be written.
+//! A fleet of simulated hypervisors on real AMQP and HTTP.
+//!
+//! Each does what a nova-compute and its L2 agent do (crate `hypervisor`); this crate writes and reads their messages and
+//! keeps their connections. [`Fleet`] is the way in.
+
+mod agent;
+mod apis;
+mod fleet;
+#[cfg(test)]
+mod golden;
+mod host;
+mod http;
+mod http_client;
+mod link;
+mod nova;
+mod secret;
+mod stats;
+mod timestamp;
+mod worker;
+
+pub use apis::ServiceApis;
+pub use fleet::{Fleet, FleetError, FleetSpec};
+pub use link::{Broker, BrokerAddress, LinkError};
+pub use nova::{Release, ReleaseError};
+pub use secret::Secret;
+pub use stats::{BuildTimeline, FleetStats};

@@ -1,0 +1,168 @@
+//! A fleet: many hypervisors, one process.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use hypervisor::{ComputeOptions, Config};
+use recording::Recorder;
+use scenarios::plan::FleetPlan;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+use crate::{
+    Broker, BrokerAddress, BuildTimeline, FleetStats, LinkError, Release, ReleaseError, ServiceApis,
+    nova::Identity,
+    stats::Counters,
+    worker::{self, Order, Setup},
+};
+
+/// What a fleet is made of.
+#[derive(Debug, Clone)]
+pub struct FleetSpec {
+    /// How many hypervisors, how they connect, what they offer.
+    pub plan: FleetPlan,
+    /// Options of nova-compute and its agent.
+    pub options: ComputeOptions,
+    /// OpenStack release whose nova-compute they are.
+    pub release: String,
+    /// Seed of their jitter and delays.
+    pub seed: u64,
+    /// Hosts are named `{prefix}-{number}`, five digits.
+    pub host_prefix: String,
+    /// Number of the first host.
+    pub first_host: u32,
+    /// The broker.
+    pub broker: BrokerAddress,
+    /// The HTTP services.
+    pub apis: ServiceApis,
+}
+
+impl FleetSpec {
+    /// Names of all hosts, in the order they start.
+    pub fn host_names(&self) -> impl Iterator<Item = String> + '_ {
+        (0..self.plan.hypervisors).map(|index| self.host_name(index))
+    }
+
+    fn host_name(&self, index: u32) -> String {
+        format!("{}-{:05}", self.host_prefix, self.first_host + index)
+    }
+
+    fn identity(&self, index: u32) -> Identity {
+        let host = self.host_name(index);
+        // A nova-compute keeps its node's UUID on disk; ours follows from its name and the seed.
+        let node = Uuid::from_u128((u128::from(self.seed) << 64) ^ fnv(&host));
+        let node = uuid::Builder::from_random_bytes(*node.as_bytes()).into_uuid();
+        Identity { host: host.into_boxed_str(), node }
+    }
+}
+
+/// FNV-1a of 128 bits: spreads names over UUIDs, the same on every machine.
+fn fnv(text: &str) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+/// A fleet could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The broker refused, or is not there.
+    #[error(transparent)]
+    Broker(#[from] LinkError),
+    /// Nothing is known of the release.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// The operating system gave no thread.
+    #[error("cannot start a thread for the fleet: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A running fleet.
+pub struct Fleet {
+    orders: mpsc::UnboundedSender<Order>,
+    counters: Arc<Counters>,
+    starting: JoinHandle<()>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Fleet {
+    /// Starts the hypervisors at the plan's pace, in the background. Times in the recording count from `origin`.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, the release is unknown, or there is no thread to be had.
+    pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
+        let release = Release::load(&spec.release)?;
+        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, Handle::current());
+        broker.probe().await?;
+        let counters = Arc::new(Counters::default());
+        let setup = Setup {
+            config: Config {
+                options: spec.options.clone(),
+                resources: spec.plan.resources.clone(),
+                times: spec.plan.times.clone(),
+            },
+            release,
+            apis: spec.apis.clone(),
+            broker,
+            recorder,
+            counters: Arc::clone(&counters),
+            seed: spec.seed,
+            origin,
+        };
+        let (orders, queue) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
+        let starting = tokio::spawn(start_all(spec, orders.clone()));
+        Ok(Self { orders, counters, starting, thread: Some(thread) })
+    }
+
+    /// Counters at this moment.
+    pub fn stats(&self) -> FleetStats {
+        self.counters.read()
+    }
+
+    /// When a VM passed the steps of its build; asked for once, then forgotten.
+    pub fn take_build_timeline(&self, vm: Uuid) -> Option<BuildTimeline> {
+        self.counters.take_timeline(vm)
+    }
+
+    /// Stops all hypervisors and deletes their queues.
+    pub async fn stop(mut self) {
+        self.starting.abort();
+        let (done, stopped) = oneshot::channel();
+        if self.orders.send(Order::Stop(done)).is_ok() {
+            let _thread_gone = stopped.await;
+        }
+        if let Some(thread) = self.thread.take() {
+            // It has nothing left to do; a panic in it was reported when it happened.
+            let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(worker::run(setup, orders)),
+        Err(error) => tracing::error!(%error, "the fleet's thread has no timer"),
+    }
+}
+
+async fn start_all(spec: FleetSpec, orders: mpsc::UnboundedSender<Order>) {
+    let gap = spec.plan.start_per_s.filter(|rate| *rate > 0.0).map(|rate| Duration::from_secs_f64(1.0 / rate));
+    let begun = tokio::time::Instant::now();
+    for index in 0..spec.plan.hypervisors {
+        if let Some(gap) = gap {
+            tokio::time::sleep_until(begun + gap * index).await;
+        }
+        if orders.send(Order::Start(index, spec.identity(index))).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use hypervisor::{Config, Fault, Hypervisor, Input, Notice, Output, Request, RequestId, Response, Time};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    ServiceApis, agent,
+    http::{Client, HttpAnswer, HttpRequest, Sessions},
+    link::{Incoming, Link, Message, ReplyError, ReplyTo, Target},
+    nova::{self, Author, Body, Documents, Identity, Received, Release, Rows},
+    timestamp,
+};
+
+/// What all hypervisors of a fleet have in common.
+pub(crate) struct Common {
+    pub(crate) config: Rc<Config>,
+    pub(crate) release: Release,
+    pub(crate) apis: ServiceApis,
+}
+
+/// A request on its way, kept to read its answer with.
+struct Asked {
+    request: Request,
+    sent: Time,
+}
+
+/// Something the worker has to do for a host.
+pub(crate) enum Effect {
+    /// Send this and hand the answer to [`Host::http_answered`].
+    Http(RequestId, HttpRequest),
+    /// Somebody asked for a method that is not there.
+    UnknownRequest(String),
+    /// The state machine passed a milestone.
+    Milestone(hypervisor::Milestone),
+    /// A request has its answer, or will not get one.
+    Finished { request: Request, took: Duration, result: Result<(), Fault> },
+}
+
+/// One simulated hypervisor.
+pub(crate) struct Host {
+    pub(crate) identity: Identity,
+    machine: Hypervisor,
+    link: Link,
+    rows: Rows,
+    documents: Documents,
+    sessions: Sessions,
+    asked: BTreeMap<RequestId, Asked>,
+    /// The wake-up that counts; earlier ones in the worker's queue are stale.
+    wake: Option<Time>,
+}
+
+impl Host {
+    pub(crate) fn new(common: &Common, identity: Identity, seed: u64, link: Link) -> Self {
+        Self {
+            identity,
+            machine: Hypervisor::new(Rc::clone(&common.config), seed),
+            link,
+            rows: Rows::default(),
+            documents: Documents::new(),
+            sessions: Sessions::default(),
+            asked: BTreeMap::new(),
+            wake: None,
+        }
+    }
+
+    /// When the hypervisor wants to be woken.
+    pub(crate) fn due(&self) -> Option<Time> {
+        self.machine.poll_timeout()
+    }
+
+    /// Queues a wake-up if it is not the one that is queued already.
+    pub(crate) fn schedule(&mut self, due: Time, queue: impl FnOnce(Time)) {
+        if self.wake != Some(due) {
+            self.wake = Some(due);
+            queue(due);
+        }
+    }
+
+    /// Whether a wake-up that came is the one that counts.
+    pub(crate) fn woken(&mut self, due: Time) -> bool {
+        let current = self.wake == Some(due);
+        if current {
+            self.wake = None;
+        }
+        current
+    }
+
+    /// Passes an input on and does what comes of it, except for what only the worker can do.
+    pub(crate) fn handle(&mut self, common: &Common, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        self.machine.handle_input(now, input);
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Request { id, request, timeout } => self.ask(common, now, id, request, timeout, effects),
+                Output::Notice(notice) => self.tell(common, &notice),
+                Output::ServeRpc => self.link.serve(),
+                Output::Milestone(milestone) => {
+                    self.forget(milestone);
+                    effects.push(Effect::Milestone(milestone));
+                }
+            }
+        }
+        self.give_up(now, effects);
+    }
+
+    /// Lets go of a VM's record when nothing more can come of it.
+    fn forget(&mut self, milestone: hypervisor::Milestone) {
+        use hypervisor::Milestone as M;
+        match milestone {
+            M::Active(uuid) => {
+                if let Some(document) = self.documents.get_mut(&uuid) {
+                    document.build_request = None;
+                }
+            }
+            M::Gone(uuid) => {
+                self.documents.remove(&uuid);
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(
+        &mut self,
+        common: &Common,
+        now: Time,
+        id: RequestId,
+        request: Request,
+        timeout: Option<Duration>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let sent = match &request {
+            Request::Conductor(call) => {
+                let body = nova::call(&mut self.author(common, &timestamp::now()), call);
+                body.map(|body| self.call_conductor(id, body, timeout))
+            }
+            Request::Agent(call) => {
+                let body = agent::call(&self.identity, call, &timestamp::now());
+                let message = Message::new(body.method, None, body.version, body.args, service_context());
+                Some(self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default()))
+            }
+            Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
+                let encoded = self.client(common).encode(&request);
+                encoded.map(|encoded| effects.push(Effect::Http(id, encoded)))
+            }
+        };
+        if sent.is_none() {
+            // The VM's record went while the request was made: what a conductor would say of a deleted one.
+            let gone = Err(Fault::Remote("InstanceNotFound".to_owned()));
+            self.machine.handle_input(now, Input::Reply { id, result: gone });
+            return;
+        }
+        self.asked.insert(id, Asked { request, sent: now });
+    }
+
+    fn call_conductor(&mut self, id: RequestId, body: Body, timeout: Option<Duration>) {
+        let message = self.message(body);
+        self.link.call(id, Target::nova("conductor"), message, timeout.unwrap_or_default());
+    }
+
+    fn message(&self, body: Body) -> Message {
+        let document = body.on_behalf_of.and_then(|uuid| self.documents.get(&uuid));
+        let context = document.map(|document| document.context.clone()).filter(Value::is_object);
+        let context = context.unwrap_or_else(service_context);
+        Message::new(body.method, body.namespace, body.version, body.args, context)
+    }
+
+    fn tell(&mut self, common: &Common, notice: &Notice) {
+        if matches!(notice, Notice::AgentState) {
+            let body = agent::report_state(&self.identity, false, &timestamp::now());
+            let message = Message::new(body.method, None, body.version, body.args, service_context());
+            return self.link.cast(Target::neutron(body.topic), message);
+        }
+        let Some(body) = nova::notice(&self.author(common, &timestamp::now()), notice) else { return };
+        let message = self.message(body);
+        match notice {
+            Notice::Reschedule { .. } => self.link.cast(Target::nova("conductor"), message),
+            _ => self.link.fanout("scheduler", message),
+        }
+    }
+
+    fn author<'a>(&'a mut self, common: &'a Common, now: &'a str) -> Author<'a> {
+        Author {
+            release: &common.release,
+            identity: &self.identity,
+            resources: &common.config.resources,
+            rows: &self.rows,
+            documents: &mut self.documents,
+            now,
+        }
+    }
+
+    fn client<'a>(&'a mut self, common: &'a Common) -> Client<'a> {
+        Client {
+            apis: &common.apis,
+            release: &common.release,
+            identity: &self.identity,
+            resources: &common.config.resources,
+            sessions: &mut self.sessions,
+            documents: &mut self.documents,
+        }
+    }
+
+    /// Hands the answer of an AMQP call on.
+    pub(crate) fn replied(
+        &mut self,
+        common: &Common,
+        now: Time,
+        id: RequestId,
+        answer: Result<Value, ReplyError>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(asked) = self.asked.remove(&id) else { return }; // given up before
+        let result = match (&asked.request, answer) {
+            (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
+            (_, Ok(_)) => Ok(Response::Done),
+            (_, Err(error)) => Err(Fault::Remote(error.class)),
+        };
+        self.finish(common, now, id, asked, result, effects);
+    }
+
+    /// Hands the answer of an HTTP request on; `None`: no connection.
+    pub(crate) fn http_answered(
+        &mut self,
+        common: &Common,
+        now: Time,
+        id: RequestId,
+        answer: Option<HttpAnswer>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(asked) = self.asked.remove(&id) else { return };
+        let result = match answer {
+            Some(answer) => self.client(common).decode(&asked.request, answer),
+            None => Err(Fault::Disconnected),
+        };
+        self.finish(common, now, id, asked, result, effects);
+    }
+
+    fn finish(
+        &mut self,
+        common: &Common,
+        now: Time,
+        id: RequestId,
+        asked: Asked,
+        result: Result<Response, Fault>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let outcome = result.as_ref().map(|_| ()).map_err(Clone::clone);
+        effects.push(Effect::Finished { request: asked.request, took: now - asked.sent, result: outcome });
+        self.handle(common, now, Input::Reply { id, result }, effects);
+    }
+
+    /// Notes the calls whose time is over; the state machine has given them up by itself.
+    fn give_up(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let machine = &self.machine;
+        let over: Vec<RequestId> = self.asked.keys().copied().filter(|id| !machine.awaits(*id)).collect();
+        for id in over {
+            let Some(asked) = self.asked.remove(&id) else { continue };
+            effects.push(Effect::Finished {
+                request: asked.request,
+                took: now - asked.sent,
+                result: Err(Fault::TimedOut),
+            });
+        }
+    }
+
+    /// A request to this compute service.
+    pub(crate) fn received(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) {
+        let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
+        match nova::receive(&method, namespace.as_deref(), &version, args, context, &mut self.documents) {
+            Received::Rpc(rpcs) => {
+                for rpc in rpcs {
+                    self.handle(common, now, Input::Rpc(rpc), effects);
+                }
+            }
+            Received::Pong(pong) => self.answer(reply_to, Ok(pong)),
+            Received::Unknown { class, message } => {
+                self.answer(reply_to, Err((class, message)));
+                effects.push(Effect::UnknownRequest(method));
+            }
+        }
+    }
+
+    fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, (&'static str, String)>) {
+        if let Some(reply_to) = reply_to {
+            self.link.reply(reply_to, result);
+        }
+    }
+
+    /// Ends the link; queues that oslo.messaging deletes at a graceful stop are deleted.
+    pub(crate) fn close(self) -> Link {
+        self.link
+    }
+}
+
+/// `_context_*` of a request that a service makes on its own account: an admin without user, with a request id.
+fn service_context() -> Value {
+    serde_json::json!({
+        "_context_user": null, "_context_project_id": null, "_context_system_scope": null, "_context_project": null,
+        "_context_domain": null, "_context_user_domain": null, "_context_project_domain": null,
+        "_context_is_admin": true, "_context_read_only": false, "_context_show_deleted": false,
+        "_context_auth_token": null, "_context_request_id": format!("req-{}", Uuid::new_v4()),
+        "_context_global_request_id": null, "_context_resource_uuid": null, "_context_roles": [],
+        "_context_user_identity": "- - - - -", "_context_is_admin_project": true, "_context_user_id": null,
+        "_context_read_deleted": "no", "_context_remote_address": null, "_context_timestamp": timestamp::now_micros(),
+        "_context_quota_class": null, "_context_user_name": null, "_context_service_catalog": [],
+        "_context_project_name": null,
+    })
+}

@@ -1,0 +1,90 @@
+//! Requests of a nova-compute to Keystone, Placement and Neutron: how they look, and what their answers change.
+
+mod identity;
+mod network;
+mod placement;
+mod vif;
+
+use hypervisor::{Fault, Request, Resources, Response, Session};
+use serde_json::Value;
+
+use crate::{
+    ServiceApis,
+    nova::{Documents, Identity, Release},
+};
+
+/// A request as the HTTP client sends it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpRequest {
+    pub(crate) method: &'static str,
+    pub(crate) url: String,
+    /// Token for `X-Auth-Token`; without one for Keystone itself.
+    pub(crate) token: Option<Box<str>>,
+    /// `OpenStack-API-Version` of Placement.
+    pub(crate) placement_version: Option<&'static str>,
+    pub(crate) body: Option<Value>,
+}
+
+/// An answer as the HTTP client got it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    /// `X-Subject-Token` of Keystone.
+    pub(crate) subject_token: Option<Box<str>>,
+    /// `Null` when it was empty or not JSON.
+    pub(crate) body: Value,
+}
+
+/// Tokens and what Placement said of this host's provider.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    placement: Option<Box<str>>,
+    network: Option<Box<str>>,
+    provider_generation: u64,
+}
+
+/// What a hypervisor needs to write its requests and to read their answers.
+pub(crate) struct Client<'a> {
+    pub(crate) apis: &'a ServiceApis,
+    pub(crate) release: &'a Release,
+    pub(crate) identity: &'a Identity,
+    pub(crate) resources: &'a Resources,
+    pub(crate) sessions: &'a mut Sessions,
+    pub(crate) documents: &'a mut Documents,
+}
+
+impl Client<'_> {
+    /// The request, or `None` when it is about a VM that this host has no record of.
+    pub(crate) fn encode(&self, request: &Request) -> Option<HttpRequest> {
+        match request {
+            Request::Token(_) => Some(identity::authenticate(self.apis)),
+            Request::Placement(request) => Some(self.encode_placement(request)),
+            Request::Network(request) => self.encode_network(request),
+            Request::Conductor(_) | Request::Agent(_) => None,
+        }
+    }
+
+    /// Reads the answer and takes over what it says.
+    pub(crate) fn decode(&mut self, request: &Request, answer: HttpAnswer) -> Result<Response, Fault> {
+        match request {
+            Request::Token(session) => self.decode_token(*session, answer),
+            Request::Placement(request) => self.decode_placement(request, &answer),
+            Request::Network(request) => self.decode_network(request, answer),
+            Request::Conductor(_) | Request::Agent(_) => Ok(Response::Done),
+        }
+    }
+
+    fn decode_token(&mut self, session: Session, answer: HttpAnswer) -> Result<Response, Fault> {
+        let token = answer.subject_token.ok_or(Fault::Http(answer.status))?;
+        match session {
+            Session::Placement => self.sessions.placement = Some(token),
+            Session::Network => self.sessions.network = Some(token),
+        }
+        Ok(Response::Done)
+    }
+}
+
+/// `Ok` for a status that means success.
+fn successful(status: u16) -> Result<(), Fault> {
+    if (200..300).contains(&status) { Ok(()) } else { Err(Fault::Http(status)) }
+}

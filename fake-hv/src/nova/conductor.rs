@@ -1,0 +1,307 @@
+//! Calls to nova-conductor and notices to the schedulers, as messages.
+
+use hypervisor::{ActionEvent, ConductorCall, Notice, Resources};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Documents, Identity, InstanceDocument, Release, Rows, instance::ROOT_DEVICE};
+
+/// Method, arguments and version of a message; the transport adds the envelope.
+#[derive(Debug, Clone)]
+pub(crate) struct Body {
+    pub(crate) method: &'static str,
+    pub(crate) namespace: Option<&'static str>,
+    pub(crate) version: &'static str,
+    pub(crate) args: Value,
+    /// The instance whose request context the message carries; `None`: the service's own.
+    pub(crate) on_behalf_of: Option<Uuid>,
+}
+
+/// What a hypervisor needs to write its messages.
+pub(crate) struct Author<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) identity: &'a Identity,
+    pub(crate) resources: &'a Resources,
+    pub(crate) rows: &'a Rows,
+    pub(crate) documents: &'a mut Documents,
+    /// Now, as Nova writes times: `2026-11-23T05:57:35Z`.
+    pub(crate) now: &'a str,
+}
+
+/// A remotable method of an instance of an object.
+fn on_object(objinst: Value, objmethod: &str, kwargs: Value) -> Body {
+    let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
+    Body { method: "object_action", namespace: None, version: CONDUCTOR, args, on_behalf_of: None }
+}
+
+/// RPC version of the conductor API that all calls of 2026.2 name.
+const CONDUCTOR: &str = "3.0";
+const SCHEDULER: &str = "4.2";
+
+/// The message of a call, or `None` when it is about a VM that this host has no record of.
+pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body> {
+    use ConductorCall as C;
+    let body = match call {
+        C::Ping => Body {
+            method: "ping",
+            namespace: Some("baseapi"),
+            version: "1.0",
+            args: json!({"arg": "1.21 GigaWatts"}),
+            on_behalf_of: None,
+        },
+        C::CreateService => on_object(Rows::new_service(author.release, author.identity), "create", json!({})),
+        C::UpdateService => author.service(None),
+        C::SaveService { report_count } => author.service(Some(*report_count)),
+        C::CreateNode => {
+            let node = author.rows.new_node(author.release, author.identity, author.resources);
+            on_object(node, "create", json!({}))
+        }
+        C::SaveNode { usage } => {
+            let node = author.rows.node(author.release, author.identity, author.resources, *usage);
+            on_object(node, "save", json!({}))
+        }
+        C::SaveInstance(..)
+        | C::DestroyInstance(_)
+        | C::RefreshInstance(_)
+        | C::RefreshInfoCache(_)
+        | C::SaveInfoCache(_)
+        | C::SaveBlockDevice(_)
+        | C::CreateInterface { .. }
+        | C::CreateFault { .. } => return author.about_instance(call),
+        query => return Some(author.query(query)),
+    };
+    Some(body)
+}
+
+impl Author<'_> {
+    fn service(&self, report_count: Option<u64>) -> Body {
+        on_object(self.rows.service(self.release, self.identity, report_count), "save", json!({}))
+    }
+
+    /// A remotable class method: a question.
+    fn ask(&self, objname: &str, objmethod: &str, args: Value, kwargs: Value) -> Body {
+        let args = json!({
+            "objname": objname, "objmethod": objmethod, "object_versions": self.release.versions_of(objname),
+            "args": args, "kwargs": kwargs,
+        });
+        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args, on_behalf_of: None }
+    }
+
+    fn ask_for(&self, instance: Uuid, objname: &str, objmethod: &str, args: Value, kwargs: Value) -> Body {
+        Body { on_behalf_of: Some(instance), ..self.ask(objname, objmethod, args, kwargs) }
+    }
+
+    fn query(&self, call: &ConductorCall) -> Body {
+        use ConductorCall as C;
+        let host = &self.identity.host;
+        let none = || json!({});
+        match call {
+            C::GetMinimumVersion => {
+                self.ask("Service", "get_minimum_version_multi", json!([["nova-compute"]]), json!({"use_slave": false}))
+            }
+            C::GetService => self.ask("Service", "get_by_host_and_binary", json!([host, "nova-compute"]), none()),
+            C::GetNodesByUuid => self.ask("ComputeNodeList", "get_all_by_uuids", json!([[self.identity.node]]), none()),
+            C::GetInstancesAtStart => {
+                let attrs = json!(["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]);
+                self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": attrs}))
+            }
+            C::GetInstances => {
+                self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
+            }
+            C::GetEvacuations => self.ask("MigrationList", "get_by_filters", json!([self.evacuations()]), none()),
+            C::GetNodesByHost => {
+                self.ask("ComputeNodeList", "get_all_by_host", json!([host]), json!({"use_slave": true}))
+            }
+            C::GetNode => self.ask("ComputeNode", "get_by_uuid", json!([self.identity.node]), none()),
+            C::GetPciDevices => self.ask("PciDeviceList", "get_by_compute_node", json!([self.rows.node_id()]), none()),
+            C::GetInstancesByNode => {
+                let attrs = json!(["system_metadata", "numa_topology", "flavor", "migration_context", "resources"]);
+                let args = json!([host, host]);
+                self.ask("InstanceList", "get_by_host_and_node", args, json!({"expected_attrs": attrs}))
+            }
+            C::GetMigrations => self.ask("MigrationList", "get_in_progress_and_error", json!([host, host]), none()),
+            C::GetServiceOfNode => self.ask("Service", "get_by_compute_host", json!([host]), none()),
+            C::GetInstance(uuid) => self.ask("Instance", "get_by_uuid", json!([uuid]), json!({"expected_attrs": []})),
+            _ => self.periodic_or_lifecycle_query(call),
+        }
+    }
+
+    fn periodic_or_lifecycle_query(&self, call: &ConductorCall) -> Body {
+        use ConductorCall as C;
+        let host = &self.identity.host;
+        match call {
+            C::GetPendingDeletes => {
+                let filters = json!({"deleted": true, "soft_deleted": false, "host": host, "cleaned": false});
+                let kwargs = json!({"expected_attrs": ["system_metadata"], "use_slave": true});
+                self.ask("InstanceList", "get_by_filters", json!([filters]), kwargs)
+            }
+            C::GetRunningDeleted => {
+                let filters = json!({"deleted": true, "soft_deleted": false, "host": host});
+                self.ask("InstanceList", "get_by_filters", json!([filters]), json!({"use_slave": true}))
+            }
+            C::GetImageCacheUsers => {
+                let filters = json!({"deleted": false, "soft_deleted": true, "host": [host]});
+                let kwargs = json!({"expected_attrs": [], "use_slave": true});
+                self.ask("InstanceList", "get_by_filters", json!([filters]), kwargs)
+            }
+            C::GetIncompleteMigrations => {
+                let filters = json!({"host": host, "status": "error"});
+                self.ask("MigrationList", "get_by_filters", json!([filters]), json!({}))
+            }
+            C::CleanConsoleTokens => self.ask("ConsoleAuthToken", "clean_expired_console_auths", json!([]), json!({})),
+            C::StartEvent(uuid, event) => {
+                let kwargs = json!({"want_result": false, "host": host});
+                self.ask_for(*uuid, "InstanceActionEvent", "event_start", json!([uuid, event_name(*event)]), kwargs)
+            }
+            C::FinishEvent { instance, event, failure } => {
+                let kwargs = json!({"exc_val": failure, "exc_tb": failure, "want_result": false});
+                let args = json!([instance, event_name(*event)]);
+                self.ask_for(*instance, "InstanceActionEvent", "event_finish_with_failure", args, kwargs)
+            }
+            C::GetBlockDevices(uuid) => {
+                self.ask_for(*uuid, "BlockDeviceMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
+            }
+            C::DeleteInterfaces(uuid) => {
+                self.ask_for(*uuid, "VirtualInterface", "delete_by_instance_uuid", json!([uuid]), json!({}))
+            }
+            C::GetShares(uuid) => {
+                self.ask_for(*uuid, "ShareMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
+            }
+            C::GetResources(uuid) => {
+                self.ask_for(*uuid, "ResourceList", "get_by_instance_uuid", json!([uuid]), json!({}))
+            }
+            C::CleanInstanceConsoleTokens(uuid) => {
+                self.ask_for(*uuid, "ConsoleAuthToken", "clean_console_auths_for_instance", json!([uuid]), json!({}))
+            }
+            other => unreachable!("{} is not a query", other.name()),
+        }
+    }
+
+    fn evacuations(&self) -> Value {
+        json!({
+            "source_compute": self.identity.host, "status": ["accepted", "pre-migrating", "done"],
+            "migration_type": "evacuation",
+        })
+    }
+
+    /// Calls that carry the VM's record, or a part of it.
+    fn about_instance(&mut self, call: &ConductorCall) -> Option<Body> {
+        use ConductorCall as C;
+        let uuid = subject(call)?;
+        let (release, host, node_id) = (self.release, &self.identity.host, self.rows.node_id());
+        let document = self.documents.get_mut(&uuid)?;
+        let body = match call {
+            C::SaveInstance(_, state) => {
+                let (object, kwargs) = document.enter(*state, host, node_id, self.now);
+                on_object(object, "save", kwargs)
+            }
+            C::DestroyInstance(_) => on_object(document.destroyed(), "destroy", json!({})),
+            C::RefreshInstance(_) => on_object(document.object.clone(), "refresh", json!({"use_slave": false})),
+            C::RefreshInfoCache(_) => on_object(document.field("info_cache").clone(), "refresh", json!({})),
+            C::SaveInfoCache(_) => {
+                document.mark_changed(["info_cache"]);
+                on_object(info_cache(release, uuid, document), "save", json!({}))
+            }
+            C::SaveBlockDevice(_) => on_object(root_disk(document)?, "save", json!({})),
+            C::CreateInterface { port, .. } => {
+                on_object(interface(release, uuid, document, *port)?, "create", json!({}))
+            }
+            C::CreateFault { message, .. } => {
+                let data = json!({
+                    "instance_uuid": uuid, "code": 500, "message": message.get(..255).unwrap_or(message),
+                    "details": message, "host": host,
+                });
+                let changes = ["instance_uuid", "code", "message", "details", "host"];
+                on_object(release.object("InstanceFault", data, &changes), "create", json!({}))
+            }
+            _ => return None,
+        };
+        Some(Body { on_behalf_of: Some(uuid), ..body })
+    }
+}
+
+/// The VM that a call carries the record of.
+fn subject(call: &ConductorCall) -> Option<Uuid> {
+    use ConductorCall as C;
+    match call {
+        C::SaveInstance(uuid, _)
+        | C::DestroyInstance(uuid)
+        | C::RefreshInstance(uuid)
+        | C::RefreshInfoCache(uuid)
+        | C::SaveInfoCache(uuid)
+        | C::SaveBlockDevice(uuid)
+        | C::CreateInterface { instance: uuid, .. }
+        | C::CreateFault { instance: uuid, .. } => Some(*uuid),
+        _ => None,
+    }
+}
+
+fn event_name(event: ActionEvent) -> &'static str {
+    match event {
+        ActionEvent::Build => "compute__do_build_and_run_instance",
+        ActionEvent::Terminate => "compute_terminate_instance",
+    }
+}
+
+fn info_cache(release: &Release, uuid: Uuid, document: &InstanceDocument) -> Value {
+    let network_info = document.field("info_cache")["nova_object.data"]["network_info"].clone();
+    let data = json!({"instance_uuid": uuid, "network_info": network_info});
+    release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"])
+}
+
+fn root_disk(document: &InstanceDocument) -> Option<Value> {
+    let mut disk = document.block_devices.pointer("/nova_object.data/objects/0")?.clone();
+    disk["nova_object.data"]["device_name"] = ROOT_DEVICE.into();
+    disk["nova_object.changes"] = json!(["device_name"]);
+    Some(disk)
+}
+
+fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: Uuid) -> Option<Value> {
+    let port = document.ports.iter().find(|candidate| candidate.id == port)?;
+    let address = format!("{}/{}", port.mac_address, port.id); // namespaced, for Nova wants it unique
+    let data = json!({"instance_uuid": uuid, "tag": null, "address": address, "uuid": port.id});
+    Some(release.object("VirtualInterface", data, &["uuid", "tag", "address", "instance_uuid"]))
+}
+
+/// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
+pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
+    let host = &author.identity.host;
+    let body = |method, args, on_behalf_of| Body { method, namespace: None, version: SCHEDULER, args, on_behalf_of };
+    match notice {
+        Notice::InstanceChanged(uuid) => {
+            let document = author.documents.get(uuid)?;
+            let list = json!({"objects": [document.object.clone()]});
+            let list = author.release.object("InstanceList", list, &["objects"]);
+            Some(body("update_instance_info", json!({"host_name": host, "instance_info": list}), Some(*uuid)))
+        }
+        Notice::InstanceDeleted(uuid) => {
+            Some(body("delete_instance_info", json!({"host_name": host, "instance_uuid": uuid}), Some(*uuid)))
+        }
+        Notice::InstanceSync(uuids) => {
+            Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids}), None))
+        }
+        Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
+        Notice::AgentState => None,
+    }
+}
+
+impl Author<'_> {
+    /// `build_instances` of the compute task API: the VM again, with this host among those that were tried.
+    fn reschedule(&self, uuid: Uuid, reason: &str) -> Option<Body> {
+        let document = self.documents.get(&uuid)?;
+        let mut request = document.build_request.clone()?;
+        if let Some(retry) = request.get_mut("filter_properties").and_then(|f| f.get_mut("retry")) {
+            retry["exc"] = json!([reason]);
+            retry["exc_reason"] = reason.into();
+        }
+        let list = |name: &str| request.get(name).cloned().unwrap_or(Value::Null);
+        let args = json!({
+            "instances": [document.object.clone()], "image": list("image"),
+            "filter_properties": list("filter_properties"), "admin_password": list("admin_password"),
+            "injected_files": list("injected_files"), "requested_networks": list("requested_networks"),
+            "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
+        });
+        let namespace = Some("compute_task");
+        Some(Body { method: "build_instances", namespace, version: "1.19", args, on_behalf_of: Some(uuid) })
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests to the compute service, read.
+
+use hypervisor::Rpc;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Documents, InstanceDocument};
+
+/// What a request to the compute service comes to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Received {
+    /// For the state machine.
+    Rpc(Vec<Rpc>),
+    /// Answered by the transport layer of every nova service: `ping` of the base API.
+    Pong(Value),
+    /// A method this compute service does not have; a caller gets this exception class and message.
+    Unknown { class: &'static str, message: String },
+}
+
+/// Reads a request, and takes over the records it brings.
+pub(crate) fn receive(
+    method: &str,
+    namespace: Option<&str>,
+    version: &str,
+    args: Value,
+    context: Value,
+    documents: &mut Documents,
+) -> Received {
+    let Value::Object(mut args) = args else { return malformed(method, "arguments are not an object") };
+    match (namespace, method) {
+        (Some("baseapi"), "ping") => Received::Pong(pong(args.remove("arg"))),
+        (None, "build_and_run_instance") => build(args, context, documents),
+        (None, "terminate_instance") => terminate(args, context, documents),
+        (None, "external_instance_event") => external_event(&args, &context, documents),
+        _ => Received::Unknown {
+            class: "UnsupportedVersion",
+            message: format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
+        },
+    }
+}
+
+fn pong(arg: Option<Value>) -> Value {
+    serde_json::json!({"service": "compute", "arg": arg})
+}
+
+fn malformed(method: &str, what: &str) -> Received {
+    Received::Unknown { class: "RemoteError", message: format!("{method}: {what}") }
+}
+
+fn build(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {
+    let object = args.remove("instance").unwrap_or_default();
+    let Some(instance) = InstanceDocument::instance(&object) else {
+        return malformed("build_and_run_instance", "no instance");
+    };
+    let networks = networks(args.get("requested_networks").unwrap_or(&Value::Null));
+    let mut document = InstanceDocument::new(object, context);
+    document.build_request = Some(args);
+    documents.insert(instance.uuid, document);
+    Received::Rpc(vec![Rpc::Build { instance, networks }])
+}
+
+/// The networks that were asked for; `none` asks for no network at all.
+fn networks(requested: &Value) -> Vec<Uuid> {
+    let Some(requests) = requested.pointer("/nova_object.data/objects").and_then(Value::as_array) else {
+        return Vec::new();
+    };
+    let network = |request: &Value| request["nova_object.data"]["network_id"].as_str()?.parse().ok();
+    requests.iter().filter_map(network).collect()
+}
+
+fn terminate(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {
+    let object = args.remove("instance").unwrap_or_default();
+    let Some(instance) = InstanceDocument::instance(&object) else {
+        return malformed("terminate_instance", "no instance");
+    };
+    let uuid = instance.uuid;
+    match documents.get_mut(&uuid) {
+        Some(document) => {
+            document.context = context;
+            document.object = object;
+        }
+        None => {
+            documents.insert(uuid, InstanceDocument::new(object, context));
+        }
+    }
+    Received::Rpc(vec![Rpc::Terminate { instance: uuid }])
+}
+
+/// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
+/// nova-compute drops events that nobody waits for.
+fn external_event(args: &Map<String, Value>, context: &Value, documents: &mut Documents) -> Received {
+    let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut rpcs = Vec::new();
+    for event in events {
+        let data = &event["nova_object.data"];
+        let uuid = |name: &str| data[name].as_str().and_then(|text| text.parse::<Uuid>().ok());
+        let (Some(instance), Some(port)) = (uuid("instance_uuid"), uuid("tag")) else { continue };
+        match data["name"].as_str() {
+            Some("network-vif-plugged") => rpcs.push(Rpc::VifPlugged { instance, port }),
+            Some("network-changed") => {
+                if !documents.contains_key(&instance) {
+                    adopt(args, instance, context, documents);
+                }
+                rpcs.push(Rpc::NetworkChanged { instance, port });
+            }
+            _ => {}
+        }
+    }
+    Received::Rpc(rpcs)
+}
+
+fn adopt(args: &Map<String, Value>, wanted: Uuid, context: &Value, documents: &mut Documents) {
+    let instances = args.get("instances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let found = instances.iter().find(|object| InstanceDocument::instance(object).is_some_and(|i| i.uuid == wanted));
+    if let Some(object) = found {
+        documents.insert(wanted, InstanceDocument::new(object.clone(), context.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unknown_methods_are_refused_by_name() {
+        let received = receive("dance", None, "6.0", json!({}), Value::Null, &mut Documents::new());
+        assert!(
+            matches!(received, Received::Unknown { class: "UnsupportedVersion", message } if message.contains("dance"))
+        );
+    }
+
+    #[test]
+    fn malformed_requests_do_not_panic() {
+        for method in ["build_and_run_instance", "terminate_instance", "external_instance_event"] {
+            for args in [json!(null), json!([]), json!({}), json!({"instance": 1}), json!({"events": [1, {}]})] {
+                receive(method, None, "6.0", args, Value::Null, &mut Documents::new());
+            }
+        }
+    }
+
+    #[test]
+    fn network_none_asks_for_no_port() {
+        let requested = json!({"nova_object.data": {"objects": [{"nova_object.data": {"network_id": "none"}}]}});
+        assert!(networks(&requested).is_empty());
+    }
+}

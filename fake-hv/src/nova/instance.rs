@@ -1,0 +1,204 @@
+//! A VM's record as a nova-compute holds it between the cast that brought it and its end.
+
+use std::collections::BTreeMap;
+
+use hypervisor::{Instance, InstanceState};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// The VMs that one hypervisor has records of.
+pub(crate) type Documents = BTreeMap<Uuid, InstanceDocument>;
+
+/// A port of a VM, as far as its network information needs it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Port {
+    pub(crate) id: Uuid,
+    pub(crate) network: Uuid,
+    pub(crate) mac_address: Box<str>,
+    /// The port as Neutron gave it, kept until the network information is made from it.
+    pub(crate) record: Value,
+}
+
+/// A VM's record.
+#[derive(Debug)]
+pub(crate) struct InstanceDocument {
+    /// The serialised `Instance`, version and all.
+    pub(crate) object: Value,
+    /// `_context_*` of the request that is being carried out.
+    pub(crate) context: Value,
+    /// The root disk's block device mapping, as the conductor gave it.
+    pub(crate) block_devices: Value,
+    pub(crate) ports: Vec<Port>,
+    /// Networks and subnets by id, as Neutron gave them; dropped when the network information is made.
+    pub(crate) networks: Value,
+    pub(crate) subnets: Vec<Value>,
+    /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
+    pub(crate) build_request: Option<Map<String, Value>>,
+}
+
+/// In the updates of a save: names of the fields that still differ from the database.
+const CHANGES: &str = "obj_what_changed";
+/// `power_state` of a running guest.
+const RUNNING: u8 = 1;
+
+impl InstanceDocument {
+    pub(crate) fn new(object: Value, context: Value) -> Self {
+        Self {
+            object,
+            context,
+            block_devices: Value::Null,
+            ports: Vec::new(),
+            networks: Value::Null,
+            subnets: Vec::new(),
+            build_request: None,
+        }
+    }
+
+    fn data(&mut self) -> Option<&mut Map<String, Value>> {
+        self.object.get_mut("nova_object.data")?.as_object_mut()
+    }
+
+    pub(crate) fn field(&self, name: &str) -> &Value {
+        &self.object["nova_object.data"][name]
+    }
+
+    pub(crate) fn project(&self) -> &str {
+        self.field("project_id").as_str().unwrap_or_default()
+    }
+
+    /// The parts of the record that decide where the VM fits.
+    pub(crate) fn instance(object: &Value) -> Option<Instance> {
+        let data = object.get("nova_object.data")?;
+        let flavor = &data["flavor"]["nova_object.data"];
+        let size = |name: &str| flavor[name].as_u64().or_else(|| data[name].as_u64()).unwrap_or(0);
+        Some(Instance {
+            uuid: data.get("uuid")?.as_str()?.parse().ok()?,
+            vcpus: u32::try_from(size("vcpus")).unwrap_or(u32::MAX),
+            memory_mb: size("memory_mb"),
+            disk_gb: size("root_gb") + size("ephemeral_gb"),
+        })
+    }
+
+    /// UUIDs of the networks that the build asks for.
+    pub(crate) fn requested_networks(&self) -> Vec<String> {
+        let requests = self.build_request.as_ref().and_then(|request| request.get("requested_networks"));
+        let objects = requests.and_then(|list| list.pointer("/nova_object.data/objects")).and_then(Value::as_array);
+        let id = |request: &Value| request["nova_object.data"]["network_id"].as_str().map(str::to_owned);
+        objects.map(Vec::as_slice).unwrap_or_default().iter().filter_map(id).collect()
+    }
+
+    /// Takes over what the conductor changed in a save, and what it says is still to be saved.
+    pub(crate) fn update(&mut self, updates: &Map<String, Value>) {
+        let Some(data) = self.data() else { return };
+        for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
+            data.insert(key.clone(), value.clone());
+        }
+        if let Some(unsaved) = updates.get(CHANGES) {
+            self.object["nova_object.changes"] = unsaved.clone();
+        }
+    }
+
+    fn set(&mut self, fields: Value) {
+        let Value::Object(fields) = fields else { return };
+        self.mark_changed(fields.keys().map(String::as_str));
+        if let Some(data) = self.data() {
+            data.extend(fields);
+        }
+    }
+
+    /// Changes the record for a save: the object to send and the `expected_task_state` to send with it.
+    pub(crate) fn enter(
+        &mut self,
+        state: InstanceState,
+        host: &str,
+        node_id: Option<u64>,
+        now: &str,
+    ) -> (Value, Value) {
+        let (fields, kwargs) = changes(state, host, node_id, now);
+        self.set(fields);
+        if state == InstanceState::Claimed {
+            self.note_boot_roles();
+        }
+        (self.object.clone(), kwargs)
+    }
+
+    /// Adds to the names that the next save sends as changed.
+    pub(crate) fn mark_changed<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let changes = &mut self.object["nova_object.changes"];
+        if !changes.is_array() {
+            *changes = Value::Array(Vec::new());
+        }
+        let Value::Array(changes) = changes else { return };
+        for name in names {
+            if !changes.iter().any(|known| known == name) {
+                changes.push(name.into());
+            }
+        }
+    }
+
+    /// Nova notes the roles that the user had; it changes a dictionary in place, which is saved with the next change.
+    fn note_boot_roles(&mut self) {
+        let roles = self.context.get("_context_roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+        let metadata = self.data().and_then(|data| data.get_mut("system_metadata")).and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata {
+            metadata.insert("boot_roles".to_owned(), roles.into());
+            self.mark_changed(["system_metadata"]);
+        }
+    }
+
+    /// The record as `destroy` sends it: the resources that it held are let go of.
+    pub(crate) fn destroyed(&mut self) -> Value {
+        self.set(json!({"resources": null}));
+        self.object.clone()
+    }
+
+    /// Puts network information into the record's info cache.
+    pub(crate) fn set_network_info(&mut self, network_info: &str) {
+        let cache = self.object.pointer_mut("/nova_object.data/info_cache/nova_object.data");
+        if let Some(Value::Object(cache)) = cache {
+            cache.insert("network_info".to_owned(), network_info.into());
+        }
+    }
+}
+
+/// The fields that each state sets, and the task state that the conductor is to expect before.
+fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) -> (Value, Value) {
+    let nothing = json!({});
+    match state {
+        InstanceState::Building => {
+            (json!({"vm_state": "building", "task_state": null}), json!({"expected_task_state": ["scheduling", null]}))
+        }
+        InstanceState::Claimed => (
+            json!({"compute_id": node_id, "host": host, "node": host, "launched_on": host, "numa_topology": null}),
+            nothing,
+        ),
+        InstanceState::Networking => (
+            json!({"vm_state": "building", "task_state": "networking", "resources": null}),
+            json!({"expected_task_state": [null]}),
+        ),
+        InstanceState::BlockDeviceMapping => (
+            json!({"vm_state": "building", "task_state": "block_device_mapping", "root_device_name": ROOT_DEVICE}),
+            nothing,
+        ),
+        InstanceState::Spawning => (
+            json!({"vm_state": "building", "task_state": "spawning"}),
+            json!({"expected_task_state": "block_device_mapping"}),
+        ),
+        InstanceState::Active => (
+            json!({"vm_state": "active", "task_state": null, "power_state": RUNNING, "launched_at": now}),
+            json!({"expected_task_state": "spawning"}),
+        ),
+        InstanceState::Rescheduling => (
+            json!({"task_state": "scheduling", "host": null, "node": null, "compute_id": null, "launched_on": null}),
+            nothing,
+        ),
+        InstanceState::Error => (json!({"vm_state": "error", "task_state": null}), nothing),
+        InstanceState::Deleted => {
+            (json!({"vm_state": "deleted", "task_state": null, "power_state": 0, "terminated_at": now}), nothing)
+        }
+    }
+}
+
+/// Device name that the fake driver gives to the root disk.
+pub(crate) const ROOT_DEVICE: &str = "/dev/sda";

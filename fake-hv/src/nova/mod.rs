@@ -1,0 +1,17 @@
+//! What a nova-compute writes into its messages, and what it reads from them.
+//!
+//! Shapes and versions are those of the release's own objects; see `releases/` for what comes from the release as data.
+
+mod conductor;
+mod incoming;
+mod instance;
+mod release;
+mod replies;
+mod rows;
+
+pub(crate) use conductor::{Author, Body, call, notice};
+pub(crate) use incoming::{Received, receive};
+pub(crate) use instance::{Documents, InstanceDocument, Port};
+pub use release::{Release, ReleaseError};
+pub(crate) use replies::reply;
+pub(crate) use rows::{Identity, Rows};

@@ -1,0 +1,91 @@
+//! What differs between releases and is read from them by a program.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+/// Object and service versions of one OpenStack release, made by `releases/dump_objects.py` from the installed package.
+#[derive(Debug, Deserialize)]
+pub struct Release {
+    /// Name of the release, such as `2026.2`.
+    pub release: String,
+    /// `SERVICE_VERSION` of its nova-compute.
+    pub service_version: u32,
+    /// Traits that a nova-compute with the fake driver reports of its host.
+    pub(crate) traits: Vec<String>,
+    /// Versions of the objects that a nova-compute sends whole.
+    sent: BTreeMap<String, String>,
+    /// For each object asked for, the versions of all objects inside it.
+    object_versions: BTreeMap<String, Box<RawValue>>,
+}
+
+/// The harness has no data for a release.
+#[derive(Debug, thiserror::Error)]
+#[error("release {release} is not known; known: {known}. releases/dump_objects.py makes the data of another")]
+pub struct ReleaseError {
+    release: String,
+    known: String,
+}
+
+const RELEASES: &[(&str, &str)] = &[("2026.2", include_str!("../../releases/2026.2/objects.json"))];
+
+impl Release {
+    /// The data of a release that ships with the harness.
+    ///
+    /// # Errors
+    /// When there is none for it.
+    pub fn load(release: &str) -> Result<Self, ReleaseError> {
+        let data = RELEASES.iter().find(|(name, _)| *name == release).ok_or_else(|| ReleaseError {
+            release: release.to_owned(),
+            known: RELEASES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        })?;
+        Ok(serde_json::from_str(data.1).expect("a test reads every release that ships"))
+    }
+
+    /// A versioned object as Nova serialises it.
+    pub(crate) fn object(&self, name: &str, data: Value, changes: &[&str]) -> Value {
+        let version = self.sent.get(name).expect("objects that are sent have their version in the release's data");
+        object(name, version, data, changes)
+    }
+
+    /// The `object_versions` argument of a call on `name`.
+    pub(crate) fn versions_of(&self, name: &str) -> Value {
+        let raw = self.object_versions.get(name).expect("objects that are asked for are in the release's data");
+        serde_json::from_str(raw.get()).expect("it was parsed as JSON once")
+    }
+}
+
+/// `nova_object.*` around an object's data; objects without changes have no list of them.
+pub(crate) fn object(name: &str, version: &str, data: Value, changes: &[&str]) -> Value {
+    let mut object = serde_json::json!({
+        "nova_object.name": name,
+        "nova_object.namespace": "nova",
+        "nova_object.version": version,
+        "nova_object.data": data,
+    });
+    if !changes.is_empty() {
+        object["nova_object.changes"] = changes.into();
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_release_that_ships_can_be_read() {
+        for (name, _) in RELEASES {
+            let release = Release::load(name).expect("it ships");
+            assert_eq!(release.release, *name);
+            assert!(release.service_version > 0);
+        }
+    }
+
+    #[test]
+    fn an_unknown_release_says_which_are_known() {
+        let error = Release::load("1999.1").expect_err("there was none");
+        assert!(error.to_string().contains("2026.2"), "{error}");
+    }
+}

@@ -1,0 +1,79 @@
+//! What the conductor answered, and what it changes in the records here.
+
+use hypervisor::{ConductorCall, Instance, Response};
+use serde_json::{Map, Value};
+
+use super::{Documents, InstanceDocument, Rows};
+
+/// Takes over what a reply says and tells the state machine what it needs of it.
+pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, documents: &mut Documents) -> Response {
+    use ConductorCall as C;
+    match call {
+        C::GetService => {
+            let found = object_data(&result);
+            found.into_iter().for_each(|data| rows.update_service(data));
+            Response::Found(found.is_some())
+        }
+        C::CreateService | C::UpdateService => take_updates(&result, |updates| rows.update_service(updates)),
+        C::SaveService { .. } => {
+            rows.beaten();
+            take_updates(&result, |updates| rows.update_service(updates))
+        }
+        C::GetNodesByHost => {
+            let node = result.pointer("/nova_object.data/objects/0").and_then(object_data);
+            node.into_iter().for_each(|data| rows.update_node(data));
+            Response::Found(node.is_some())
+        }
+        C::GetNode => {
+            let found = object_data(&result);
+            found.into_iter().for_each(|data| rows.update_node(data));
+            Response::Found(found.is_some())
+        }
+        C::CreateNode => take_updates(&result, |updates| rows.update_node(updates)),
+        C::SaveNode { .. } => {
+            rows.node_saved();
+            take_updates(&result, |updates| rows.update_node(updates))
+        }
+        C::GetInstancesAtStart => Response::Instances(adopt(&result, documents)),
+        C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
+        C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {
+            take_updates(&result, |updates| {
+                documents.entry(*uuid).and_modify(|document| document.update(updates));
+            })
+        }
+        C::GetBlockDevices(uuid) => {
+            documents.entry(*uuid).and_modify(|document| document.block_devices = result);
+            Response::Done
+        }
+        _ => Response::Done,
+    }
+}
+
+fn object_data(object: &Value) -> Option<&Map<String, Value>> {
+    object.get("nova_object.data")?.as_object()
+}
+
+/// `object_action` answers `[updates, result]`.
+fn take_updates(result: &Value, mut take: impl FnMut(&Map<String, Value>)) -> Response {
+    if let Some(updates) = result.get(0).and_then(Value::as_object) {
+        take(updates);
+    }
+    Response::Done
+}
+
+fn objects(list: &Value) -> &[Value] {
+    list.pointer("/nova_object.data/objects").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn instances(list: &Value) -> Vec<Instance> {
+    objects(list).iter().filter_map(InstanceDocument::instance).collect()
+}
+
+/// A restarted nova-compute takes over the VMs that Nova has on its host.
+fn adopt(list: &Value, documents: &mut Documents) -> Vec<Instance> {
+    let found = instances(list);
+    for (instance, object) in found.iter().zip(objects(list)) {
+        documents.insert(instance.uuid, InstanceDocument::new(object.clone(), Value::Null));
+    }
+    found
+}

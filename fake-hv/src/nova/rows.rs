@@ -1,0 +1,254 @@
+//! The two records a nova-compute keeps of itself: its service and its compute node.
+
+use hypervisor::{Resources, Usage};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::Release;
+
+/// Who a simulated hypervisor is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Host name, `[DEFAULT] host`.
+    pub(crate) host: Box<str>,
+    /// UUID of the compute node, which is its resource provider's, too.
+    pub(crate) node: Uuid,
+}
+
+/// Memory that Nova keeps for the host: `[DEFAULT] reserved_host_memory_mb`.
+const RESERVED_HOST_MEMORY_MB: u64 = 512;
+
+/// Columns of the records that the conductor assigned.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    service: Option<Box<ServiceRow>>,
+    node: Option<Box<NodeRow>>,
+}
+
+#[derive(Debug, Default)]
+struct ServiceRow {
+    id: u64,
+    uuid: Box<str>,
+    version: u64,
+    report_count: u64,
+    disabled: bool,
+    disabled_reason: Option<Box<str>>,
+    forced_down: bool,
+    last_seen_up: Option<Box<str>>,
+    created_at: Option<Box<str>>,
+    updated_at: Option<Box<str>>,
+}
+
+#[derive(Debug, Default)]
+struct NodeRow {
+    id: u64,
+    mapped: u64,
+    created_at: Option<Box<str>>,
+    updated_at: Option<Box<str>>,
+    /// Whether a save has carried the fields that the first one adds.
+    saved_once: bool,
+}
+
+fn text(value: Option<&Value>) -> Option<Box<str>> {
+    value.and_then(Value::as_str).map(Into::into)
+}
+
+fn number(value: Option<&Value>) -> u64 {
+    value.and_then(Value::as_u64).unwrap_or(0)
+}
+
+impl Rows {
+    pub(crate) fn node_id(&self) -> Option<u64> {
+        self.node.as_ref().map(|node| node.id)
+    }
+
+    /// Takes over what a reply says of the service: a whole object, or the updates of a create or a save.
+    pub(crate) fn update_service(&mut self, data: &Map<String, Value>) {
+        let row = self.service.get_or_insert_default();
+        for (key, value) in data {
+            let value = Some(value);
+            match key.as_str() {
+                "id" => row.id = number(value),
+                "uuid" => row.uuid = text(value).unwrap_or_default(),
+                "version" => row.version = number(value),
+                "report_count" => row.report_count = number(value),
+                "disabled" => row.disabled = value == Some(&Value::Bool(true)),
+                "disabled_reason" => row.disabled_reason = text(value),
+                "forced_down" => row.forced_down = value == Some(&Value::Bool(true)),
+                "last_seen_up" => row.last_seen_up = text(value),
+                "created_at" => row.created_at = text(value),
+                "updated_at" => row.updated_at = text(value),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes over what a reply says of the compute node.
+    pub(crate) fn update_node(&mut self, data: &Map<String, Value>) {
+        let row = self.node.get_or_insert_default();
+        for (key, value) in data {
+            let value = Some(value);
+            match key.as_str() {
+                "id" => row.id = number(value),
+                "mapped" => row.mapped = number(value),
+                "created_at" => row.created_at = text(value),
+                "updated_at" => row.updated_at = text(value),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn node_saved(&mut self) {
+        self.node.get_or_insert_default().saved_once = true;
+    }
+
+    /// `Service.create`.
+    pub(crate) fn new_service(release: &Release, identity: &Identity) -> Value {
+        let data = json!({
+            "host": identity.host, "binary": "nova-compute", "topic": "compute", "report_count": 0,
+            "version": release.service_version,
+        });
+        release.object("Service", data, &["report_count", "host", "version", "topic", "binary"])
+    }
+
+    /// `Service.save` with these changes.
+    pub(crate) fn service(&self, release: &Release, identity: &Identity, report_count: Option<u64>) -> Value {
+        let fallback = ServiceRow::default();
+        let row = self.service.as_deref().unwrap_or(&fallback);
+        let data = json!({
+            "id": row.id, "uuid": row.uuid, "host": identity.host, "binary": "nova-compute", "topic": "compute",
+            // The first beat of a restarted service goes on where the record stands.
+            "report_count": report_count.map_or(row.report_count, |_| row.report_count + 1),
+            "disabled": row.disabled, "disabled_reason": row.disabled_reason, "last_seen_up": row.last_seen_up,
+            "forced_down": row.forced_down, "version": release.service_version,
+            "created_at": row.created_at, "updated_at": row.updated_at, "deleted_at": null, "deleted": false,
+        });
+        let changed = if report_count.is_some() { "report_count" } else { "version" };
+        release.object("Service", data, &[changed])
+    }
+
+    /// The beat went through: the record counts on.
+    pub(crate) fn beaten(&mut self) {
+        if let Some(row) = &mut self.service {
+            row.report_count += 1;
+        }
+    }
+
+    /// `ComputeNode.create`.
+    pub(crate) fn new_node(&self, release: &Release, identity: &Identity, resources: &Resources) -> Value {
+        let mut data = self.node_facts(release, identity, resources);
+        data["vcpus_used"] = 0.into();
+        data["memory_mb_used"] = 0.into();
+        data["local_gb_used"] = 0.into();
+        data["stats"] = json!({"failed_builds": "0"});
+        release.object("ComputeNode", data, CREATED)
+    }
+
+    /// `ComputeNode.save` with the resources in use.
+    pub(crate) fn node(&self, release: &Release, identity: &Identity, resources: &Resources, usage: Usage) -> Value {
+        let fallback = NodeRow::default();
+        let row = self.node.as_deref().unwrap_or(&fallback);
+        let used_mb = usage.memory_mb + RESERVED_HOST_MEMORY_MB;
+        let mut data = self.node_facts(release, identity, resources);
+        let variable = json!({
+            "id": row.id, "vcpus_used": usage.vcpus, "memory_mb_used": used_mb, "local_gb_used": usage.disk_gb,
+            "free_ram_mb": signed(resources.memory_mb) - signed(used_mb),
+            "free_disk_gb": signed(resources.local_gb) - signed(usage.disk_gb),
+            "current_workload": 0, "running_vms": usage.instances, "metrics": "[]",
+            "stats": stats(usage), "mapped": row.mapped,
+            "pci_device_pools": release.object("PciDevicePoolList", json!({"objects": []}), &["objects"]),
+            "created_at": row.created_at, "updated_at": row.updated_at, "deleted_at": null, "deleted": false,
+        });
+        merge(&mut data, variable);
+        release.object("ComputeNode", data, if row.saved_once { SAVED } else { SAVED_FIRST })
+    }
+
+    /// The fields that do not change.
+    fn node_facts(&self, release: &Release, identity: &Identity, resources: &Resources) -> Value {
+        let spec = json!({"arch": "x86_64", "hv_type": "fake", "vm_mode": "hvm"});
+        json!({
+            "uuid": identity.node, "service_id": self.service.as_ref().map(|service| service.id),
+            "host": identity.host, "hypervisor_hostname": identity.host, "host_ip": "127.0.0.1",
+            "vcpus": resources.vcpus, "memory_mb": resources.memory_mb, "local_gb": resources.local_gb,
+            "cpu_allocation_ratio": resources.cpu_allocation_ratio,
+            "ram_allocation_ratio": resources.ram_allocation_ratio,
+            "disk_allocation_ratio": resources.disk_allocation_ratio,
+            "hypervisor_type": "fake", "hypervisor_version": 1000, "disk_available_least": 0,
+            "cpu_info": CPU_INFO, "numa_topology": null,
+            "supported_hv_specs": [release.object("HVSpec", spec, &["hv_type", "vm_mode", "arch"])],
+        })
+    }
+}
+
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// The counters that the scheduler's weighers read, as `ComputeNode.stats` carries them: text.
+fn stats(usage: Usage) -> Value {
+    let mut stats = json!({"failed_builds": usage.failed_builds.to_string()});
+    if usage.instances > 0 {
+        stats["num_instances"] = usage.instances.to_string().into();
+        stats["num_vm_building"] = usage.building.to_string().into();
+        stats["num_vm_active"] = (usage.instances - usage.building).to_string().into();
+        stats["io_workload"] = usage.building.to_string().into();
+    }
+    stats
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// What the fake driver of Nova reports as its processor.
+const CPU_INFO: &str = r#"{"arch": "x86_64", "model": "Nehalem", "vendor": "Intel", "features": ["pge", "clflush"], "topology": {"cores": 1, "threads": 1, "sockets": 4}}"#;
+
+const CREATED: &[&str] = &[
+    "local_gb_used",
+    "host_ip",
+    "disk_allocation_ratio",
+    "vcpus",
+    "stats",
+    "disk_available_least",
+    "ram_allocation_ratio",
+    "hypervisor_hostname",
+    "local_gb",
+    "cpu_allocation_ratio",
+    "uuid",
+    "memory_mb_used",
+    "cpu_info",
+    "supported_hv_specs",
+    "host",
+    "vcpus_used",
+    "service_id",
+    "hypervisor_type",
+    "hypervisor_version",
+    "numa_topology",
+    "memory_mb",
+];
+
+const SAVED_FIRST: &[&str] = &[
+    "current_workload",
+    "local_gb_used",
+    "running_vms",
+    "vcpus_used",
+    "free_disk_gb",
+    "metrics",
+    "memory_mb_used",
+    "pci_device_pools",
+    "free_ram_mb",
+];
+
+const SAVED: &[&str] = &[
+    "local_gb_used",
+    "stats",
+    "running_vms",
+    "free_disk_gb",
+    "current_workload",
+    "vcpus_used",
+    "free_ram_mb",
+    "memory_mb_used",
+    "pci_device_pools",
+];

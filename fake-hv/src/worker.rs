@@ -1,0 +1,257 @@
+//! The thread that runs the state machines: it takes events in, wakes hypervisors when they are due, and sends nothing
+//! itself that could block.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use hypervisor::{Fault, Input, Milestone, Request, RequestId, Time};
+use recording::{Event, Recorder, RpcResult};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Release, ServiceApis,
+    host::{Common, Effect, Host},
+    http::{HttpAnswer, HttpRequest},
+    http_client,
+    link::{Broker, EventSender, HostIndex, Link, LinkEvent},
+    nova::Identity,
+    stats::{Counters, add},
+};
+
+/// What a worker is told by its fleet.
+pub(crate) enum Order {
+    /// Start a hypervisor.
+    Start(HostIndex, Identity),
+    /// Stop all and say when their queues are deleted.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What a worker needs from its fleet. All of it can go to another thread; the hypervisors themselves are made there.
+pub(crate) struct Setup {
+    pub(crate) config: hypervisor::Config,
+    pub(crate) release: Release,
+    pub(crate) apis: ServiceApis,
+    pub(crate) broker: Broker,
+    pub(crate) recorder: Recorder,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) seed: u64,
+    /// `t = 0` of the run.
+    pub(crate) origin: Instant,
+}
+
+type HttpAnswered = (HostIndex, RequestId, Option<HttpAnswer>);
+
+struct Worker {
+    common: Common,
+    broker: Broker,
+    recorder: Recorder,
+    counters: Arc<Counters>,
+    seed: u64,
+    origin: Instant,
+    hosts: BTreeMap<HostIndex, Host>,
+    /// Wake-ups; one that is not the host's latest is skipped.
+    due: BinaryHeap<Reverse<(Time, HostIndex)>>,
+    events: EventSender,
+    http: reqwest::Client,
+    http_answers: mpsc::UnboundedSender<HttpAnswered>,
+    effects: Vec<Effect>,
+}
+
+/// Runs a worker until its orders end.
+pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let (events, mut link_events) = mpsc::unbounded_channel();
+    let (http_answers, mut answered) = mpsc::unbounded_channel();
+    let mut worker = Worker::new(setup, events, http_answers);
+    loop {
+        let wake = worker.next_wake();
+        tokio::select! {
+            Some((host, event)) = link_events.recv() => worker.link_event(host, event),
+            Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
+            order = orders.recv() => match order {
+                Some(Order::Start(index, identity)) => worker.start(index, identity),
+                Some(Order::Stop(done)) => {
+                    worker.stop().await;
+                    let _waiter_gone = done.send(());
+                    return;
+                }
+                None => return,
+            },
+            () = tokio::time::sleep_until(wake.into()) => worker.wake_due(),
+        }
+    }
+}
+
+/// An idle worker looks around this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
+        let Setup { config, release, apis, broker, recorder, counters, seed, origin } = setup;
+        Self {
+            common: Common { config: Rc::new(config), release, apis },
+            broker,
+            recorder,
+            counters,
+            seed,
+            origin,
+            hosts: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            events,
+            http: http_client::new(),
+            http_answers,
+            effects: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_origin(self.origin.elapsed())
+    }
+
+    fn next_wake(&self) -> Instant {
+        let due = self.due.peek().map(|Reverse((time, _))| self.origin + time.since_origin());
+        due.unwrap_or_else(|| Instant::now() + IDLE)
+    }
+
+    fn start(&mut self, index: HostIndex, identity: Identity) {
+        let link = Link::open(self.broker.clone(), index, &identity.host, self.events.clone());
+        // Each hypervisor draws from a generator of its own, so that one more does not change the others.
+        let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        self.hosts.insert(index, Host::new(&self.common, identity, seed, link));
+        add(&self.counters.started);
+        self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+    }
+
+    fn with_host(&mut self, index: HostIndex, act: impl FnOnce(&mut Host, &Common, Time, &mut Vec<Effect>)) {
+        let now = self.now();
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(host) = self.hosts.get_mut(&index) {
+            act(host, &self.common, now, &mut effects);
+            if let Some(due) = host.due() {
+                host.schedule(due, |due| self.due.push(Reverse((due, index))));
+            }
+        }
+        for effect in effects.drain(..) {
+            self.perform(index, now, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn wake_due(&mut self) {
+        loop {
+            let now = self.now();
+            let Some(Reverse((due, index))) = self.due.peek().copied().filter(|Reverse((due, _))| *due <= now) else {
+                return;
+            };
+            self.due.pop();
+            let wanted = self.hosts.get_mut(&index).is_some_and(|host| host.woken(due));
+            if wanted {
+                self.note_lateness(now - due);
+                self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+            }
+        }
+    }
+
+    fn note_lateness(&self, late: Duration) {
+        let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.counters.late_us_max.fetch_max(late_us, Ordering::Relaxed);
+        self.recorder.latency("harness/fleet_wake", self.origin.elapsed(), late);
+    }
+
+    fn link_event(&mut self, index: HostIndex, event: LinkEvent) {
+        match event {
+            LinkEvent::Reply(id, answer) => {
+                self.with_host(index, |host, common, now, effects| host.replied(common, now, id, answer, effects));
+            }
+            LinkEvent::Request(request) => {
+                self.with_host(index, |host, common, now, effects| host.received(common, now, *request, effects));
+            }
+            LinkEvent::Lost(reason) => {
+                self.counters.links_down.fetch_add(1, Ordering::Relaxed);
+                self.event("link_lost", index, &reason);
+            }
+            LinkEvent::Restored => {
+                self.counters.links_down.fetch_sub(1, Ordering::Relaxed);
+                self.event("link_restored", index, "");
+            }
+        }
+    }
+
+    fn event(&self, kind: &str, index: HostIndex, detail: &str) {
+        let Some(host) = self.hosts.get(&index) else { return };
+        let detail = if detail.is_empty() {
+            host.identity.host.to_string()
+        } else {
+            format!("{}: {detail}", host.identity.host)
+        };
+        self.recorder.event(&Event { t_ms: self.origin.elapsed().as_secs_f64() * 1e3, kind: kind.to_owned(), detail });
+    }
+
+    fn answered(&mut self, index: HostIndex, id: RequestId, answer: Option<HttpAnswer>) {
+        self.with_host(index, |host, common, now, effects| host.http_answered(common, now, id, answer, effects));
+    }
+
+    fn perform(&mut self, index: HostIndex, now: Time, effect: Effect) {
+        match effect {
+            Effect::Http(id, request) => self.send_http(index, id, request),
+            Effect::Milestone(Milestone::Registered) => add(&self.counters.registered),
+            Effect::Milestone(milestone) => {
+                if let Some(host) = self.hosts.get(&index) {
+                    self.counters.note(&host.identity.host, now, milestone);
+                }
+            }
+            Effect::UnknownRequest(method) => {
+                add(&self.counters.unknown_requests);
+                self.event("warning", index, &format!("asked for {method}, which a simulated hypervisor does not do"));
+            }
+            Effect::Finished { request, took, result } => self.finished(&request, took, &result),
+        }
+    }
+
+    fn finished(&self, request: &Request, took: Duration, result: &Result<(), Fault>) {
+        add(&self.counters.requests);
+        let outcome = match result {
+            Ok(()) => RpcResult::Ok,
+            Err(Fault::TimedOut) => RpcResult::TimedOut,
+            // "There is none" is an answer, not a failure.
+            Err(Fault::Remote(class)) if class.ends_with("NotFound") => RpcResult::Ok,
+            Err(_) => RpcResult::Failed,
+        };
+        match outcome {
+            RpcResult::Ok => {}
+            RpcResult::Failed => add(&self.counters.failed),
+            RpcResult::TimedOut => {
+                add(&self.counters.failed);
+                add(&self.counters.timed_out);
+            }
+        }
+        let name = match request {
+            Request::Conductor(_) | Request::Agent(_) => request.name().to_owned(),
+            _ => format!("{} {}", request.service(), request.name()),
+        };
+        self.recorder.rpc(&name, self.origin.elapsed(), took, outcome);
+    }
+
+    fn send_http(&self, index: HostIndex, id: RequestId, request: HttpRequest) {
+        let (client, answers) = (self.http.clone(), self.http_answers.clone());
+        self.broker.runtime().spawn(async move {
+            let answer = http_client::send(&client, request).await;
+            let _stopped = answers.send((index, id, answer));
+        });
+    }
+
+    /// Closes all links, as many at once as the broker opens connections for.
+    async fn stop(&mut self) {
+        let hosts = std::mem::take(&mut self.hosts);
+        let mut closing = tokio::task::JoinSet::new();
+        for host in hosts.into_values() {
+            closing.spawn_on(host.close().close(), self.broker.runtime());
+        }
+        while closing.join_next().await.is_some() {}
+        self.broker.close_shared().await;
+    }
+}
