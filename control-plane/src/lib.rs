@@ -15,20 +15,32 @@
 //! | [`real_compute`] | an unmodified nova-compute beside the simulated ones |
 
 mod cloud;
+mod config;
+mod database;
+mod down;
 mod error;
+mod identity;
+mod install;
+mod lock;
+mod ports;
+pub mod process;
 mod progress;
+mod ready;
 mod secret;
+mod service;
 mod spec;
 mod state_dir;
 mod up;
 
 pub use cloud::{Amqp, Cloud, Credentials, Database, ManagedProcess};
+pub use down::down;
 pub use error::UpError;
+pub use install::RELEASES;
 pub use progress::{Progress, Silent};
 pub use secret::Secret;
 pub use spec::{CloudSpec, DEFAULT_RELEASE, WSGI_SERVICES, default_wsgi};
 pub use state_dir::StateDir;
-pub use up::up;
+pub use up::{Up, bring_up, up};
 
 /// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.
 pub const DEFAULT_BASE_PORT: u16 = 21_000;

@@ -1,11 +1,41 @@
 //! `kagemusha down`
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
+
+use control_plane::{StateDir, UpError};
+
+use super::{exit, fail, runtime};
 
 /// Stops what up started.
+///
+/// Stops exactly the processes of the state folder, in reverse order, also when `up` or a run was killed half-way.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:\n  kagemusha down\n  kagemusha down --purge --state /var/tmp/cloud")]
+pub(crate) struct Args {
+    /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Remove the state folder too: databases, logs, passwords, the Python environment
+    #[arg(long)]
+    purge: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(super::exit::COULD_NOT_RUN)
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match stop(args) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => fail(&error),
+    }
+}
+
+fn stop(args: &Args) -> Result<(), UpError> {
+    let state = StateDir::resolve(args.state.as_deref())?;
+    let stopped = runtime()?.block_on(control_plane::down(&state, args.purge))?;
+    match stopped.len() {
+        0 => println!("Nothing was running."),
+        count => println!("Stopped {count} processes; none is left."),
+    }
+    if args.purge {
+        println!("Removed {}.", state.path().display());
+    }
+    Ok(())
 }

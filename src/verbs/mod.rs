@@ -9,6 +9,22 @@ pub(crate) mod scenarios;
 pub(crate) mod status;
 pub(crate) mod up;
 
+use std::{fmt::Display, process::ExitCode};
+
+use control_plane::UpError;
+
+/// Tells why a verb could not be carried out.
+pub(crate) fn fail(error: &impl Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(exit::COULD_NOT_RUN)
+}
+
+/// The runtime of a verb that waits for processes and sockets.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, UpError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| UpError::invalid(format!("cannot start the runtime: {error}")))
+}
+
 /// Exit statuses of the command, one meaning each.
 pub(crate) mod exit {
     /// Gates passed, or the verb did what it was asked to.

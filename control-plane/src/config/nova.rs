@@ -1,0 +1,51 @@
+//! Nova.
+
+use super::{Config, Ini, Settings, settings::LOCALHOST};
+use crate::UpError;
+
+/// Seconds between two looks for new hypervisors.
+const DISCOVER_EVERY_S: &str = "5";
+
+pub(super) fn nova(settings: &Settings<'_>, config: &mut Config) -> Result<(), UpError> {
+    let mut ini = Ini::new("nova", "etc/nova/nova.conf");
+    common(settings, &mut ini);
+    ini.own("DEFAULT", &[("state_path", &settings.path("data/nova"))]);
+    ini.own("oslo_concurrency", &[("lock_path", &settings.path("run/nova"))]);
+    ini.own("database", &[("connection", &settings.database_url("nova", "nova"))]);
+    ini.own("api_database", &[("connection", &settings.database_url("nova", "nova_api"))]);
+    ini.own("wsgi", &[("api_paste_config", &settings.path("venv/etc/nova/api-paste.ini"))]);
+    ini.deviate(
+        "scheduler",
+        "discover_hosts_in_cells_interval",
+        DISCOVER_EVERY_S,
+        "hypervisors of a fleet must be found without an operator's command; one indexed query while there is none new",
+    );
+    config.add_ini("nova", settings, ini)
+}
+
+/// Configuration of an unmodified nova-compute with the fake driver, which has no database of its own.
+pub(crate) fn compute_conf(settings: &Settings<'_>, host: &str) -> Result<String, UpError> {
+    let folder = format!("data/nova-compute/{host}");
+    let file = format!("{folder}/nova.conf");
+    let mut ini = Ini::new("nova", &file);
+    common(settings, &mut ini);
+    ini.own(
+        "DEFAULT",
+        &[("host", host), ("compute_driver", "fake.FakeDriver"), ("state_path", &settings.path(&folder))],
+    );
+    ini.own("oslo_concurrency", &[("lock_path", &settings.path(format!("{folder}/lock")))]);
+    ini.own("vnc", &[("enabled", "False")]);
+    ini.tune(settings.spec.tuning.get("nova"))?;
+    Ok(ini.render().remove(std::path::Path::new(&file)).expect("the file was named above"))
+}
+
+/// What every Nova service needs to reach the others.
+fn common(settings: &Settings<'_>, ini: &mut Ini) {
+    ini.own("DEFAULT", &[("transport_url", settings.amqp().transport_url().reveal()), ("my_ip", LOCALHOST)]);
+    settings.own_token_check(ini, "nova");
+    settings.own_login(ini, "placement", "placement");
+    settings.own_login(ini, "neutron", "neutron");
+    settings.own_login(ini, "service_user", "nova");
+    ini.own("service_user", &[("send_service_user_token", "True")]);
+    ini.own("glance", &[("region_name", super::settings::REGION)]);
+}

@@ -1,0 +1,77 @@
+//! The Python environment of a release.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+
+use super::Release;
+use crate::{StateDir, UpError, process::run_command};
+
+/// Debian 12's Python. Another one on the PATH might be of another version, and the lock is for this one.
+pub(crate) const PYTHON: &str = "/usr/bin/python3.11";
+
+/// Makes the environment from the lock, unless it is there already. A half-made one is thrown away.
+pub(crate) async fn install(state: &StateDir, release: &Release) -> Result<(), UpError> {
+    let fingerprint = crate::config::fingerprint(&[release.build_lock.as_bytes(), release.lock.as_bytes()]);
+    if state.is_done("venv", &fingerprint) {
+        return Ok(());
+    }
+    let venv = state.venv();
+    if venv.exists() {
+        fs::remove_dir_all(&venv).map_err(|source| UpError::file(&venv, source))?;
+    }
+    let step = "install Python packages";
+    let none = BTreeMap::new();
+    let make = ["-m".into(), "venv".into(), venv.clone().into_os_string()];
+    run_command(state, step, "venv", Path::new(PYTHON), &make, &none).await?;
+    for (name, text) in [("build", release.build_lock), ("requirements", release.lock)] {
+        let file = venv.join(format!("{name}.txt"));
+        fs::write(&file, text).map_err(|source| UpError::file(&file, source))?;
+        pip_install(state, step, name, &file).await?;
+    }
+    // Once and on all cores, rather than by each of twenty processes at its first start.
+    let compile: Vec<OsString> = ["-m", "compileall", "-q", "-j", "0"].map(OsString::from).to_vec();
+    let compile = [compile, vec![venv.join("lib").into()]].concat();
+    // A package may ship a template that is no Python; that is no failure.
+    let _ = run_command(state, step, "compileall", &state.venv_bin("python"), &compile, &none).await;
+    state.mark_done("venv", &fingerprint)
+}
+
+async fn pip_install(state: &StateDir, step: &str, name: &str, file: &Path) -> Result<(), UpError> {
+    let flags = [
+        "-m",
+        "pip",
+        "install",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar=off",
+        "--no-build-isolation",
+        "--no-compile",
+        "--require-hashes",
+        "-r",
+    ];
+    let mut args: Vec<OsString> = flags.map(OsString::from).to_vec();
+    args.push(file.into());
+    run_command(state, step, &format!("pip-{name}"), &state.venv_bin("python"), &args, &pip_environment()).await
+}
+
+/// How this user reaches packages (mirror, proxy, certificates) is the user's own setting, and pip's.
+fn pip_environment() -> BTreeMap<&'static str, OsString> {
+    const KEPT: [&str; 15] = [
+        "HOME",
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_CERT",
+        "PIP_PROXY",
+        "PIP_CONFIG_FILE",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_RETRIES",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect()
+}

@@ -1,0 +1,116 @@
+//! The cloud's range of ports.
+
+use std::{io, net::TcpListener};
+
+use crate::{UpError, WSGI_SERVICES, spec::MAX_COUNT};
+
+/// Offset of the first uWSGI process's port.
+const WSGI_OFFSET: u16 = 100;
+/// Ports of the whole range.
+pub(crate) const RANGE: u16 = WSGI_OFFSET + WSGI_SERVICES.len() as u16 * MAX_COUNT as u16;
+
+/// Which port is whose, from the first port of the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ports {
+    base: u16,
+}
+
+impl Ports {
+    /// The range that begins at `base`.
+    pub(crate) fn new(base: u16) -> Result<Self, UpError> {
+        if base < 1024 || base > u16::MAX - RANGE {
+            let last = u16::MAX - RANGE;
+            return Err(UpError::invalid(format!(
+                "--base-port {base}: must be from 1024 to {last} ({RANGE} ports follow)"
+            )));
+        }
+        Ok(Self { base })
+    }
+
+    /// nginx's port for an API.
+    pub(crate) fn api(self, service: &str) -> u16 {
+        self.base + service_index(service)
+    }
+
+    /// Port of one uWSGI process of an API; `index` from 0.
+    pub(crate) fn wsgi(self, service: &str, index: u32) -> u16 {
+        let index = u16::try_from(index).expect("counts are at most MAX_COUNT");
+        self.base + WSGI_OFFSET + service_index(service) * MAX_COUNT as u16 + index
+    }
+
+    pub(crate) fn mariadb(self) -> u16 {
+        self.base + 5
+    }
+
+    pub(crate) fn memcached(self) -> u16 {
+        self.base + 6
+    }
+
+    pub(crate) fn amqp(self) -> u16 {
+        self.base + 7
+    }
+
+    pub(crate) fn management(self) -> u16 {
+        self.base + 8
+    }
+
+    pub(crate) fn broker_metrics(self) -> u16 {
+        self.base + 9
+    }
+
+    pub(crate) fn epmd(self) -> u16 {
+        self.base + 10
+    }
+
+    /// Where Erlang nodes would reach this one; the command line tools of RabbitMQ do.
+    pub(crate) fn erlang(self) -> u16 {
+        self.base + 11
+    }
+}
+
+fn service_index(service: &str) -> u16 {
+    let index = WSGI_SERVICES.iter().position(|&name| name == service);
+    index.expect("only names of WSGI_SERVICES are asked for") as u16
+}
+
+/// Whether a process could listen on this port of 127.0.0.1 now.
+pub(crate) fn is_free(port: u16) -> bool {
+    !matches!(TcpListener::bind(("127.0.0.1", port)), Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let ports = Ports::new(20_000).unwrap();
+        let single = [
+            ports.mariadb(),
+            ports.memcached(),
+            ports.amqp(),
+            ports.management(),
+            ports.broker_metrics(),
+            ports.epmd(),
+            ports.erlang(),
+        ];
+        let apis = WSGI_SERVICES.iter().map(|service| ports.api(service));
+        let wsgi = WSGI_SERVICES.iter().flat_map(|service| (0..MAX_COUNT).map(move |index| ports.wsgi(service, index)));
+        let all: Vec<u16> = single.into_iter().chain(apis).chain(wsgi).collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+        assert!(all.iter().all(|port| (20_000..20_000 + RANGE).contains(port)));
+    }
+
+    #[test]
+    fn a_range_that_does_not_fit_is_refused() {
+        assert!(Ports::new(80).is_err() && Ports::new(65_400).is_err());
+    }
+
+    #[test]
+    fn a_listening_port_is_not_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!is_free(listener.local_addr().unwrap().port()));
+    }
+}

@@ -1,0 +1,105 @@
+//! Stopping processes: exactly those of one state folder.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use super::{MARK, Record, forget, load, procfs};
+use crate::{StateDir, UpError};
+
+/// How often a process that was asked to end is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a process may take to disappear after SIGKILL.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Stops everything of a state folder: what is recorded, latest first, then whatever else carries its mark.
+/// Returns the names of what was stopped.
+pub(crate) async fn stop_all(state: &StateDir) -> Result<Vec<String>, UpError> {
+    let records = load(state)?;
+    let orders: BTreeSet<u32> = records.iter().map(|record| record.order).collect();
+    let mut stopped = Vec::new();
+    for order in orders.into_iter().rev() {
+        let together: Vec<Record> = records.iter().filter(|record| record.order == order).cloned().collect();
+        stopped.extend(stop_recorded(state, &together).await?);
+    }
+    stopped.extend(stop_marked(state).await?);
+    Ok(stopped)
+}
+
+/// Stops some recorded processes at the same time, each with its whole group, and forgets them.
+pub(crate) async fn stop_recorded(state: &StateDir, records: &[Record]) -> Result<Vec<String>, UpError> {
+    let alive: Vec<&Record> = records.iter().filter(|record| group_is_ours(record)).collect();
+    for record in &alive {
+        signal_group(record, Signal::TERM);
+    }
+    let started = Instant::now();
+    loop {
+        let left: Vec<&&Record> = alive.iter().filter(|record| group_is_ours(record)).collect();
+        if left.is_empty() {
+            break;
+        }
+        let waited = started.elapsed();
+        for record in &left {
+            if waited >= Duration::from_millis(record.stop_within_ms) {
+                signal_group(record, Signal::KILL);
+            }
+        }
+        let longest = left.iter().map(|record| record.stop_within_ms).max().unwrap_or(0);
+        if waited >= Duration::from_millis(longest) + KILLED_WITHIN {
+            let names: Vec<&str> = left.iter().map(|record| record.process.name.as_str()).collect();
+            return Err(UpError::step("stop", format!("{} did not end, even when killed", names.join(", ")), None));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    for record in records {
+        forget(state, &record.process.name)?;
+    }
+    Ok(alive.into_iter().map(|record| record.process.name.clone()).collect())
+}
+
+/// Stops what carries the mark of a state folder and no record: left its group, or was started just before a crash.
+pub(crate) async fn stop_marked(state: &StateDir) -> Result<Vec<String>, UpError> {
+    let found = procfs::with_environment(MARK, state.path());
+    let names = found.iter().map(|stat| format!("process {}", stat.pid)).collect();
+    for (signal, within) in [(Signal::TERM, Duration::from_secs(10)), (Signal::KILL, KILLED_WITHIN)] {
+        let started = Instant::now();
+        let mut left = procfs::with_environment(MARK, state.path());
+        left.iter().for_each(|stat| signal_one(stat.pid, signal));
+        while !left.is_empty() && started.elapsed() < within {
+            tokio::time::sleep(LOOK_EVERY).await;
+            left = procfs::with_environment(MARK, state.path());
+        }
+        if left.is_empty() {
+            return Ok(names);
+        }
+    }
+    Err(UpError::step("stop", format!("processes of {} did not end, even when killed", state.path().display()), None))
+}
+
+/// Whether anything of the record's group still runs, and the group is the one that was recorded: its leader is the same
+/// process, or the leader is gone and the members carry on (an id is not given away while a group has it).
+fn group_is_ours(record: &Record) -> bool {
+    let process = &record.process;
+    if procfs::stat(process.pid).is_some_and(|stat| stat.start_ticks != process.start_ticks) {
+        return false;
+    }
+    procfs::all()
+        .iter()
+        .any(|stat| stat.group == process.pid && stat.state != 'Z' && stat.start_ticks >= process.start_ticks)
+}
+
+fn signal_group(record: &Record, signal: Signal) {
+    if let Some(group) = i32::try_from(record.process.pid).ok().and_then(Pid::from_raw) {
+        // It may have ended since it was looked at; the next look tells.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn signal_one(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}

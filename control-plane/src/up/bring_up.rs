@@ -1,0 +1,121 @@
+//! The steps of `up`, in order.
+
+use std::collections::BTreeMap;
+
+use super::processes::Processes;
+use crate::{
+    Cloud, Database, StateDir, UpError,
+    cloud::CLOUD_FILE,
+    config::{self, Config, DATABASE_ADMIN, DATABASE_SOCKET, LOCALHOST, REGION, Settings},
+    database, identity,
+    identity::Session,
+    install,
+    process::load,
+    progress::Steps,
+    service::{self, Service, order},
+};
+
+/// Installs the system packages that are missing.
+pub(crate) async fn packages(state: &StateDir, steps: &Steps<'_>) -> Result<(), UpError> {
+    let missing = install::missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    steps.run("install system packages", install::install_packages(state, &missing)).await
+}
+
+/// One call of `up`.
+pub(crate) struct BringUp<'a> {
+    settings: &'a Settings<'a>,
+    steps: &'a Steps<'a>,
+    config: Config,
+    services: Vec<Service>,
+    session: Session,
+    pub(crate) processes: Processes<'a>,
+}
+
+impl<'a> BringUp<'a> {
+    pub(crate) fn new(settings: &'a Settings<'a>, steps: &'a Steps<'a>) -> Result<Self, UpError> {
+        let config = config::build(settings)?;
+        let services = service::all(settings, &config);
+        let session = Session::new(settings);
+        Ok(Self { settings, steps, config, services, session, processes: Processes::new(settings) })
+    }
+
+    pub(crate) async fn run(&self) -> Result<Cloud, UpError> {
+        self.processes.stop_unwanted(&self.services).await?;
+        config::write(self.settings, &self.config)?;
+        tokio::select! {
+            result = self.all_steps() => result?,
+            error = self.processes.watch() => return Err(error),
+        }
+        let cloud = self.cloud().await?;
+        self.settings.state.write_json(CLOUD_FILE, &cloud)?;
+        config::write_clients(self.settings.state, &cloud)?;
+        Ok(cloud)
+    }
+
+    async fn all_steps(&self) -> Result<(), UpError> {
+        let state = self.settings.state;
+        tokio::try_join!(
+            self.steps.run("install Python packages", install::install_venv(state, &self.settings.release)),
+            self.steps.run("start MariaDB and memcached", self.start_stores()),
+            self.steps.run("start RabbitMQ", self.start_broker()),
+        )?;
+        self.steps.run("prepare the databases", database::migrate(self.settings)).await?;
+        self.steps.run("start the APIs", self.start(|at| at == order::APIS || at == order::PROXY)).await?;
+        self.steps.run("users and endpoints", identity::set_up(self.settings, &self.session)).await?;
+        self.steps.run("start the daemons", self.start(|at| at == order::DAEMONS)).await
+    }
+
+    async fn start_stores(&self) -> Result<(), UpError> {
+        database::make_data_folder(self.settings).await?;
+        self.start(|at| at == order::STORES).await
+    }
+
+    async fn start_broker(&self) -> Result<(), UpError> {
+        // The broker would start a port mapper of its own if it found none.
+        self.start(|at| at == order::EPMD).await?;
+        self.start(|at| at == order::BROKER).await
+    }
+
+    async fn start(&self, which: impl Fn(u32) -> bool) -> Result<(), UpError> {
+        let chosen: Vec<&Service> = self.services.iter().filter(|service| which(service.launch.order)).collect();
+        self.processes.start(&chosen)?;
+        self.processes.wait_ready(&chosen, &self.session).await
+    }
+
+    async fn cloud(&self) -> Result<Cloud, UpError> {
+        let settings = self.settings;
+        let ports = settings.ports;
+        let records = load(settings.state)?.into_iter().filter(|record| record.order != order::REAL_COMPUTE);
+        let release = settings.release.packages().map(|(name, version)| (name.to_owned(), version.to_owned()));
+        let mut packages: BTreeMap<String, String> = release.collect();
+        packages.extend(install::system_versions().await);
+        Ok(Cloud {
+            spec: settings.spec.clone(),
+            identity_url: settings.identity_url(),
+            placement_url: settings.url("placement"),
+            image_url: settings.url("glance"),
+            network_url: settings.url("neutron"),
+            compute_url: format!("{}/v2.1", settings.url("nova")),
+            region: REGION.to_owned(),
+            admin: identity::admin(settings),
+            nova_service: identity::nova_service(settings),
+            amqp: settings.amqp(),
+            management_url: format!("http://{LOCALHOST}:{}", ports.management()),
+            broker_metrics_url: format!("http://{LOCALHOST}:{}/metrics", ports.broker_metrics()),
+            database: Database {
+                socket: settings.state.join(DATABASE_SOCKET),
+                port: ports.mariadb(),
+                user: DATABASE_ADMIN.to_owned(),
+                password: settings.secrets.get("database-kagemusha").clone(),
+            },
+            memcached: format!("{LOCALHOST}:{}", ports.memcached()),
+            venv: settings.state.venv(),
+            processes: records.map(|record| record.process).collect(),
+            deviations_from_defaults: self.config.deviations.clone(),
+            packages,
+        })
+    }
+}

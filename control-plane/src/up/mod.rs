@@ -1,0 +1,145 @@
+//! `up`: from nothing, or from whatever an earlier `up` left, to a cloud that answers.
+
+mod bring_up;
+mod processes;
+
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
+    config::{DATABASE_SOCKET, Secrets, Settings},
+    install::find_release,
+    lock::Lock,
+    ports::Ports,
+    process::RunAs,
+    progress::Steps,
+};
+use bring_up::BringUp;
+
+/// A cloud that is up, and how it got there.
+#[derive(Debug)]
+pub struct Up {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Names of the processes that this call started; none: the cloud was up already.
+    pub started: Vec<String>,
+    /// Each step of this call with its time.
+    pub steps: Vec<(String, Duration)>,
+}
+
+/// Brings the cloud of a state folder up, and says what that took; [`up`] tells the cloud only.
+///
+/// # Errors
+/// Says which step of which process failed, with the end of its log. What this call started is stopped again, also when
+/// SIGINT or SIGTERM ends it ([`UpError::Interrupted`]).
+pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Up, UpError> {
+    let asked = spec.resolved()?;
+    let release = find_release(&asked.release)?;
+    check_socket_path(state)?;
+    state.create()?;
+    let _lock = Lock::take(state)?;
+    let spec = with_base_port(state, asked)?;
+    raise_file_limit();
+    let steps = Steps::new(progress);
+    let mut settings = Settings {
+        state,
+        spec: &spec,
+        release,
+        ports: Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?,
+        secrets: Secrets::of(state)?,
+        mariadb_user: None,
+        rabbitmq_user: None,
+    };
+    until_signal(bring_up::packages(state, &steps)).await?;
+    settings.mariadb_user = server_user(state, "mysql");
+    settings.rabbitmq_user = server_user(state, "rabbitmq");
+    if rustix::process::geteuid().is_root() && settings.mariadb_user.is_none() {
+        steps.note("the state folder lies in a folder of root's, so MariaDB and RabbitMQ run as root too");
+    }
+    let bring_up = BringUp::new(&settings, &steps)?;
+    let result = until_signal(bring_up.run()).await;
+    let started = bring_up.processes.started();
+    match result {
+        Ok(cloud) => Ok(Up { cloud, started, steps: steps.finish() }),
+        Err(error) => {
+            bring_up.processes.stop_started().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Brings the cloud of a state folder up.
+///
+/// # Errors
+/// As [`bring_up`].
+pub async fn up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Cloud, UpError> {
+    Ok(bring_up(state, spec, progress).await?.cloud)
+}
+
+/// Ends with [`UpError::Interrupted`] when SIGINT or SIGTERM comes first.
+async fn until_signal<T>(work: impl Future<Output = Result<T, UpError>>) -> Result<T, UpError> {
+    let listen = |kind| signal(kind).map_err(|error| UpError::invalid(format!("cannot listen for signals: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        result = work => result,
+        _ = interrupt.recv() => Err(UpError::Interrupted),
+        _ = terminate.recv() => Err(UpError::Interrupted),
+    }
+}
+
+/// The ports of a cloud are in its databases too, so it keeps those that it was made with.
+fn with_base_port(state: &StateDir, mut spec: CloudSpec) -> Result<CloudSpec, UpError> {
+    const FILE: &str = "base-port.json";
+    let made_with: Option<u16> = state.read_json(FILE)?;
+    match (made_with, spec.base_port) {
+        (Some(made), Some(asked)) if made != asked => Err(UpError::invalid(format!(
+            "the cloud in {} was made with --base-port {made}; to change that, remove it first: kagemusha down --purge",
+            state.path().display()
+        ))),
+        (made, asked) => {
+            let base = made.or(asked).unwrap_or(DEFAULT_BASE_PORT);
+            Ports::new(base)?;
+            state.write_json(FILE, &base)?;
+            spec.base_port = Some(base);
+            Ok(spec)
+        }
+    }
+}
+
+/// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes, one for the end).
+const SOCKET_PATH_BYTES: usize = 107;
+
+fn check_socket_path(state: &StateDir) -> Result<(), UpError> {
+    let socket = state.join(DATABASE_SOCKET);
+    let room = SOCKET_PATH_BYTES - DATABASE_SOCKET.len() - 1;
+    match socket.as_os_str().len() <= SOCKET_PATH_BYTES {
+        true => Ok(()),
+        false => Err(UpError::invalid(format!(
+            "the path {} is too long for the database's socket; choose one of at most {room} bytes with --state DIR",
+            state.path().display()
+        ))),
+    }
+}
+
+/// Raises the soft limit of open files to the hard one; what is started later inherits it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // When it is refused, the lower limit stands, and `doctor` shows it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The system's user for a server, when this is root and that user can pass through to the state folder.
+fn server_user(state: &StateDir, name: &str) -> Option<RunAs> {
+    let passable = |folder: &Path| fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    if !rustix::process::geteuid().is_root() || !state.path().ancestors().all(passable) {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let found: BTreeMap<&str, Vec<&str>> =
+        users.lines().filter_map(|line| Some((line.split(':').next()?, line.split(':').collect()))).collect();
+    let fields = found.get(name)?;
+    Some(RunAs { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+}
