@@ -1,0 +1,4 @@
+//! Tests of the whole repository.
+
+mod layers;
+mod style;
