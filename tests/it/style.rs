@@ -41,7 +41,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let before = code.split("fn ").next().unwrap_or_default();
         let is_function = code.contains("fn ")
             && before.split_whitespace().all(|w| w.starts_with("pub") || ["async", "const", "in"].contains(&w));
-        if !is_function || line.ends_with(';') {
+        if !is_function || line.ends_with([';', '}']) {
             continue;
         }
         let end = format!("{}}}", &line[..line.len() - code.len()]);
