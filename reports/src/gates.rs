@@ -3,7 +3,10 @@
 use scenarios::plan::{Bound, Gate};
 use serde_json::Value;
 
-use crate::summary::{GateVerdict, Summary};
+use crate::{
+    summary::{GateVerdict, Summary},
+    words,
+};
 
 /// The figures that a gate can name: a section, whether its entries have names, and the fields. A test holds this
 /// against the summary itself.
@@ -50,7 +53,7 @@ fn verdict(figures: &Value, gate: &Gate) -> GateVerdict {
     let Gate { metric, bound } = gate;
     let (value, reason) = match figure(figures, metric) {
         Ok(value) if holds(*bound, value) => (Some(value), None),
-        Ok(value) => (Some(value), Some(format!("{metric} was {value}, {} was asked", in_words(*bound)))),
+        Ok(value) => (Some(value), Some(broken(metric, *bound, value))),
         Err(reason) => (None, Some(format!("{metric} has no value: {reason}"))),
     };
     GateVerdict { metric: metric.clone(), bound: *bound, value, passed: reason.is_none(), reason }
@@ -64,13 +67,23 @@ fn holds(bound: Bound, value: f64) -> bool {
     }
 }
 
-/// A bound as people say it.
-pub(crate) fn in_words(bound: Bound) -> String {
-    match bound {
-        Bound::Max(most) => format!("at most {most}"),
-        Bound::Min(least) => format!("at least {least}"),
-        Bound::Equals(exactly) => format!("exactly {exactly}"),
-    }
+/// A bound as people say it, in the unit of its metric.
+pub(crate) fn in_words(metric: &str, bound: Bound) -> String {
+    let (word, value) = match bound {
+        Bound::Max(most) => ("at most", most),
+        Bound::Min(least) => ("at least", least),
+        Bound::Equals(exactly) => ("exactly", exactly),
+    };
+    format!("{word} {}", words::by_metric(metric, value))
+}
+
+/// Why a bound does not hold. Where both figures would read the same, they are written out.
+fn broken(metric: &str, bound: Bound, value: f64) -> String {
+    let (Bound::Max(asked) | Bound::Min(asked) | Bound::Equals(asked)) = bound;
+    let was = words::by_metric(metric, value);
+    let plainly =
+        if was == words::by_metric(metric, asked) { format!(" ({value} for {asked})") } else { String::new() };
+    format!("{metric} was {was}, {} was asked{plainly}", in_words(metric, bound))
 }
 
 /// Follows a path into the summary; entries of lists are named by their `name` or `call`, which may have dots in them.
@@ -161,7 +174,12 @@ mod tests {
         assert!(judge_one("operations.boot.p99_ms", Bound::Min(512.0)).passed);
         let failed = judge_one("operations.boot.p99_ms", Bound::Max(500.0));
         assert!(!failed.passed);
-        assert_eq!(failed.reason.unwrap(), "operations.boot.p99_ms was 512, at most 500 was asked");
+        assert_eq!(failed.reason.unwrap(), "operations.boot.p99_ms was 512 ms, at most 500 ms was asked");
+        let close = judge_one("operations.boot.p99_ms", Bound::Max(511.9));
+        assert_eq!(
+            close.reason.unwrap(),
+            "operations.boot.p99_ms was 512 ms, at most 512 ms was asked (512 for 511.9)"
+        );
     }
 
     #[test]

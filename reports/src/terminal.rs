@@ -49,7 +49,7 @@ fn gate_lines(summary: &Summary) -> String {
     let row = |gate: &crate::GateVerdict| {
         let word = if gate.passed { "held" } else { "FAILED" };
         let value = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
-        vec![gate.metric.clone(), gates::in_words(gate.bound), value, word.to_owned()]
+        vec![gate.metric.clone(), gates::in_words(&gate.metric, gate.bound), value, word.to_owned()]
     };
     let mut rows = vec![["gate", "asked", "was", "verdict"].map(String::from).to_vec()];
     rows.extend(summary.gates.iter().map(row));

@@ -33,6 +33,17 @@ pub(crate) fn duration_ms(ms: f64) -> String {
     }
 }
 
+/// A round duration without needless digits, as axes have them: `0`, `500 ms`, `2 s`, `5 min`.
+pub(crate) fn round_ms(ms: f64) -> String {
+    match ms {
+        0.0 => "0".to_owned(),
+        ms if ms < 1e3 => format!("{} ms", number(ms)),
+        ms if ms < 120e3 => format!("{} s", number(ms / 1e3)),
+        ms if ms % 60e3 == 0.0 => format!("{} min", number(ms / 60e3)),
+        ms => duration_ms(ms),
+    }
+}
+
 /// Bytes in the unit that suits them: `64 KiB`, `150 MiB`, `1.9 GiB`.
 pub(crate) fn bytes(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -1,11 +1,43 @@
 //! `kagemusha report`
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
+
+const EXAMPLES: &str = "\
+Examples:
+  kagemusha report runs/quickstart-4242          make the report anew and show the figures
+  kagemusha report runs/quickstart-4242 --json   print summary.json, for scripts and CI
+
+Exit status: 0 every gate held, 1 a gate failed, 2 the folder cannot be read, the run could not be carried out or did
+not end, 3 the run is not valid because the harness itself was late.";
 
 /// Makes the report of a run folder again.
+///
+/// Writes summary.json and report.html into the folder, from what the run recorded. Works on a run that was interrupted
+/// or killed too, and then says that it is partial.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The run folder: the one that holds manifest.json.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Print the summary as JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(super::exit::COULD_NOT_RUN)
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match reports::write(&args.folder) {
+        Ok(summary) => {
+            if args.json {
+                print!("{}", reports::summary_json(&summary));
+            } else {
+                println!("{}\nreport: {}", reports::terminal(&summary), args.folder.join(reports::REPORT).display());
+            }
+            ExitCode::from(summary.outcome.exit_status())
+        }
+        Err(error) => {
+            eprintln!("kagemusha report: {error}");
+            ExitCode::from(super::exit::COULD_NOT_RUN)
+        }
+    }
 }

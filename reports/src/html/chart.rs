@@ -8,6 +8,8 @@ pub(super) enum Shape {
     Line,
     /// A line that keeps its value until the next point.
     Steps,
+    /// Steps with a tint below.
+    Blocks,
     Dashed,
     Dots,
     /// A line with a tint below it.
@@ -171,7 +173,7 @@ impl Chart<'_> {
                     path.push_str(&format!("<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"))
                 }
                 (_, None) => path.push_str(&format!("M{x:.1} {y:.1}")),
-                (Shape::Steps, Some(_)) => path.push_str(&format!("H{x:.1}V{y:.1}")),
+                (Shape::Steps | Shape::Blocks, Some(_)) => path.push_str(&format!("H{x:.1}V{y:.1}")),
                 (_, Some(_)) => path.push_str(&format!("L{x:.1} {y:.1}")),
             }
             previous_y = Some(y);
@@ -181,7 +183,7 @@ impl Chart<'_> {
             Shape::Dots => path,
             Shape::Dashed => format!("<path class=\"dashed\" d=\"{path}\"/>"),
             Shape::Line | Shape::Steps => format!("<path class=\"line\" d=\"{path}\"/>"),
-            Shape::Wash => {
+            Shape::Wash | Shape::Blocks => {
                 let (first, last) = (points[0].0, points[points.len() - 1].0);
                 let ends = [last, first].map(|x| self.place(frame, (x, 0.0)).0);
                 let bottom = frame.bottom;
@@ -207,7 +209,7 @@ pub(super) fn legend(layers: &[&Layer]) -> String {
             Shape::Area => "area",
             Shape::Dots => "dots",
             Shape::Dashed => "dashed",
-            Shape::Line | Shape::Steps | Shape::Wash => "stroke",
+            Shape::Line | Shape::Steps | Shape::Blocks | Shape::Wash => "stroke",
         };
         format!("<li class=\"{}\"><i class=\"{mark}\"></i><span>{}</span></li>", layer.class, Esc(&layer.name))
     };

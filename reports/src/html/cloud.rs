@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use recording::{LatencyStream, Recording};
+use recording::{LatencyStream, Points, Recording};
 
 use super::{
     Esc, Run, Section,
@@ -15,8 +15,8 @@ use crate::{Process, Rpc, analysis::quantile_ms, words};
 pub(super) fn fleet(run: &Run<'_>) -> Section {
     let requested = f64::from(run.analysis.summary.hypervisors.requested);
     let mut layers = vec![
-        points::metric(run.recording, "fleet.up", "up in Nova's service list", "c3", Shape::Wash),
         points::metric(run.recording, "fleet.registered", "registered", "c1", Shape::Line),
+        points::metric(run.recording, "fleet.up", "up in Nova's service list", "c3", Shape::Wash),
     ];
     if layers.iter().any(|layer| !layer.points.is_empty()) {
         let (from, to) = run.all_s;
@@ -35,7 +35,7 @@ pub(super) fn fleet(run: &Run<'_>) -> Section {
         moments: &run.moments,
         narrow: false,
     };
-    Section { anchor: "hypervisors", title: "Hypervisors".into(), body: chart.html() }
+    Section { anchor: "hypervisors".into(), title: "Hypervisors".into(), body: chart.html() }
 }
 
 pub(super) fn rpc(run: &Run<'_>) -> Section {
@@ -56,7 +56,7 @@ pub(super) fn rpc(run: &Run<'_>) -> Section {
             http(run.recording)
         )
     };
-    Section { anchor: "rpc", title: "Remote calls".into(), body }
+    Section { anchor: "rpc".into(), title: "Remote calls".into(), body }
 }
 
 /// Requests of the fleet on the HTTP services, where the target recorded them.
@@ -82,15 +82,11 @@ pub(super) fn inside(run: &Run<'_>) -> Section {
         database(run),
         processes(&run.analysis.summary.processes),
     );
-    Section { anchor: "inside", title: "Inside the cloud".into(), body }
+    Section { anchor: "inside".into(), title: "Inside the cloud".into(), body }
 }
 
 /// Series of a process metric, added up by service.
-fn by_service(
-    recording: &Recording,
-    metric: &str,
-    ready: fn(&[(f64, f64)]) -> Vec<(f64, f64)>,
-) -> Vec<(String, Vec<(f64, f64)>)> {
+fn by_service(recording: &Recording, metric: &str, ready: fn(&[(f64, f64)]) -> Points) -> Vec<(String, Points)> {
     let mut groups: BTreeMap<&str, Vec<Vec<(f64, f64)>>> = BTreeMap::new();
     for (name, points) in recording.series.instances(metric) {
         groups.entry(points::group(name)).or_default().push(ready(points));
@@ -99,8 +95,30 @@ fn by_service(
     groups.into_iter().map(|(name, members)| (named(name, members.len()), points::add_up(&members))).collect()
 }
 
+/// The services that have a colour of their own, those that matter most first: by their share of all CPU time and of
+/// all memory. One order for both pictures, so that a service has the same colour in both.
+fn ranking(recording: &Recording) -> Vec<String> {
+    let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+    let metrics: [(&str, fn(&[(f64, f64)]) -> Points); 2] =
+        [("process.cpu_s", points::rate), ("process.rss_bytes", <[_]>::to_vec)];
+    for (metric, ready) in metrics {
+        let means: Vec<(String, f64)> = by_service(recording, metric, ready)
+            .into_iter()
+            .map(|(name, points)| (name, points::mean(&points)))
+            .collect();
+        let all: f64 = means.iter().map(|(_, mean)| mean).sum();
+        for (name, mean) in means.into_iter().filter(|_| all > 0.0) {
+            *shares.entry(name).or_default() += mean / all;
+        }
+    }
+    let mut ranking: Vec<(String, f64)> = shares.into_iter().collect();
+    ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranking.truncate(CLASSES.len());
+    ranking.into_iter().map(|(name, _)| name).collect()
+}
+
 fn cpu(run: &Run<'_>) -> String {
-    let mut layers = points::stack(by_service(run.recording, "process.cpu_s", points::rate));
+    let mut layers = points::stack(by_service(run.recording, "process.cpu_s", points::rate), &ranking(run.recording));
     let machine = points::rate(run.recording.series.points("machine.cpu_s", ""));
     layers.push(Layer::new("whole machine", "c0", Shape::Line, points::line(&machine)));
     if let Some(cores) = run.recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok()) {
@@ -123,7 +141,7 @@ fn cpu(run: &Run<'_>) -> String {
 }
 
 fn memory(run: &Run<'_>) -> String {
-    let layers = points::stack(by_service(run.recording, "process.rss_bytes", <[_]>::to_vec));
+    let layers = points::stack(by_service(run.recording, "process.rss_bytes", <[_]>::to_vec), &ranking(run.recording));
     Chart {
         title: "Memory by service",
         caption: "Resident, on top of each other; pages that processes share count in each",
@@ -207,13 +225,12 @@ fn broker_counts(run: &Run<'_>) -> String {
 fn database(run: &Run<'_>) -> String {
     let series = &run.recording.series;
     let rate = |metric: &str| points::line(&points::rate(series.points(metric, "")));
-    let layers = vec![
+    let mut layers = vec![
         Layer::new("queries a second", "c1", Shape::Line, rate("database.queries_total")),
         points::metric(run.recording, "database.connections", "connections", "c2", Shape::Line),
         points::metric(run.recording, "database.threads_running", "threads running", "c3", Shape::Line),
-        Layer::new("lock waits a second", "cbad", Shape::Line, rate("database.lock_waits_total")),
+        Layer::new("lock waits a second", "cbad", Shape::Dots, rate("database.lock_waits_total")),
     ];
-    let mut layers = layers;
     // A logarithm has no zero: the rates of quiet moments are left out.
     layers.iter_mut().for_each(|layer| layer.points.retain(|point| point.1 > 0.0));
     Chart {
@@ -291,5 +308,5 @@ pub(super) fn harness(run: &Run<'_>) -> Section {
         words::or_none(harness.rss_peak_bytes, |peak| words::bytes(peak as f64)),
         memory.html(),
     );
-    Section { anchor: "harness", title: "The harness itself".into(), body }
+    Section { anchor: "harness".into(), title: "The harness itself".into(), body }
 }

@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{Operation, analysis::quantile_ms, words};
 
-/// Cells over the time of the load; each is at least one interval of the latency logs.
-const CELLS: f64 = 90.0;
+/// Cells of latency over the time of the load; each is at least one interval of the latency logs.
+const LATENCY_CELLS: f64 = 90.0;
+
+/// Cells of throughput: fewer, because a count of few operations is mostly chance.
+const THROUGHPUT_CELLS: f64 = 45.0;
 
 pub(super) fn section(run: &Run<'_>) -> Section {
     let operations = &run.analysis.summary.operations;
@@ -30,7 +33,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         ));
     }
     body.push_str(&percentiles(run.recording, operations));
-    Section { anchor: "operations", title: "Operations".into(), body }
+    Section { anchor: "operations".into(), title: "Operations".into(), body }
 }
 
 fn figures(operations: &[Operation]) -> String {
@@ -47,13 +50,13 @@ fn figures(operations: &[Operation]) -> String {
     table(&["Operation", "Intended", "Started", "Succeeded", "Failed", "p50", "p95", "p99", "Longest"], &rows)
 }
 
-fn cell_s(run: &Run<'_>) -> f64 {
-    ((run.window_s.1 - run.window_s.0) / CELLS).ceil().max(1.0)
+fn cell_s(run: &Run<'_>, cells: f64) -> f64 {
+    ((run.window_s.1 - run.window_s.0) / cells).ceil().max(1.0)
 }
 
 fn over_time(run: &Run<'_>, operation: &Operation) -> String {
     let stream = run.recording.stream(&format!("operations/{}", operation.name));
-    let cell_s = cell_s(run);
+    let cell_s = cell_s(run, LATENCY_CELLS);
     let intervals = stream.map_or(&[][..], |stream| &stream.intervals);
     let cell = |interval: &Interval| ((interval.start.as_secs_f64() - run.window_s.0) / cell_s).floor();
     let cells: Vec<(f64, [Option<f64>; 3])> = intervals
@@ -72,10 +75,10 @@ fn over_time(run: &Run<'_>, operation: &Operation) -> String {
     ];
     Chart {
         title: &format!("{}: latency over time", operation.name),
-        caption: &format!("Of the operations that ended within {}; logarithmic", words::duration_ms(cell_s * 1e3)),
+        caption: &format!("Of the operations that ended within {}; logarithmic", words::round_ms(cell_s * 1e3)),
         empty: "No operation of this stream succeeded, so there is no latency to show.",
         x: Axis::time(run.window_s.0, run.window_s.1, true),
-        y: Axis::log(&layers, words::duration_ms),
+        y: Axis::log(&layers, words::round_ms),
         layers,
         moments: &run.moments,
         narrow: true,
@@ -84,7 +87,7 @@ fn over_time(run: &Run<'_>, operation: &Operation) -> String {
 }
 
 fn throughput(run: &Run<'_>, operation: &Operation) -> String {
-    let cell_s = cell_s(run);
+    let cell_s = cell_s(run, THROUGHPUT_CELLS);
     let records: Vec<_> = run.recording.operations.iter().filter(|record| record.stream == operation.name).collect();
     let (from_s, to_s) = run.window_s;
     let cells = ((to_s - from_s) / cell_s).ceil().max(1.0) as usize;
@@ -111,7 +114,7 @@ fn throughput(run: &Run<'_>, operation: &Operation) -> String {
         Layer::new(
             "offered (intended starts)",
             "c8",
-            Shape::Steps,
+            Shape::Blocks,
             per_s(records.iter().map(|record| record.intended_ms).collect()),
         ),
         Layer::new("achieved (ended well)", "c3", Shape::Steps, per_s(ended(false))),
@@ -152,7 +155,7 @@ fn percentiles(recording: &Recording, operations: &[Operation]) -> String {
         caption: "Each further nine has the same room, so that the tail can be seen; both axes logarithmic",
         empty: "No operation succeeded, so there are no percentiles to show.",
         x: Axis { scale, ticks, words: percentile },
-        y: Axis::log(&layers, words::duration_ms),
+        y: Axis::log(&layers, words::round_ms),
         layers,
         moments: &[],
         narrow: false,

@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
 
 /// A section of the page: anchor, title, what it says.
 struct Section {
-    anchor: &'static str,
+    anchor: String,
     title: String,
     body: String,
 }

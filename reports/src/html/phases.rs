@@ -31,7 +31,7 @@ pub(super) fn sections(run: &Run<'_>) -> Vec<Section> {
             "No operation that succeeded has phases: either none came to its end, or the target could not see inside \
              them.",
         );
-        sections.push(Section { anchor: "phases", title: "Where the time of a boot goes".into(), body });
+        sections.push(Section { anchor: "phases".into(), title: "Where the time of a boot goes".into(), body });
     }
     sections
 }
@@ -58,7 +58,7 @@ fn section(run: &Run<'_>, stream: &str, ranked: &[&OperationRecord]) -> Section 
         Esc(stream)
     );
     let body = format!("{explained}{}{}", bars(ranked, &names), phase_table(run, stream, &names));
-    let anchor = if stream == "boot" { "phases" } else { "phases-more" };
+    let anchor = format!("phases-of-{}", run.analysis.plan.load.iter().take_while(|load| load.name != stream).count());
     Section { anchor, title: format!("Where the time of a {stream} goes"), body }
 }
 
@@ -110,7 +110,7 @@ fn bars(ranked: &[&OperationRecord], names: &[String]) -> String {
     for tick in scale.ticks(6) {
         let (at, under) = (x(tick), bottom + 18.0);
         svg.push_str(&format!("<path class=\"grid\" d=\"M{at:.1} 0V{bottom}\"/>"));
-        let words = words::duration_ms(tick);
+        let words = words::round_ms(tick);
         svg.push_str(&format!("<text x=\"{at:.1}\" y=\"{under}\" text-anchor=\"middle\">{words}</text>"));
     }
     for (index, (title, parts)) in rows.iter().enumerate() {
@@ -164,5 +164,6 @@ fn phase_table(run: &Run<'_>, stream: &str, names: &[String]) -> String {
         format!("{mark}{}{count}{latencies}", td(what).replace("<td>", "<td class=\"left\">"))
     };
     let rows: Vec<String> = names.iter().map(row).collect();
-    table(&["Phase", "What happens", "Count", "p50", "p95", "p99", "Longest"], &rows)
+    let table = table(&["Phase", "What happens", "Count", "p50", "p95", "p99", "Longest"], &rows);
+    format!("<div class=\"phases\">{table}</div>\n")
 }

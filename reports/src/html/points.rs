@@ -1,6 +1,6 @@
 //! Time series made ready for a picture: few enough points, rates of counters, stacks.
 
-use recording::Recording;
+use recording::{Points, Recording};
 
 use super::chart::{Layer, Shape};
 use crate::analysis::counter_step;
@@ -51,33 +51,38 @@ pub(super) fn group(name: &str) -> &str {
     if trimmed.is_empty() || trimmed == base { name } else { trimmed }
 }
 
-/// Piles series up into areas on a common grid, largest at the bottom; what is beyond the seven largest is one area.
-pub(super) fn stack(mut series: Vec<(String, Vec<(f64, f64)>)>) -> Vec<Layer> {
+/// Mean of the values.
+pub(super) fn mean(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64
+}
+
+/// Piles series up into areas on a common grid: those of the ranking in its order, with its colours, the first at the
+/// bottom; all others together on top.
+pub(super) fn stack(series: Vec<(String, Points)>, ranking: &[String]) -> Vec<Layer> {
     let ends = series.iter().filter_map(|(_, points)| Some((points.first()?.0, points.last()?.0)));
     let Some((from, to)) = ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))) else { return Vec::new() };
-    let longest = series.iter().map(|(_, points)| points.len()).max().unwrap_or(0);
-    let cells = longest.clamp(2, BUCKETS);
+    let cells = series.iter().map(|(_, points)| points.len()).max().unwrap_or(0).clamp(2, BUCKETS);
     let moments: Vec<f64> = (0..cells).map(|cell| from + (to - from) * cell as f64 / (cells - 1) as f64).collect();
-    let weight = |points: &[(f64, f64)]| points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64;
-    series.sort_by(|a, b| weight(&b.1).total_cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
     let mut floor = vec![0.0; cells];
-    let mut layers: Vec<Layer> = Vec::new();
-    let mut add = |name: String, class, heights: Vec<f64>| {
-        let roof: Vec<f64> = floor.iter().zip(&heights).map(|(low, height)| low + height).collect();
+    let mut layer = |name: String, class, members: &[&Points]| {
+        let height = |t_ms: f64| members.iter().map(|points| value_at(points, t_ms)).sum::<f64>();
+        let roof: Vec<f64> = floor.iter().zip(&moments).map(|(low, t_ms)| low + height(*t_ms)).collect();
         let points = moments.iter().map(|t_ms| t_ms / 1e3).zip(roof.iter().copied()).collect();
         let mut layer = Layer::new(name, class, Shape::Area, points);
         layer.floor = std::mem::replace(&mut floor, roof);
-        layers.push(layer);
+        layer
     };
-    let heights = |points: &[(f64, f64)]| moments.iter().map(|t_ms| value_at(points, *t_ms)).collect::<Vec<_>>();
-    let rest = series.split_off(series.len().min(CLASSES.len()));
-    for ((name, points), class) in series.into_iter().zip(CLASSES) {
-        add(name, class, heights(&points));
+    let mut layers = Vec::new();
+    for (name, class) in ranking.iter().zip(CLASSES) {
+        if let Some((_, points)) = series.iter().find(|(member, _)| member == name) {
+            layers.push(layer(name.clone(), class, &[points]));
+        }
     }
+    let rest: Vec<&Points> =
+        series.iter().filter(|(name, _)| !ranking.contains(name)).map(|(_, points)| points).collect();
     if !rest.is_empty() {
-        let each: Vec<Vec<f64>> = rest.iter().map(|(_, points)| heights(points)).collect();
-        let sum = (0..cells).map(|cell| each.iter().map(|heights| heights[cell]).sum()).collect();
-        add(format!("{} others", rest.len()), REST, sum);
+        let others = if rest.len() == 1 { "1 other".to_owned() } else { format!("{} others", rest.len()) };
+        layers.push(layer(others, REST, &rest));
     }
     layers
 }
@@ -131,10 +136,11 @@ mod tests {
     #[test]
     fn a_stack_ends_at_the_sum() {
         let flat = |value: f64| vec![(0.0, value), (1000.0, value)];
-        let series = (1..=10).map(|size| (format!("s{size}"), flat(f64::from(size)))).collect();
-        let layers = stack(series);
-        assert_eq!((layers.len(), layers[0].name.as_str(), layers[7].name.as_str()), (8, "s10", "3 others"));
-        assert_eq!(layers[7].points.last(), Some(&(1.0, 55.0)));
-        assert!(stack(Vec::new()).is_empty());
+        let series: Vec<(String, Points)> = (1..=10).map(|size| (format!("s{size}"), flat(f64::from(size)))).collect();
+        let layers = stack(series, &["s10".into(), "absent".into(), "s4".into()]);
+        let names: Vec<(&str, &str)> = layers.iter().map(|layer| (layer.name.as_str(), layer.class)).collect();
+        assert_eq!(names, [("s10", "c1"), ("s4", "c3"), ("8 others", "c8")]);
+        assert_eq!(layers[2].points.last(), Some(&(1.0, 55.0)));
+        assert!(stack(Vec::new(), &[]).is_empty());
     }
 }

@@ -35,11 +35,12 @@ impl Scale {
         let (least, most) = values
             .filter(|value| *value > 0.0)
             .fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), value| (least.min(value), most.max(value)));
-        let from = 10_f64.powf(least.min(most).log10().floor());
-        // A full decade above the highest point would waste half the picture: end at 1, 2 or 5 of it.
-        let decade = 10_f64.powf(most.log10().floor());
-        let to = [1.0, 2.0, 5.0, 10.0].map(|lead| lead * decade).into_iter().find(|end| *end >= most);
-        Self::Log { from, to: to.unwrap_or(decade * 10.0).max(from * 10.0) }
+        let least = least.min(most);
+        // A full decade beyond the outermost points would waste half the picture: ends are at 1, 2 or 5 of one.
+        let ends = |value: f64| [0.5, 1.0, 2.0, 5.0, 10.0].map(|lead| lead * 10_f64.powf(value.log10().floor()));
+        let from = ends(least).into_iter().rev().find(|end| *end <= least).unwrap_or(least);
+        let to = ends(most).into_iter().find(|end| *end >= most).unwrap_or(most);
+        Self::Log { from, to: to.max(from * 4.0) }
     }
 
     /// Where a figure lies between the ends, as a share from 0 to 1.
@@ -59,10 +60,14 @@ impl Scale {
                 multiples(step, from, to)
             }
             Self::Log { from, to } => {
-                let decades: Vec<i32> = (from.log10().round() as i32..=to.log10().floor() as i32).collect();
+                let decades: Vec<i32> = (from.log10().floor() as i32..=to.log10().floor() as i32).collect();
                 let leads: &[f64] = if decades.len() * 3 <= most + 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
                 let tick = |decade: &i32| leads.iter().map(|lead| lead * 10_f64.powi(*decade)).collect::<Vec<_>>();
-                decades.iter().flat_map(tick).filter(|tick| *tick <= to * 1.000_001).collect()
+                decades
+                    .iter()
+                    .flat_map(tick)
+                    .filter(|tick| *tick >= from * 0.999_999 && *tick <= to * 1.000_001)
+                    .collect()
             }
         }
     }
@@ -109,7 +114,7 @@ mod tests {
     fn a_scale_holds_all_its_values_and_survives_none() {
         assert_eq!(Scale::from_zero([3.0, 171.0].into_iter()), Scale::Linear { from: 0.0, to: 200.0 });
         assert_eq!(Scale::from_zero([].into_iter()), Scale::Linear { from: 0.0, to: 1.0 });
-        assert_eq!(Scale::log_around([3.0, 171.0].into_iter()), Scale::Log { from: 1.0, to: 200.0 });
+        assert_eq!(Scale::log_around([3.0, 171.0].into_iter()), Scale::Log { from: 2.0, to: 200.0 });
         for scale in [Scale::log_around([].into_iter()), Scale::Linear { from: 1.0, to: 1.0 }] {
             assert!((0.0..=1.0).contains(&scale.share(5.0)) && scale.ticks(4).len() < 100);
         }

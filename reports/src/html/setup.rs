@@ -36,7 +36,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     }
     let text = Esc(&plan.scenario_text).to_string();
     body.push_str(&format!("<details><summary>The scenario as it was written</summary><pre>{text}</pre></details>\n"));
-    Section { anchor: "setup", title: "What was run".into(), body }
+    Section { anchor: "setup".into(), title: "What was run".into(), body }
 }
 
 fn cloud(run: &Run<'_>) -> String {
@@ -118,7 +118,7 @@ fn arrivals_words(arrivals: &Arrivals) -> String {
 }
 
 fn time(time: Duration) -> String {
-    words::duration_ms(millis(time))
+    words::round_ms(millis(time))
 }
 
 fn machine(manifest: &Manifest) -> String {
@@ -161,7 +161,7 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
     let tuning = &run.recording.manifest.tuning;
     if tuning.is_empty() {
         let body = "<p>None: every option had the default of its release.</p>\n".to_owned();
-        return Section { anchor: "tuning", title: "Options that differed".into(), body };
+        return Section { anchor: "tuning".into(), title: "Options that differed".into(), body };
     }
     let mut files: BTreeMap<&str, BTreeMap<&str, Vec<(&str, &str)>>> = BTreeMap::new();
     for (path, value) in tuning {
@@ -182,7 +182,7 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
         let file = if service.is_empty() { "configuration".to_owned() } else { format!("{service}.conf") };
         body.push_str(&format!("<h3>{}</h3>\n<pre>{}</pre>\n", Esc(&file), Esc(&sections.join("\n"))));
     }
-    Section { anchor: "tuning", title: "Options that differed from the defaults".into(), body }
+    Section { anchor: "tuning".into(), title: "Options that differed from the defaults".into(), body }
 }
 
 pub(super) fn files(raw_files: &[String]) -> Section {
@@ -197,7 +197,7 @@ pub(super) fn files(raw_files: &[String]) -> Section {
          <ul class=\"files\">{items}</ul>\n"
     );
     let body = if raw_files.is_empty() { super::empty("This page was made without its run folder.") } else { body };
-    Section { anchor: "files", title: "Raw files".into(), body }
+    Section { anchor: "files".into(), title: "Raw files".into(), body }
 }
 
 #[cfg(test)]

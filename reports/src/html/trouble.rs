@@ -59,7 +59,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
             Esc(&files)
         ));
     }
-    Section { anchor: "trouble", title: "Errors and warnings".into(), body }
+    Section { anchor: "trouble".into(), title: "Errors and warnings".into(), body }
 }
 
 /// A message without its identifiers and numbers, so that the same trouble of a thousand servers is one.

@@ -44,7 +44,7 @@ fn banner(summary: &Summary) -> String {
 fn tiles(summary: &Summary) -> String {
     let hypervisors = &summary.hypervisors;
     let mut tiles = vec![tile(
-        "Hypervisors up, at the least",
+        "Hypervisors up, at least",
         &words::or_none(hypervisors.up_min, |up| words::count(up.into())),
         &format!("of {} asked for", words::count(hypervisors.requested.into())),
     )];
@@ -57,7 +57,7 @@ fn tiles(summary: &Summary) -> String {
             &format!("of {}{failed}", words::count(operation.intended)),
         ));
         tiles.push(tile(
-            &format!("{}: 99 of 100 took at most", operation.name),
+            &format!("{}: 99th percentile", operation.name),
             &words::or_none(operation.p99_ms, words::duration_ms),
             &format!("median {}", words::or_none(operation.p50_ms, words::duration_ms)),
         ));
@@ -68,7 +68,7 @@ fn tiles(summary: &Summary) -> String {
         "alive, but down in Nova's list",
     ));
     tiles.push(tile(
-        "The harness was late by",
+        "Harness late by",
         &words::or_none(summary.harness.late_ms_p99, words::duration_ms),
         "99th percentile",
     ));
@@ -84,7 +84,7 @@ fn gate_table(verdicts: &[GateVerdict]) -> String {
         return String::new();
     }
     let row = |gate: &GateVerdict| {
-        let asked = gates::in_words(gate.bound);
+        let asked = gates::in_words(&gate.metric, gate.bound);
         let was = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
         let verdict = if gate.passed { "<td class=\"ok\">✓ held</td>" } else { "<td class=\"no\">✗ failed</td>" };
         format!("<td><code>{}</code></td>{}{}{verdict}", Esc(&gate.metric), td(&asked), td(&was))

@@ -102,7 +102,7 @@ fn a_failed_run_says_which_gates_and_why() {
     let summary = summary_of(Kind::Failed);
     assert!(summary.hypervisors.up_min < Some(200) && summary.hypervisors.false_down > Some(0));
     let reason = summary.reason.unwrap();
-    assert!(reason.contains("operations.boot.p99_ms was") && reason.contains("at most 15000 was asked"), "{reason}");
+    assert!(reason.contains("operations.boot.p99_ms was") && reason.contains("at most 15.0 s was asked"), "{reason}");
 }
 
 #[test]

@@ -241,8 +241,8 @@ impl Run {
         let registered = ((s - 4.0) * 20.0).clamp(0.0, 200.0);
         let down =
             if self.kind == Kind::Failed && (118.0..131.0).contains(&s) { ((s - 117.0) * 3.0).floor() } else { 0.0 };
-        if down > 0.0 {
-            let detail = format!("hv-{:05} shown down, last heartbeat 61 s ago", down as u32);
+        for host in (0..3).filter(|_| down > 0.0) {
+            let detail = format!("hv-{:05} shown down, last heartbeat 61 s ago", down as u32 - host);
             self.recorder.event(&Event { t_ms: s * 1e3 + 500.0, kind: "host_down".into(), detail });
         }
         self.sample(s, "fleet.registered", "", registered);
