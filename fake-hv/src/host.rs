@@ -138,7 +138,8 @@ impl Host {
             Request::Agent(call) => {
                 let body = agent::call(&self.identity, call, &timestamp::now());
                 let message = Message::new(body.method, None, body.version, body.args, service_context());
-                Some(self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default()))
+                self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
+                Some(())
             }
             Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
                 let encoded = self.client(common).encode(&request);
