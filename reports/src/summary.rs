@@ -33,7 +33,8 @@ pub struct Summary {
     pub rpc: Vec<Rpc>,
     /// One entry for each process of the cloud, by name.
     pub processes: Vec<Process>,
-    /// One entry for each gate of the plan, in its order.
+    /// One entry for each gate of the plan, in its order. They decide only when `outcome` is `passed` or `failed`; of
+    /// any other run they are what the figures would have said.
     pub gates: Vec<GateVerdict>,
     /// What the harness itself cost, and how late it was.
     pub harness: Harness,
@@ -69,6 +70,11 @@ impl Verdict {
             Self::Partial | Self::Error => 2,
             Self::Invalid => 3,
         }
+    }
+
+    /// Whether the gates decided: only of a run that was carried out, by a harness that kept time.
+    pub fn is_judged(self) -> bool {
+        matches!(self, Self::Passed | Self::Failed)
     }
 
     /// The word that `summary.json` has.

@@ -47,7 +47,11 @@ fn operations(summary: &Summary) -> String {
 
 fn gate_lines(summary: &Summary) -> String {
     let row = |gate: &crate::GateVerdict| {
-        let word = if gate.passed { "held" } else { "FAILED" };
+        let word = match (summary.outcome.is_judged(), gate.passed) {
+            (true, true) => "held",
+            (true, false) => "FAILED",
+            (false, _) => "not judged",
+        };
         let value = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
         vec![gate.metric.clone(), gates::in_words(&gate.metric, gate.bound), value, word.to_owned()]
     };

@@ -123,16 +123,26 @@ pub(crate) fn sentence(summary: &Summary) -> String {
         }
         (None, None) => format!("none of {} hypervisors was seen", count(hypervisors.requested.into())),
     });
+    // Gates are about a run that was carried out and can be trusted; of any other they prove nothing.
+    if !summary.outcome.is_judged() {
+        parts.push("the gates were not judged".to_owned());
+        return capitalised(&parts.join("; "));
+    }
     let held = summary.gates.iter().filter(|gate| gate.passed).count();
     parts.push(match summary.gates.len() {
         0 => "the scenario has no gates".to_owned(),
         all if held == all => format!("{} held", gates(all)),
         all => format!("{held} of {} held", gates(all)),
     });
-    let mut sentence = parts.join("; ");
-    sentence.push('.');
-    let first = sentence.remove(0);
-    format!("{}{sentence}", first.to_uppercase())
+    capitalised(&parts.join("; "))
+}
+
+/// A sentence: a capital letter first, a full stop last.
+pub(crate) fn capitalised(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if words.ends_with('.') { "" } else { "." };
+    format!("{first}{}{stop}", letters.as_str())
 }
 
 fn gates(number: usize) -> String {

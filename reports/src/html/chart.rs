@@ -115,7 +115,8 @@ impl Chart<'_> {
             self.draw_layer(&frame, layer, &mut svg);
         }
         svg.push_str("</svg>");
-        format!("<figure>{head}{}<div class=\"plot\">{svg}</div></figure>\n", legend(&layers))
+        let room = if self.narrow { "plot" } else { "plot wide" };
+        format!("<figure>{head}{}<div class=\"{room}\">{svg}</div></figure>\n", legend(&layers))
     }
 
     fn place(&self, frame: &Frame, (x, y): (f64, f64)) -> (f64, f64) {

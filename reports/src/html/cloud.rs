@@ -301,11 +301,16 @@ pub(super) fn harness(run: &Run<'_>) -> Section {
         moments: &run.moments,
         narrow: true,
     };
+    let cost = match (harness.cpu_s, harness.rss_peak_bytes) {
+        (Some(cpu_s), Some(peak)) => {
+            let (cpu, memory) = (words::duration_ms(cpu_s * 1e3), words::bytes(peak as f64));
+            format!("This one took {cpu} of CPU time and at most {memory} of memory.")
+        }
+        _ => "What this one took was not recorded.".to_owned(),
+    };
     let body = format!(
-        "<p class=\"note\">A generator that is starved makes a cloud look slow. This one took {} of CPU time and at most {} of \
-         memory. Beyond {bound} late at the 99th percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n",
-        words::or_none(harness.cpu_s, |cpu_s| words::duration_ms(cpu_s * 1e3)),
-        words::or_none(harness.rss_peak_bytes, |peak| words::bytes(peak as f64)),
+        "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
+         percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n",
         memory.html(),
     );
     Section { anchor: "harness".into(), title: "The harness itself".into(), body }

@@ -133,7 +133,7 @@ fn bars(ranked: &[&OperationRecord], names: &[String]) -> String {
         .map(|name| chart::Layer::new(name, class(name), chart::Shape::Area, Vec::new()))
         .collect();
     let legend = chart::legend(&legend.iter().collect::<Vec<_>>());
-    format!("<figure>{legend}<div class=\"plot\">{svg}</div></figure>\n")
+    format!("<figure>{legend}<div class=\"plot wide\">{svg}</div></figure>\n")
 }
 
 fn bar(name: &str, ms: f64, from: f64, to: f64, top: f64) -> String {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::{Esc, Run, Section, table, td, td_count};
 use crate::words;
 
+/// Kinds of trouble that the page shows; who needs more reads the files.
+const MOST_KINDS: usize = 40;
+
 /// One kind of trouble.
 struct Group {
     count: u64,
@@ -44,7 +47,8 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         let times = [*first_ms, *last_ms].map(|t_ms| td(&words::duration_ms(t_ms))).concat();
         format!("<td>{}</td>{}<td class=\"wide\">{}</td>{times}", Esc(place), td_count(*count), Esc(example))
     };
-    let rows: Vec<String> = groups.iter().map(row).collect();
+    let rows: Vec<String> = groups.iter().take(MOST_KINDS).map(row).collect();
+    let beyond = groups.len().saturating_sub(MOST_KINDS);
     let mut body = if rows.is_empty() {
         super::empty("Nothing: no operation failed, and nothing warned.")
     } else {
@@ -52,6 +56,11 @@ pub(super) fn section(run: &Run<'_>) -> Section {
                     shown.</p>\n";
         format!("{note}{}", table(&["Where", "Count", "Message", "First at", "Last at"], &rows))
     };
+    if beyond > 0 {
+        body.push_str(&format!(
+            "<p class=\"note\">{beyond} rarer kinds are in operations.jsonl and events.jsonl.</p>\n"
+        ));
+    }
     if !run.recording.torn.is_empty() {
         let files = run.recording.torn.join(", ");
         body.push_str(&format!(

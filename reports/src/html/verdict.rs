@@ -18,27 +18,23 @@ pub(super) fn header(run: &Run<'_>) -> String {
         Esc(&run.analysis.plan.description),
         banner(summary),
         tiles(summary),
-        gate_table(&summary.gates),
+        gate_table(summary),
     )
 }
 
 fn banner(summary: &Summary) -> String {
     let outcome = summary.outcome;
-    let mut html = format!(
-        "<div class=\"verdict {}\"><strong>{}</strong><p>{}</p>",
-        outcome.word(),
-        words::headline(outcome),
-        Esc(&words::sentence(summary)),
-    );
-    let failed = summary.gates.iter().filter_map(|gate| gate.reason.as_deref());
-    if outcome == Verdict::Failed {
-        let items: String = failed.map(|reason| format!("<li>{}</li>", Esc(reason))).collect();
-        html.push_str(&format!("<ul>{items}</ul>"));
-    } else if let Some(reason) = &summary.reason {
-        html.push_str(&format!("<p>Why: {}.</p>", Esc(reason)));
+    let mut lines = vec![Esc(&words::sentence(summary)).to_string()];
+    // Where the figures are not the point, the reason comes first.
+    if let (Some(reason), false) = (&summary.reason, outcome.is_judged()) {
+        lines.insert(0, Esc(&words::capitalised(reason)).to_string());
     }
-    html.push_str("</div>\n");
-    html
+    let lines: String = lines.iter().map(|line| format!("<p>{line}</p>")).collect();
+    let failed = summary.gates.iter().filter_map(|gate| gate.reason.as_deref());
+    let failed: String = failed.map(|reason| format!("<li>{}</li>", Esc(reason))).collect();
+    let failed = if outcome == Verdict::Failed { format!("<ul>{failed}</ul>") } else { String::new() };
+    let (class, headline) = (outcome.word(), words::headline(outcome));
+    format!("<div class=\"verdict {class}\"><strong>{headline}</strong>{lines}{failed}</div>\n")
 }
 
 fn tiles(summary: &Summary) -> String {
@@ -79,16 +75,22 @@ fn tile(name: &str, figure: &str, note: &str) -> String {
     format!("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>", Esc(name), Esc(figure), Esc(note))
 }
 
-fn gate_table(verdicts: &[GateVerdict]) -> String {
-    if verdicts.is_empty() {
+fn gate_table(summary: &Summary) -> String {
+    if summary.gates.is_empty() {
         return String::new();
     }
     let row = |gate: &GateVerdict| {
         let asked = gates::in_words(&gate.metric, gate.bound);
         let was = words::or_none(gate.value, |value| words::by_metric(&gate.metric, value));
-        let verdict = if gate.passed { "<td class=\"ok\">✓ held</td>" } else { "<td class=\"no\">✗ failed</td>" };
+        let verdict = match (summary.outcome.is_judged(), gate.passed, gate.value) {
+            (true, true, _) => "<td class=\"ok\">✓ held</td>",
+            (true, false, _) => "<td class=\"no\">✗ failed</td>",
+            (false, _, None) => "<td class=\"zero\">no figure</td>",
+            (false, true, _) => "<td class=\"zero\">not judged; would hold</td>",
+            (false, false, _) => "<td class=\"zero\">not judged; would fail</td>",
+        };
         format!("<td><code>{}</code></td>{}{}{verdict}", Esc(&gate.metric), td(&asked), td(&was))
     };
-    let rows: Vec<String> = verdicts.iter().map(row).collect();
+    let rows: Vec<String> = summary.gates.iter().map(row).collect();
     table(&["Gate", "Asked", "Was", "Verdict"], &rows)
 }
