@@ -136,9 +136,9 @@ pub struct LoadPlan {
     pub operation: Operation,
     /// When operations start.
     pub arrivals: Arrivals,
-    /// When the stream begins, after the start of the load.
+    /// When the stream begins: this long after the start of the load, or after the end of the stream that `after` names.
     pub start: Duration,
-    /// The stream waits for this stream of the plan to end and its operations to finish, then begins.
+    /// The stream waits until this stream of the plan has ended and all its operations have finished, then for `start`.
     pub after: Option<String>,
     /// An operation that has not ended after this time has failed.
     pub timeout: Duration,

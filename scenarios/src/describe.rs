@@ -1,0 +1,180 @@
+//! A plan in a form that people like to read.
+
+use std::fmt::Write as _;
+
+use hypervisor::Delay;
+
+use crate::{
+    options,
+    plan::{Arrivals, Bound, ConnectionMode, Gate, LoadPlan, Operation, Plan, Until},
+    units::{show_rate, show_size, show_time},
+};
+
+/// Shows a plan: every value that the run will use, with the units a scenario writes.
+pub fn describe(plan: &Plan) -> String {
+    let mut page = Page::default();
+    page.line(&format!("{}: {}", plan.scenario, plan.description));
+    page.row("release", &plan.release);
+    page.row("seed", &plan.seed.to_string());
+    cloud(&mut page, plan);
+    fleet(&mut page, plan);
+    page.head("tuning (what differs from the release's defaults)");
+    let tuning = options::non_defaults(&plan.tuning, &plan.release);
+    tuning.iter().for_each(|(option, value)| page.row(option, value));
+    if tuning.is_empty() {
+        page.row("nothing", "");
+    }
+    page.head("load");
+    plan.load.iter().for_each(|load| stream(&mut page, load, plan.seed));
+    if plan.load.is_empty() {
+        page.row("none", "the fleet registers and idles");
+    }
+    page.row("drain", &format!("waits up to {} for the last operations", show_time(plan.drain)));
+    page.head("gates");
+    plan.gates.iter().for_each(|gate| page.row(&gate.metric, &bound(gate)));
+    page.row(
+        "(lateness)",
+        &format!("invalid if the harness is late by more than {} (p99)", show_time(plan.late_bound)),
+    );
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        writeln!(self.0, "{}", text.trim_end()).expect("writing to a string cannot fail");
+    }
+
+    fn head(&mut self, title: &str) {
+        self.line("");
+        self.line(title);
+    }
+
+    fn row(&mut self, name: &str, value: &str) {
+        self.line(&format!("  {name:<18} {value}"));
+    }
+}
+
+fn cloud(page: &mut Page, plan: &Plan) {
+    page.head("cloud");
+    match &plan.cloud.bring_your_own {
+        Some(own) => {
+            page.row(
+                "bring your own",
+                &format!("{} of clouds.yaml, broker from ${}", own.cloud, own.transport_url_env),
+            );
+        }
+        None => {
+            for (service, wsgi) in &plan.cloud.wsgi {
+                page.row(
+                    service,
+                    &format!("{} x {}", count(wsgi.processes.into(), "process"), count(wsgi.threads.into(), "thread")),
+                );
+            }
+        }
+    }
+    let tenants = plan.tenants;
+    page.row(
+        "tenants",
+        &format!("{}, {}", count(tenants.projects.into(), "project"), count(tenants.users.into(), "user")),
+    );
+}
+
+fn fleet(page: &mut Page, plan: &Plan) {
+    let fleet = &plan.fleet;
+    page.head("fleet");
+    page.row("hypervisors", &fleet.hypervisors.to_string());
+    page.row(
+        "connections",
+        &match fleet.connections {
+            ConnectionMode::Faithful => "faithful: as many as nova-compute opens".to_owned(),
+            ConnectionMode::Single => "single: one for each hypervisor".to_owned(),
+            ConnectionMode::Shared { connections } => format!("shared: {connections} for the whole fleet"),
+        },
+    );
+    let pace = fleet.start_per_s.map_or("all at once".to_owned(), show_rate);
+    page.row("start", &format!("{pace}, all up within {}", show_time(fleet.register_within)));
+    let resources = &fleet.resources;
+    let (memory, disk) = (show_size(resources.memory_mb << 20), show_size(resources.local_gb << 30));
+    page.row("each offers", &format!("{} vCPUs, {memory} memory, {disk} disk", resources.vcpus));
+    let (cpu, ram, disk) =
+        (resources.cpu_allocation_ratio, resources.ram_allocation_ratio, resources.disk_allocation_ratio);
+    page.row("allocation ratios", &format!("CPU {cpu}, memory {ram}, disk {disk}"));
+    page.row("image fetch", &delay(&fleet.times.image_fetch));
+    page.row("spawn", &delay(&fleet.times.spawn));
+    page.row("wiring", &delay(&fleet.times.wiring));
+    page.row("destroy", &delay(&fleet.times.destroy));
+}
+
+fn stream(page: &mut Page, load: &LoadPlan, seed: u64) {
+    let what = match load.operation {
+        Operation::Boot { nics } => format!("boot, {} each", count(nics.into(), "NIC")),
+        Operation::Delete => "delete".to_owned(),
+        Operation::List => "list".to_owned(),
+        Operation::Show => "show".to_owned(),
+        Operation::Token => "token".to_owned(),
+    };
+    page.row(&load.name, &format!("{what}: {}", arrivals(&load.arrivals)));
+    let begins = match &load.after {
+        Some(after) => format!("{} after `{after}` has ended", show_time(load.start)),
+        None => format!("{} after the load begins", show_time(load.start)),
+    };
+    let total = load.operations(seed).map_or("as many as it gets done".to_owned(), |total| count(total, "operation"));
+    page.row("", &format!("{total}; begins {begins}; each fails after {}", show_time(load.timeout)));
+}
+
+fn arrivals(arrivals: &Arrivals) -> String {
+    match arrivals {
+        Arrivals::Constant { rate_per_s, until } => format!("{} evenly, {}", show_rate(*rate_per_s), ends(*until)),
+        Arrivals::Poisson { rate_per_s, until } => format!("{} Poisson, {}", show_rate(*rate_per_s), ends(*until)),
+        Arrivals::Ramp { from_per_s, to_per_s, duration } => {
+            format!("{} to {} over {}", show_rate(*from_per_s), show_rate(*to_per_s), show_time(*duration))
+        }
+        Arrivals::Burst { size, every, times } => format!("{size} at once, {times} times, {} apart", show_time(*every)),
+        Arrivals::Closed { users, think, until } => {
+            format!(
+                "closed loop of {}, think time {}, {}",
+                count((*users).into(), "client"),
+                delay(think),
+                ends(*until)
+            )
+        }
+    }
+}
+
+fn ends(until: Until) -> String {
+    match until {
+        Until::Count(total) => format!("{total} of them"),
+        Until::Elapsed(time) => format!("for {}", show_time(time)),
+    }
+}
+
+/// Shows a distribution of times: `log-normal, median 2s, p99 8s`.
+pub fn delay(delay: &Delay) -> String {
+    match delay {
+        Delay::Constant { value } => show_time(*value),
+        Delay::Uniform { min, max } => format!("uniform, {} to {}", show_time(*min), show_time(*max)),
+        Delay::Exponential { mean } => format!("exponential, mean {}", show_time(*mean)),
+        Delay::LogNormal { median, p99 } => {
+            format!("log-normal, median {}, p99 {}", show_time(*median), show_time(*p99))
+        }
+    }
+}
+
+fn bound(gate: &Gate) -> String {
+    match gate.bound {
+        Bound::Max(value) => format!("at most {value}"),
+        Bound::Min(value) => format!("at least {value}"),
+        Bound::Equals(value) => format!("exactly {value}"),
+    }
+}
+
+fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ if what.ends_with('s') => format!("{number} {what}es"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,97 @@
+//! The options that a release has: data, dumped from the installed release.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use serde::Deserialize;
+
+use crate::plan::WsgiPlan;
+
+/// The catalogues in the binary, by release.
+const EMBEDDED: [(&str, &str); 1] = [("2026.2", include_str!("../../options/2026.2.json"))];
+
+/// What the catalogue knows about one option.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct OptionFacts {
+    /// Type, as oslo.config calls it: `integer`, `float`, `boolean`, `string`, `list`, `multi`, `dict`, `port`, `uri`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Default; `null` where there is none or where the service works it out when it starts.
+    pub default: serde_json::Value,
+    /// Smallest value.
+    pub min: Option<f64>,
+    /// Largest value.
+    pub max: Option<f64>,
+    /// The only values there are.
+    pub choices: Option<Vec<serde_json::Value>>,
+    /// Names that it had before, `section.name`.
+    pub deprecated: Vec<String>,
+    /// Beginning of its help text.
+    pub help: String,
+    /// The harness sets it; this says from what.
+    #[serde(default)]
+    pub owned: Option<String>,
+    /// Why it will go in a later release.
+    #[serde(default)]
+    pub deprecated_for_removal: Option<String>,
+}
+
+/// Options of one service, by `section.name`.
+pub(crate) type ServiceOptions = BTreeMap<String, OptionFacts>;
+
+#[derive(Debug, Deserialize)]
+struct Catalogue {
+    services: BTreeMap<String, ServiceOptions>,
+}
+
+/// The releases that there is a catalogue of.
+pub fn releases() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(release, _)| *release)
+}
+
+/// What is known about an option of a release, under its own name (not one that it had before).
+pub fn find(release: &str, service: &str, option: &str) -> Option<&'static OptionFacts> {
+    service_options(release, service)?.get(option)
+}
+
+pub(crate) fn service_options(release: &str, service: &str) -> Option<&'static ServiceOptions> {
+    static PARSED: [OnceLock<Catalogue>; EMBEDDED.len()] = [const { OnceLock::new() }; EMBEDDED.len()];
+    let at = EMBEDDED.iter().position(|(known, _)| *known == release)?;
+    let parse = || serde_json::from_str(EMBEDDED[at].1).expect("the embedded catalogue is valid; a test reads it");
+    PARSED[at].get_or_init(parse).services.get(service)
+}
+
+/// Processes and threads of each WSGI service unless a scenario says otherwise.
+pub(crate) fn wsgi_defaults(release: &str) -> BTreeMap<String, WsgiPlan> {
+    let mut services: BTreeMap<String, WsgiPlan> = BTreeMap::new();
+    for (name, facts) in service_options(release, "wsgi").into_iter().flatten() {
+        let (service, what) = name.split_once('.').expect("a WSGI setting is named service.what");
+        let count = facts.default.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+        let plan = services.entry(service.to_owned()).or_insert(WsgiPlan { processes: 1, threads: 1 });
+        match what {
+            "processes" => plan.processes = count,
+            _ => plan.threads = count,
+        }
+    }
+    services
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_catalogue_is_complete() {
+        for release in releases() {
+            for service in super::super::SERVICES {
+                let options = service_options(release, service).expect("every service has options");
+                assert!(options.len() > 100, "{release} has {} options of {service}", options.len());
+            }
+            assert_eq!(wsgi_defaults(release).len(), 5);
+        }
+        assert_eq!(
+            find("2026.2", "nova", "DEFAULT.report_interval").map(|facts| facts.default.as_u64()),
+            Some(Some(10))
+        );
+        assert!(find("1999.1", "nova", "DEFAULT.report_interval").is_none());
+    }
+}

@@ -1,0 +1,208 @@
+//! From the options of nova-compute and of the L2 agent to those of a simulated hypervisor.
+//!
+//! Nova's file is one for all its services: what a scenario sets below `nova` holds for the control plane and for the
+//! computes alike. Meanings are those of release 2026.2 (`nova/conf/compute.py`, `nova/conf/service.py`).
+
+use std::time::Duration;
+
+use hypervisor::ComputeOptions;
+
+use crate::plan::{OptionValue, Tuning};
+
+/// `DEFAULT_INTERVAL` of `oslo_service/periodic_task.py`: what a spacing of zero stands for.
+const DEFAULT_SPACING: Duration = Duration::from_secs(60);
+/// Longer than any run; keeps sums of times far from overflow.
+const LONGEST_S: f64 = 366.0 * 86_400.0;
+/// What `max_concurrent_builds = 0` and `max_concurrent_snapshots = 0` stand for with native threads
+/// (`nova/thread_pool_factory.py`).
+const FALLBACK_BUILDS: u32 = 10;
+const FALLBACK_SNAPSHOTS: u32 = 5;
+
+/// How much more than it has a hypervisor offers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AllocationRatios {
+    /// Of CPUs.
+    pub cpu: f64,
+    /// Of memory.
+    pub ram: f64,
+    /// Of disk.
+    pub disk: f64,
+}
+
+/// The options that a simulated hypervisor follows, with the release's defaults where the tuning says nothing.
+///
+/// A value of the wrong type counts as not set; [`super::check`] finds those.
+pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
+    let nova = Service { tuning, name: "nova" };
+    let neutron = Service { tuning, name: "neutron" };
+    let defaults = ComputeOptions::default();
+    let periodics = nova.flag("DEFAULT.periodic_enable").unwrap_or(true);
+    let spacing = |option: &str, default: Option<Duration>| match nova.number(option) {
+        _ if !periodics => None,
+        None => default,
+        Some(seconds) if seconds < 0.0 => None,
+        Some(0.0) => Some(DEFAULT_SPACING),
+        Some(seconds) => Some(seconds_of(seconds)),
+    };
+    let time = |option: &str, default: Duration| nova.number(option).map_or(default, seconds_of);
+    // Zero is not "every 60 s" for this one: it is off (`nova/compute/manager.py`, `_heal_instance_info_cache`).
+    let heal = "DEFAULT.heal_instance_info_cache_interval";
+    let heal_is_off = nova.number(heal).is_some_and(|seconds| seconds <= 0.0);
+    ComputeOptions {
+        report_interval: time("DEFAULT.report_interval", defaults.report_interval),
+        rpc_response_timeout: time("DEFAULT.rpc_response_timeout", defaults.rpc_response_timeout),
+        periodic_fuzzy_delay: time("DEFAULT.periodic_fuzzy_delay", defaults.periodic_fuzzy_delay),
+        update_resources_interval: spacing("DEFAULT.update_resources_interval", defaults.update_resources_interval),
+        sync_power_state_interval: spacing("DEFAULT.sync_power_state_interval", defaults.sync_power_state_interval),
+        scheduler_instance_sync_interval: spacing(
+            "DEFAULT.scheduler_instance_sync_interval",
+            defaults.scheduler_instance_sync_interval,
+        ),
+        instance_delete_interval: spacing("DEFAULT.instance_delete_interval", defaults.instance_delete_interval),
+        running_deleted_instance_poll_interval: spacing(
+            "DEFAULT.running_deleted_instance_poll_interval",
+            defaults.running_deleted_instance_poll_interval,
+        ),
+        image_cache_interval: spacing("image_cache.manager_interval", defaults.image_cache_interval),
+        heal_instance_info_cache_interval: if heal_is_off { None } else { spacing(heal, None) },
+        association_refresh: match nova.number("compute.resource_provider_association_refresh") {
+            None => defaults.association_refresh,
+            Some(0.0) => None,
+            Some(seconds) => Some(seconds_of(seconds)),
+        },
+        max_concurrent_builds: builds(&nova),
+        vif_plugging_timeout: time("DEFAULT.vif_plugging_timeout", defaults.vif_plugging_timeout),
+        vif_plugging_is_fatal: nova.flag("DEFAULT.vif_plugging_is_fatal").unwrap_or(defaults.vif_plugging_is_fatal),
+        track_instance_changes: nova
+            .flag("filter_scheduler.track_instance_changes")
+            .unwrap_or(defaults.track_instance_changes),
+        agent_report_interval: neutron
+            .number("agent.report_interval")
+            .map_or(defaults.agent_report_interval, seconds_of),
+    }
+}
+
+/// With native threads, the default of the release, builds and snapshots run in one pool of the larger of the two limits.
+fn builds(nova: &Service<'_>) -> u32 {
+    let limit = |option: &str, fallback: u32| match nova.number(option) {
+        Some(limit) if limit >= 1.0 => limit.min(f64::from(u32::MAX)) as u32,
+        _ => fallback,
+    };
+    let builds = limit("DEFAULT.max_concurrent_builds", FALLBACK_BUILDS);
+    builds.max(limit("DEFAULT.max_concurrent_snapshots", FALLBACK_SNAPSHOTS))
+}
+
+/// The ratios that a new inventory carries (`nova/virt/driver.py`, `_get_allocation_ratios`): the ratio if it is set and
+/// not zero, else the initial ratio.
+pub fn allocation_ratios(tuning: &Tuning) -> AllocationRatios {
+    let nova = Service { tuning, name: "nova" };
+    let ratio = |what: &str, default: f64| {
+        let set = nova.number(&format!("DEFAULT.{what}_allocation_ratio")).filter(|ratio| *ratio > 0.0);
+        let initial = || nova.number(&format!("DEFAULT.initial_{what}_allocation_ratio"));
+        set.or_else(initial).unwrap_or(default)
+    };
+    AllocationRatios { cpu: ratio("cpu", 4.0), ram: ratio("ram", 1.0), disk: ratio("disk", 1.0) }
+}
+
+struct Service<'a> {
+    tuning: &'a Tuning,
+    name: &'static str,
+}
+
+impl Service<'_> {
+    fn get(&self, option: &str) -> Option<&OptionValue> {
+        self.tuning.get(self.name)?.get(option)
+    }
+
+    fn number(&self, option: &str) -> Option<f64> {
+        self.get(option)?.as_number()
+    }
+
+    fn flag(&self, option: &str) -> Option<bool> {
+        self.get(option)?.as_bool()
+    }
+}
+
+fn seconds_of(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::find;
+
+    fn nova(options: &[(&str, i64)]) -> Tuning {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), OptionValue::Integer(*value))).collect();
+        Tuning::from([("nova".to_owned(), options)])
+    }
+
+    #[test]
+    fn nothing_set_is_the_release() {
+        assert_eq!(compute_options(&Tuning::new()), ComputeOptions::default());
+        let default = |option: &str| {
+            let seconds = find("2026.2", "nova", option).and_then(|facts| facts.default.as_f64());
+            Duration::from_secs_f64(seconds.unwrap_or_else(|| panic!("{option} has a default")))
+        };
+        let defaults = ComputeOptions::default();
+        assert_eq!(defaults.report_interval, default("DEFAULT.report_interval"));
+        assert_eq!(defaults.rpc_response_timeout, default("DEFAULT.rpc_response_timeout"));
+        assert_eq!(defaults.periodic_fuzzy_delay, default("DEFAULT.periodic_fuzzy_delay"));
+        assert_eq!(defaults.sync_power_state_interval, Some(default("DEFAULT.sync_power_state_interval")));
+        assert_eq!(
+            defaults.scheduler_instance_sync_interval,
+            Some(default("DEFAULT.scheduler_instance_sync_interval"))
+        );
+        assert_eq!(defaults.instance_delete_interval, Some(default("DEFAULT.instance_delete_interval")));
+        assert_eq!(defaults.image_cache_interval, Some(default("image_cache.manager_interval")));
+        assert_eq!(defaults.association_refresh, Some(default("compute.resource_provider_association_refresh")));
+        assert_eq!(defaults.vif_plugging_timeout, default("DEFAULT.vif_plugging_timeout"));
+        let ratios = allocation_ratios(&Tuning::new());
+        let initial = |what: &str| {
+            let option = format!("DEFAULT.initial_{what}_allocation_ratio");
+            find("2026.2", "nova", &option).and_then(|facts| facts.default.as_f64())
+        };
+        assert_eq!(
+            (Some(ratios.cpu), Some(ratios.ram), Some(ratios.disk)),
+            (initial("cpu"), initial("ram"), initial("disk"))
+        );
+    }
+
+    #[test]
+    fn zero_and_less_mean_what_nova_means() {
+        let options = compute_options(&nova(&[
+            ("DEFAULT.update_resources_interval", 0),
+            ("DEFAULT.sync_power_state_interval", -1),
+            ("DEFAULT.instance_delete_interval", 0),
+            ("DEFAULT.heal_instance_info_cache_interval", 0),
+            ("image_cache.manager_interval", 0),
+            ("compute.resource_provider_association_refresh", 0),
+            ("DEFAULT.max_concurrent_builds", 0),
+        ]));
+        assert_eq!(options.update_resources_interval, Some(Duration::from_secs(60)));
+        assert_eq!(options.sync_power_state_interval, None);
+        assert_eq!(options.instance_delete_interval, Some(Duration::from_secs(60)));
+        assert_eq!(options.heal_instance_info_cache_interval, None);
+        assert_eq!(options.image_cache_interval, Some(Duration::from_secs(60)));
+        assert_eq!(options.association_refresh, None);
+        assert_eq!(options.max_concurrent_builds, 10);
+    }
+
+    #[test]
+    fn what_is_set_is_followed() {
+        let mut tuning = nova(&[
+            ("DEFAULT.report_interval", 60),
+            ("DEFAULT.heal_instance_info_cache_interval", 120),
+            ("DEFAULT.max_concurrent_builds", 2),
+            ("DEFAULT.sync_power_state_interval", i64::MAX),
+        ]);
+        tuning.insert("neutron".into(), [("agent.report_interval".to_owned(), OptionValue::Float(7.5))].into());
+        let options = compute_options(&tuning);
+        assert_eq!(options.report_interval, Duration::from_secs(60));
+        assert_eq!(options.heal_instance_info_cache_interval, Some(Duration::from_secs(120)));
+        assert_eq!(options.max_concurrent_builds, 5, "snapshots share the pool, and five of them may run");
+        assert_eq!(options.agent_report_interval, Duration::from_millis(7500));
+        let off = compute_options(&nova(&[("DEFAULT.periodic_enable", 0)]));
+        assert_eq!((off.update_resources_interval, off.sync_power_state_interval), (None, None));
+    }
+}

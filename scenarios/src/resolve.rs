@@ -1,0 +1,390 @@
+//! From what was written to what will be done: defaults filled in, names followed, contradictions found.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hypervisor::{Delay, Resources, Times};
+
+use crate::{
+    document, gates, nearest, options,
+    plan::{
+        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, LoadPlan, Operation, Plan, TenantsPlan, Tuning, Until,
+        WsgiPlan,
+    },
+    problem::{Complaint, Desk, Errors, Source},
+    read::{Bytes, Written},
+    seed::DEFAULT_SEED,
+    set,
+    stream::Stream,
+    written::{self, Scenario},
+};
+
+/// The release of a scenario that names none.
+pub const DEFAULT_RELEASE: &str = "2026.2";
+
+const DEFAULT_DRAIN: Duration = Duration::from_secs(120);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+const DEFAULT_REGISTER_WITHIN: Duration = Duration::from_secs(300);
+/// A tenth of a second: what a boot takes is counted in seconds, so a generator this late still measures boots.
+const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
+/// 7,000 hypervisors in two and a half minutes, which one conductor worker keeps up with.
+const DEFAULT_START_PER_S: f64 = 50.0;
+/// More than any fleet that has been published, times ten.
+const MOST_HYPERVISORS: u32 = 100_000;
+/// Far above what one nginx on one machine has behind it.
+const MOST_PROCESSES: u32 = 1024;
+
+/// Makes the plan of a scenario: its text, then the overrides (`KEY=VALUE`, the last one wins), then the defaults.
+///
+/// The same arguments give the same plan. Callers print the plan's seed.
+///
+/// # Errors
+/// Everything that is wrong with the scenario and the overrides, in the order it stands there.
+pub fn resolve(source: &Source, sets: &[String], seed: Option<u64>) -> Result<Plan, Errors> {
+    let mut desk = Desk::new(source, sets);
+    let mut root = document::parse(&source.text, &mut desk);
+    desk.verdict()?; // what could be read around a syntax error would be called incomplete, which it is not
+    set::apply(&mut root, sets, &mut desk);
+    let scenario = written::read(&root, &mut desk);
+    let plan = plan(&scenario, source, seed.unwrap_or(DEFAULT_SEED), &mut desk);
+    desk.verdict().map(|()| plan)
+}
+
+/// The plan, with something harmless in the place of what is wrong; it is thrown away if anything is.
+fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) -> Plan {
+    let release = release(scenario, desk);
+    let tuning = tuning(scenario, &release, desk);
+    let load = load(scenario, desk);
+    fleet_can_carry(scenario, desk);
+    let hypervisors = scenario.fleet.hypervisors.as_ref().map_or(0, |written| written.value);
+    let streams: Vec<String> = scenario.streams.iter().filter_map(stream_name).map(|name| name.value.clone()).collect();
+    let whole = gates::Whole { hypervisors, load: &load, seed, streams: &streams };
+    let gates = scenario.gates.iter().flat_map(|entry| gates::resolve(entry, &whole, desk)).collect();
+    let late_bound = value(&scenario.late_bound, DEFAULT_LATE_BOUND);
+    if let Some(bound) = scenario.late_bound.as_ref().filter(|bound| bound.value.is_zero()) {
+        bound.complain(
+            desk,
+            "every generator is late by more than nothing",
+            "give a time above zero, such as \"100ms\"",
+        );
+    }
+    Plan {
+        scenario: text(&scenario.name),
+        description: text(&scenario.description),
+        scenario_text: source.text.clone(),
+        cloud: cloud(scenario, &release, desk),
+        tenants: tenants(scenario, desk),
+        fleet: fleet(scenario, &tuning, desk),
+        release,
+        seed,
+        tuning,
+        load,
+        drain: value(&scenario.drain, DEFAULT_DRAIN),
+        gates,
+        late_bound,
+    }
+}
+
+fn value<T: Copy>(written: &Option<Written<T>>, default: T) -> T {
+    written.as_ref().map_or(default, |written| written.value)
+}
+
+fn text(written: &Option<Written<String>>) -> String {
+    written.as_ref().map(|written| written.value.clone()).unwrap_or_default()
+}
+
+fn release(scenario: &Scenario, desk: &mut Desk<'_>) -> String {
+    let Some(written) = &scenario.release else { return DEFAULT_RELEASE.to_owned() };
+    if options::releases().any(|known| known == written.value) {
+        return written.value.clone();
+    }
+    let known = options::releases().collect::<Vec<_>>().join(", ");
+    written.complain(desk, format!("the release {:?} is not known", written.value), format!("known: {known}"));
+    DEFAULT_RELEASE.to_owned()
+}
+
+fn cloud(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> CloudPlan {
+    let mut wsgi: BTreeMap<String, WsgiPlan> = options::wsgi_defaults(release);
+    let services = wsgi.keys().cloned().collect::<Vec<_>>().join(", ");
+    for written in &scenario.cloud.wsgi {
+        let Some(plan) = wsgi.get_mut(&written.service.value) else {
+            let message = format!("there is no WSGI service `{}`", written.service.value);
+            written.service.complain(desk, message, format!("services are {services}"));
+            continue;
+        };
+        plan.processes = at_least_one(&written.processes, plan.processes, desk);
+        plan.threads = at_least_one(&written.threads, plan.threads, desk);
+    }
+    let own = scenario.cloud.bring_your_own.as_ref();
+    if let (Some(_), Some(written)) = (own, scenario.cloud.wsgi.first()) {
+        let help = "leave [cloud.wsgi] out: a cloud that the harness did not start keeps its processes";
+        written.service.complain(desk, "the processes of a cloud that you bring cannot be set", help);
+    }
+    let foreign = |own: &Written<(String, String)>| ForeignCloud {
+        cloud: own.value.0.clone(),
+        transport_url_env: own.value.1.clone(),
+    };
+    CloudPlan { bring_your_own: own.map(foreign), wsgi }
+}
+
+fn at_least_one(written: &Option<Written<u32>>, default: u32, desk: &mut Desk<'_>) -> u32 {
+    if let Some(written) = written.as_ref().filter(|written| !(1..=MOST_PROCESSES).contains(&written.value)) {
+        written.complain(desk, format!("{} cannot be", written.value), format!("give 1 to {MOST_PROCESSES}"));
+    }
+    value(written, default)
+}
+
+fn tenants(scenario: &Scenario, desk: &mut Desk<'_>) -> TenantsPlan {
+    let projects = value(&scenario.projects, 1);
+    let users = value(&scenario.users, projects);
+    for written in [&scenario.projects, &scenario.users].into_iter().flatten() {
+        if !(1..=100_000).contains(&written.value) {
+            written.complain(desk, format!("{} cannot be", written.value), "give 1 to 100000");
+        }
+    }
+    if let Some(written) = scenario.users.as_ref().filter(|_| users < projects) {
+        let message = format!("{users} users leave some of the {projects} projects without any");
+        written.complain(desk, message, "give at least one user for each project");
+    }
+    TenantsPlan { projects, users }
+}
+
+fn fleet(scenario: &Scenario, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let fleet = &scenario.fleet;
+    let hypervisors = value(&fleet.hypervisors, 0);
+    if let Some(written) = fleet.hypervisors.as_ref().filter(|written| written.value > MOST_HYPERVISORS) {
+        written.complain(
+            desk,
+            format!("{hypervisors} hypervisors are too many"),
+            format!("give at most {MOST_HYPERVISORS}"),
+        );
+    }
+    let connections = value(&fleet.connections, ConnectionMode::Faithful);
+    if let (ConnectionMode::Shared { connections: 0 }, Some(written)) = (connections, &fleet.connections) {
+        written.complain(desk, "hypervisors cannot share no connection", "give at least 1");
+    }
+    let ratios = options::allocation_ratios(tuning);
+    let resources = Resources {
+        vcpus: value(&fleet.vcpus, 32),
+        memory_mb: whole(&fleet.memory, 128 * GIB, MIB, "MiB", desk),
+        local_gb: whole(&fleet.disk, 1024 * GIB, GIB, "GiB", desk),
+        cpu_allocation_ratio: ratios.cpu,
+        ram_allocation_ratio: ratios.ram,
+        disk_allocation_ratio: ratios.disk,
+    };
+    if let Some(written) = fleet.vcpus.as_ref().filter(|written| written.value == 0) {
+        written.complain(desk, "a hypervisor without CPUs carries nothing", "give at least 1");
+    }
+    FleetPlan {
+        hypervisors,
+        connections,
+        start_per_s: value(&fleet.start, Some(DEFAULT_START_PER_S)),
+        resources,
+        times: times(fleet),
+        register_within: value(&fleet.register_within, DEFAULT_REGISTER_WITHIN),
+    }
+}
+
+/// A size in whole units, as Nova counts it.
+fn whole(
+    written: &Option<Written<Bytes>>,
+    default_bytes: u64,
+    unit_bytes: u64,
+    unit: &str,
+    desk: &mut Desk<'_>,
+) -> u64 {
+    let bytes = written.as_ref().map_or(default_bytes, |written| written.value.0);
+    if let Some(written) = written.as_ref().filter(|_| bytes == 0 || !bytes.is_multiple_of(unit_bytes)) {
+        let message = format!("Nova counts this in whole {unit}, and at least one");
+        written.complain(desk, message, format!("give a multiple of 1{unit}"));
+    }
+    bytes / unit_bytes
+}
+
+/// Assumed, not measured, and shown as such in the documentation: a small image from a near store, a guest of QEMU.
+fn times(fleet: &written::Fleet) -> Times {
+    let log_normal = |median_ms, p99_ms| Delay::LogNormal {
+        median: Duration::from_millis(median_ms),
+        p99: Duration::from_millis(p99_ms),
+    };
+    Times {
+        image_fetch: fleet.image_fetch.clone().unwrap_or_else(|| log_normal(200, 1000)),
+        spawn: fleet.spawn.clone().unwrap_or_else(|| log_normal(2000, 8000)),
+        wiring: fleet.wiring.clone().unwrap_or_else(|| log_normal(300, 1500)),
+        destroy: fleet.destroy.clone().unwrap_or_else(|| log_normal(500, 2000)),
+    }
+}
+
+fn tuning(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> Tuning {
+    let mut tuning = Tuning::new();
+    for entry in &scenario.tuning {
+        match options::check_one(release, &entry.service, &entry.option, &entry.value.value) {
+            Ok(name) => {
+                tuning.entry(entry.service.clone()).or_default().insert(name, entry.value.value.clone());
+            }
+            Err(wrong) => {
+                let place = if wrong.in_value { &entry.value.place } else { &entry.key };
+                desk.complain(place, &entry.value.key, wrong.complaint);
+            }
+        }
+    }
+    tuning
+}
+
+fn stream_name(stream: &Stream) -> Option<&Written<String>> {
+    stream.name.as_ref()
+}
+
+fn load(scenario: &Scenario, desk: &mut Desk<'_>) -> Vec<LoadPlan> {
+    names_are_unique(scenario, desk);
+    streams_can_follow(scenario, desk);
+    let mut load: Vec<LoadPlan> = scenario.streams.iter().filter_map(stream_plan).collect();
+    servers_exist(scenario, &mut load, desk);
+    load
+}
+
+fn stream_plan(stream: &Stream) -> Option<LoadPlan> {
+    Some(LoadPlan {
+        name: stream.name.as_ref()?.value.clone(),
+        operation: stream.operation.clone()?,
+        arrivals: stream.arrivals.clone()?,
+        start: value(&stream.start, Duration::ZERO),
+        after: stream.after.as_ref().map(|after| after.value.clone()),
+        timeout: value(&stream.timeout, DEFAULT_TIMEOUT),
+    })
+}
+
+fn names_are_unique(scenario: &Scenario, desk: &mut Desk<'_>) {
+    let names: Vec<_> = scenario.streams.iter().filter_map(stream_name).collect();
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].iter().any(|earlier| earlier.value == name.value) {
+            let help = format!("give it one of its own: name = \"{}-2\"", name.value);
+            name.complain(desk, format!("another stream is called `{}` already", name.value), help);
+        }
+    }
+}
+
+/// `after` names another stream, and following it comes to an end.
+fn streams_can_follow(scenario: &Scenario, desk: &mut Desk<'_>) {
+    let after: BTreeMap<&str, Option<&Written<String>>> = scenario
+        .streams
+        .iter()
+        .filter_map(|stream| Some((stream.name.as_ref()?.value.as_str(), stream.after.as_ref())))
+        .collect();
+    for (name, next) in &after {
+        let Some(next) = next else { continue };
+        if !after.contains_key(next.value.as_str()) {
+            let near = nearest::to(&next.value, after.keys().copied().filter(|other| other != name));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("streams are {}", after.keys().copied().collect::<Vec<_>>().join(", ")),
+            };
+            next.complain(desk, format!("there is no stream `{}`", next.value), help);
+            continue;
+        }
+        let mut chain = vec![*name];
+        let mut at = *next;
+        while !chain.contains(&at.value.as_str()) {
+            chain.push(&at.value);
+            match after.get(at.value.as_str()) {
+                Some(Some(further)) => at = further,
+                _ => break,
+            }
+        }
+        if at.value == *name {
+            let chain = chain.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" waits for ");
+            next.complain(
+                desk,
+                format!("{chain} waits for `{name}`: none of them ever starts"),
+                "take one `after` out",
+            );
+        }
+    }
+}
+
+/// Streams that work on servers have some, and `count = "all"` becomes a number.
+fn servers_exist(scenario: &Scenario, load: &mut [LoadPlan], desk: &mut Desk<'_>) {
+    let boots = |plan: &&LoadPlan| matches!(plan.operation, Operation::Boot { .. });
+    // The seed matters for Poisson arrivals that end by time only; a deletion of "all" of those cannot be counted here.
+    let counts: Option<Vec<u64>> = load.iter().filter(boots).map(exact_count).collect();
+    let total: Option<u64> = counts.map(|counts| counts.iter().sum());
+    let any = load.iter().any(|plan| boots(&plan)) || scenario.streams.iter().any(|stream| stream.operation.is_none());
+    for stream in &scenario.streams {
+        let (Some(operation), Some(name)) = (&stream.operation, &stream.name) else { continue };
+        let needs_servers = matches!(operation, Operation::Delete | Operation::Show);
+        if needs_servers
+            && !any
+            && scenario.streams.iter().all(|s| !matches!(s.operation, Some(Operation::Boot { .. })))
+        {
+            name.complain(desk, "there are no servers to work on", "add a stream with operation = \"boot\"");
+            continue;
+        }
+        let Some(plan) = load.iter_mut().find(|plan| plan.name == name.value) else { continue };
+        match (&stream.all, total) {
+            (Some(all), None) => {
+                let message = "it is not known beforehand how many servers there will be";
+                all.complain(desk, message, "give a number, or give every boot stream a `count`");
+            }
+            (Some(_), Some(total)) => set_count(plan, total),
+            (None, Some(total)) => deletes_at_most(plan, total, name, desk),
+            (None, None) => {}
+        }
+    }
+}
+
+/// The number of operations where it does not depend on the seed.
+fn exact_count(plan: &LoadPlan) -> Option<u64> {
+    use crate::plan::Arrivals::Poisson;
+    match plan.arrivals {
+        Poisson { until: Until::Elapsed(_), .. } => None,
+        _ => plan.operations(DEFAULT_SEED),
+    }
+}
+
+fn set_count(plan: &mut LoadPlan, count: u64) {
+    use crate::plan::Arrivals::{Burst, Closed, Constant, Poisson, Ramp};
+    match &mut plan.arrivals {
+        Constant { until, .. } | Poisson { until, .. } | Closed { until, .. } => *until = Until::Count(count),
+        Ramp { .. } | Burst { .. } => unreachable!("neither takes a count"),
+    }
+}
+
+fn deletes_at_most(plan: &LoadPlan, servers: u64, name: &Written<String>, desk: &mut Desk<'_>) {
+    let deletes = if plan.operation == Operation::Delete { exact_count(plan).unwrap_or(0) } else { 0 };
+    if deletes > servers {
+        let message = format!("{deletes} servers are deleted, but only {servers} are booted");
+        name.complain(desk, message, "delete fewer, or say count = \"all\"");
+    }
+}
+
+/// A load that boots needs hosts.
+fn fleet_can_carry(scenario: &Scenario, desk: &mut Desk<'_>) {
+    let boots = scenario.streams.iter().any(|stream| matches!(stream.operation, Some(Operation::Boot { .. })));
+    if let Some(written) = scenario.fleet.hypervisors.as_ref().filter(|written| boots && written.value == 0) {
+        written.complain(desk, "without hypervisors every boot fails", "give at least 1, or take the boots out");
+    }
+}
+
+/// Reads a file of options, as `--tuning` takes it: the `[tuning]` of a scenario by itself (`[nova]` with lines such as
+/// `"DEFAULT.report_interval" = 60`), and `[wsgi]` with processes and threads (`"keystone.processes" = 9`).
+///
+/// # Errors
+/// Everything that is wrong with the file, in the order it stands there.
+pub fn tuning_file(source: &Source, release: &str) -> Result<Tuning, Errors> {
+    let mut desk = Desk::new(source, &[]);
+    let root = document::parse(&source.text, &mut desk);
+    desk.verdict()?;
+    if !options::releases().any(|known| known == release) {
+        let known = options::releases().collect::<Vec<_>>().join(", ");
+        desk.complain(
+            &root.place,
+            "",
+            Complaint::new(format!("the release {release:?} is not known"), format!("known: {known}")),
+        );
+        desk.verdict()?;
+    }
+    let scenario = Scenario { tuning: written::read_tuning(&root, &mut desk), ..Scenario::default() };
+    let tuning = tuning(&scenario, release, &mut desk);
+    desk.verdict().map(|()| tuning)
+}

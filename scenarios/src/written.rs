@@ -1,0 +1,334 @@
+//! What was written: every key of the language, read and typed, nothing filled in yet.
+
+use std::time::Duration;
+
+use hypervisor::Delay;
+
+use crate::{
+    delays,
+    document::{Node, Table, Value},
+    plan::{ConnectionMode, OptionValue},
+    problem::{Complaint, Desk, Place},
+    read::{Bytes, RatePerS, Section, Written, expected},
+    stream::Stream,
+};
+
+/// A scenario as it was written.
+#[derive(Debug, Default)]
+pub(crate) struct Scenario {
+    pub(crate) name: Option<Written<String>>,
+    pub(crate) description: Option<Written<String>>,
+    pub(crate) release: Option<Written<String>>,
+    pub(crate) cloud: Cloud,
+    pub(crate) projects: Option<Written<u32>>,
+    pub(crate) users: Option<Written<u32>>,
+    pub(crate) fleet: Fleet,
+    pub(crate) tuning: Vec<TuningEntry>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) drain: Option<Written<Duration>>,
+    pub(crate) late_bound: Option<Written<Duration>>,
+    pub(crate) gates: Vec<GateEntry>,
+}
+
+/// `[cloud]`.
+#[derive(Debug, Default)]
+pub(crate) struct Cloud {
+    pub(crate) bring_your_own: Option<Written<(String, String)>>,
+    pub(crate) wsgi: Vec<Wsgi>,
+}
+
+/// `[cloud.wsgi]`: one service.
+#[derive(Debug)]
+pub(crate) struct Wsgi {
+    pub(crate) service: Written<String>,
+    pub(crate) processes: Option<Written<u32>>,
+    pub(crate) threads: Option<Written<u32>>,
+}
+
+/// `[fleet]`.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    pub(crate) hypervisors: Option<Written<u32>>,
+    pub(crate) connections: Option<Written<ConnectionMode>>,
+    /// `None` within: all at once.
+    pub(crate) start: Option<Written<Option<f64>>>,
+    pub(crate) register_within: Option<Written<Duration>>,
+    pub(crate) vcpus: Option<Written<u32>>,
+    pub(crate) memory: Option<Written<Bytes>>,
+    pub(crate) disk: Option<Written<Bytes>>,
+    pub(crate) image_fetch: Option<Delay>,
+    pub(crate) spawn: Option<Delay>,
+    pub(crate) wiring: Option<Delay>,
+    pub(crate) destroy: Option<Delay>,
+}
+
+/// `[tuning.<service>]`: one option.
+#[derive(Debug)]
+pub(crate) struct TuningEntry {
+    pub(crate) service: String,
+    /// `section.name`.
+    pub(crate) option: String,
+    pub(crate) key: Place,
+    pub(crate) value: Written<OptionValue>,
+}
+
+/// One `[[gates]]`.
+#[derive(Debug)]
+pub(crate) struct GateEntry {
+    pub(crate) metric: Written<String>,
+    pub(crate) place: Place,
+    /// `max`, `min`, `equals`, as far as they are written.
+    pub(crate) bounds: Vec<(&'static str, Node)>,
+}
+
+/// Reads the tree.
+pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
+    let Value::Table(table) = &root.value else { unreachable!("a TOML document is a table") };
+    let mut top = Section::new("", table, root.place.clone());
+    let mut scenario = Scenario {
+        name: top.require(desk, "name", "give the scenario a name, such as name = \"boot-storm\""),
+        description: top.require(desk, "description", "say in one sentence what the scenario is for"),
+        release: top.get(desk, "release"),
+        ..Scenario::default()
+    };
+    if let Some(section) = top.section(desk, "cloud") {
+        scenario.cloud = cloud(section, desk);
+    }
+    if let Some(mut section) = top.section(desk, "tenants") {
+        scenario.projects = section.get(desk, "projects");
+        scenario.users = section.get(desk, "users");
+        section.finish(desk);
+    }
+    match top.section(desk, "fleet") {
+        Some(section) => scenario.fleet = fleet(section, desk),
+        None if top.has("fleet") => {}
+        None => desk.complain(
+            top.place(),
+            "",
+            Complaint::new("the section [fleet] is missing", "say how many: [fleet] with hypervisors = 200"),
+        ),
+    }
+    if let Some(section) = top.section(desk, "tuning") {
+        scenario.tuning = tuning(section, desk);
+    }
+    let streams = top.sections(desk, "load");
+    scenario.streams = streams.into_iter().map(|(table, place)| Stream::read(table, place, desk)).collect();
+    scenario.drain = top.get(desk, "drain");
+    if let Some(mut section) = top.section(desk, "harness") {
+        scenario.late_bound = section.get(desk, "late_bound");
+        section.finish(desk);
+    }
+    let gates = top.sections(desk, "gates");
+    scenario.gates = gates.into_iter().filter_map(|(table, place)| gate(table, place, desk)).collect();
+    top.finish(desk);
+    scenario
+}
+
+fn cloud(mut section: Section<'_>, desk: &mut Desk<'_>) -> Cloud {
+    let mut cloud = Cloud::default();
+    if let Some(mut own) = section.section(desk, "bring_your_own") {
+        let name = own.require::<String>(desk, "cloud", "the name of the cloud in clouds.yaml");
+        let why = "the name of an environment variable that holds the AMQP URL of its broker";
+        let variable = own.require::<String>(desk, "transport_url_env", why);
+        if let (Some(name), Some(variable)) = (name, variable) {
+            let value = (name.value, variable.value);
+            let (place, key) = (own.place().clone(), own.path().to_owned());
+            cloud.bring_your_own = Some(Written { value, place, key });
+        }
+        own.finish(desk);
+    }
+    if let Some(entry) = section.entry("wsgi") {
+        let key = section.key("wsgi");
+        match &entry.node.value {
+            Value::Table(services) => cloud.wsgi = wsgi(services, &key, desk),
+            other => {
+                let help = "write [cloud.wsgi] with lines such as nova = { processes = 2, threads = 8 }";
+                desk.complain(&entry.node.place, &key, Complaint::new(expected("a table", other), help));
+            }
+        }
+    }
+    section.finish(desk);
+    cloud
+}
+
+fn wsgi(services: &Table, path: &str, desk: &mut Desk<'_>) -> Vec<Wsgi> {
+    let mut read = Vec::new();
+    for (name, entry) in services {
+        let key = format!("{path}.{name}");
+        let Value::Table(table) = &entry.node.value else {
+            let help = "write { processes = 2, threads = 8 }";
+            desk.complain(&entry.node.place, &key, Complaint::new(expected("a table", &entry.node.value), help));
+            continue;
+        };
+        let mut section = Section::new(key.clone(), table, entry.node.place.clone());
+        let processes = section.get(desk, "processes");
+        let threads = section.get(desk, "threads");
+        section.finish(desk);
+        let service = Written { value: name.clone(), place: entry.key.clone(), key };
+        read.push(Wsgi { service, processes, threads });
+    }
+    read
+}
+
+fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
+    let mut fleet = Fleet {
+        hypervisors: section.require(desk, "hypervisors", "say how many: hypervisors = 200"),
+        connections: connections(&mut section, desk),
+        start: start_pace(&mut section, desk),
+        register_within: section.get(desk, "register_within"),
+        ..Fleet::default()
+    };
+    if let Some(mut resources) = section.section(desk, "resources") {
+        fleet.vcpus = resources.get(desk, "vcpus");
+        fleet.memory = resources.get(desk, "memory");
+        fleet.disk = resources.get(desk, "disk");
+        resources.finish(desk);
+    }
+    if let Some(mut times) = section.section(desk, "times") {
+        fleet.image_fetch = delays::get(&mut times, desk, "image_fetch");
+        fleet.spawn = delays::get(&mut times, desk, "spawn");
+        fleet.wiring = delays::get(&mut times, desk, "wiring");
+        fleet.destroy = delays::get(&mut times, desk, "destroy");
+        times.finish(desk);
+    }
+    section.finish(desk);
+    fleet
+}
+
+/// `"faithful"`, `"single"` or `{ shared = 16 }`.
+fn connections(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Written<ConnectionMode>> {
+    const MODES: &str = "\"faithful\" (as many as nova-compute opens), \"single\" (one each) or { shared = 16 } \
+                         (16 for the whole fleet)";
+    let entry = section.entry("connections")?;
+    let (key, place) = (section.key("connections"), entry.node.place.clone());
+    let written = |value| Some(Written { value, place: place.clone(), key: key.clone() });
+    match &entry.node.value {
+        Value::Text(mode) if mode == "faithful" => written(ConnectionMode::Faithful),
+        Value::Text(mode) if mode == "single" => written(ConnectionMode::Single),
+        Value::Table(table) => {
+            let mut shared = Section::new(key.clone(), table, place.clone());
+            let connections = shared.require::<u32>(desk, "shared", MODES)?;
+            shared.finish(desk);
+            written(ConnectionMode::Shared { connections: connections.value })
+        }
+        Value::Text(mode) => {
+            desk.complain(&place, &key, Complaint::new(format!("there is no connection mode {mode:?}"), MODES));
+            None
+        }
+        other => {
+            desk.complain(&place, &key, Complaint::new(expected("a connection mode", other), MODES));
+            None
+        }
+    }
+}
+
+/// `"50/s"` or `"at_once"`.
+fn start_pace(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Written<Option<f64>>> {
+    let entry = section.entry("start")?;
+    if matches!(&entry.node.value, Value::Text(text) if text == "at_once") {
+        return Some(Written { value: None, place: entry.node.place.clone(), key: section.key("start") });
+    }
+    let rate = section.get::<RatePerS>(desk, "start")?;
+    if rate.value.0 > 0.0 {
+        return Some(Written { value: Some(rate.value.0), place: rate.place, key: rate.key });
+    }
+    rate.complain(desk, "at this pace no hypervisor ever starts", "give hypervisors a second, or \"at_once\"");
+    None
+}
+
+fn tuning(mut section: Section<'_>, desk: &mut Desk<'_>) -> Vec<TuningEntry> {
+    let mut entries = services(&mut section, &crate::options::SERVICES, desk);
+    if let Some(entry) = section.entry("wsgi") {
+        let help = "write [cloud.wsgi] with lines such as keystone = { processes = 9, threads = 4 }";
+        let complaint = Complaint::new("processes and threads of the WSGI services are not options of theirs", help);
+        desk.complain(&entry.key, &section.key("wsgi"), complaint);
+    }
+    section.finish(desk);
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    entries
+}
+
+/// Reads a file that holds nothing but options, and processes and threads below `wsgi`.
+pub(crate) fn read_tuning(root: &Node, desk: &mut Desk<'_>) -> Vec<TuningEntry> {
+    let Value::Table(table) = &root.value else { unreachable!("a TOML document is a table") };
+    let mut section = Section::new("", table, root.place.clone());
+    let mut entries = services(&mut section, &crate::options::SERVICES, desk);
+    entries.extend(services(&mut section, &["wsgi"], desk));
+    section.finish(desk);
+    entries
+}
+
+fn services(section: &mut Section<'_>, names: &[&'static str], desk: &mut Desk<'_>) -> Vec<TuningEntry> {
+    let mut entries = Vec::new();
+    for service in names {
+        if let Some(section) = section.section(desk, service) {
+            entries.extend(service_options(service, section.table(), section.path(), desk));
+        }
+    }
+    entries
+}
+
+/// The options of one service, in both ways TOML can spell them: `"DEFAULT.report_interval" = 60` and
+/// `[tuning.nova.DEFAULT]` with `report_interval = 60`. An override wins over what the file says.
+fn service_options(service: &str, table: &Table, path: &str, desk: &mut Desk<'_>) -> Vec<TuningEntry> {
+    let mut found: Vec<TuningEntry> = Vec::new();
+    let mut pending: Vec<(String, &Table)> = vec![(String::new(), table)];
+    while let Some((prefix, table)) = pending.pop() {
+        for (name, entry) in table {
+            let option = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let key = format!("{path}.{option}");
+            if let Value::Table(inner) = &entry.node.value {
+                pending.push((option, inner));
+                continue;
+            }
+            let place = entry.node.place.clone();
+            let Some(value) = option_value(&entry.node, &key, desk) else { continue };
+            let value = Written { value, place, key };
+            let new = TuningEntry { service: service.to_owned(), option, key: entry.key.clone(), value };
+            match found.iter_mut().find(|old| old.option == new.option) {
+                None => found.push(new),
+                Some(old) if new.key.is_set() => *old = new,
+                Some(old) if old.key.is_set() => {}
+                Some(_) => desk.complain(
+                    &new.key,
+                    &new.value.key,
+                    Complaint::new("the option is given twice", "keep one of the two"),
+                ),
+            }
+        }
+    }
+    found
+}
+
+fn option_value(node: &Node, key: &str, desk: &mut Desk<'_>) -> Option<OptionValue> {
+    let help = "an option takes a boolean, a number, text, or a list of texts";
+    let value = match &node.value {
+        Value::Bool(value) => Ok(OptionValue::Bool(*value)),
+        Value::Integer(value) => Ok(OptionValue::Integer(*value)),
+        Value::Float(value) if value.is_finite() => Ok(OptionValue::Float(*value)),
+        Value::Text(value) => Ok(OptionValue::Text(value.clone())),
+        Value::List(items) => {
+            items.iter().map(|item| list_item(item, desk)).collect::<Result<_, _>>().map(OptionValue::List)
+        }
+        other => Err(Complaint::new(format!("{} is no value of an option", other.kind()), help)),
+    };
+    value.map_err(|complaint| desk.complain(&node.place, key, complaint)).ok()
+}
+
+fn list_item(item: &Node, desk: &Desk<'_>) -> Result<String, Complaint> {
+    match &item.value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Integer(_) | Value::Float(_) | Value::Bool(_) => Ok(desk.slice(&item.place).to_owned()),
+        other => Err(Complaint::new(expected("text", other), "write a list of texts")),
+    }
+}
+
+fn gate(table: &Table, place: Place, desk: &mut Desk<'_>) -> Option<GateEntry> {
+    let mut section = Section::new("gates", table, place.clone());
+    let why = "name a figure of the summary, such as metric = \"operations.boot.p99_ms\"";
+    let metric = section.require::<String>(desk, "metric", why);
+    let names = ["max", "min", "equals"];
+    let bounds: Vec<_> = names.into_iter().filter_map(|name| Some((name, section.entry(name)?.node.clone()))).collect();
+    section.finish(desk);
+    Some(GateEntry { metric: metric?, place, bounds })
+}
