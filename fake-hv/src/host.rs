@@ -136,7 +136,7 @@ impl Host {
                 body.map(|body| self.call_conductor(id, body, timeout))
             }
             Request::Agent(call) => {
-                let body = agent::call(&self.identity, call, &timestamp::now());
+                let body = agent::call(&self.identity, call, &timestamp::now_micros());
                 let message = Message::new(body.method, None, body.version, body.args, service_context());
                 self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
                 Some(())
@@ -169,7 +169,7 @@ impl Host {
 
     fn tell(&mut self, common: &Common, notice: &Notice) {
         if matches!(notice, Notice::AgentState) {
-            let body = agent::report_state(&self.identity, false, &timestamp::now());
+            let body = agent::report_state(&self.identity, false, &timestamp::now_micros());
             let message = Message::new(body.method, None, body.version, body.args, service_context());
             return self.link.cast(Target::neutron(body.topic), message);
         }
