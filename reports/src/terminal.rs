@@ -17,7 +17,7 @@ pub fn terminal(summary: &Summary) -> String {
     text.push('\n');
     // A failed run's reason is its gates, which follow.
     if let (Some(reason), true) = (&summary.reason, summary.outcome != Verdict::Failed) {
-        text.push_str(&format!("Why {}: {reason}.\n", summary.outcome.word()));
+        text.push_str(&format!("Why {}: {}.\n", summary.outcome.word(), reason.trim_end_matches('.')));
     }
     text.push('\n');
     text.push_str(&operations(summary));

@@ -1,6 +1,7 @@
 //! Pictures of lines over an axis, as inline SVG that the page's style sheet colours.
 
 use super::{Esc, scale::Scale};
+use crate::words;
 
 /// How a layer is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,16 @@ impl Axis {
         Self { scale, ticks: scale.ticks(5), words }
     }
 
+    /// From zero, in bytes, with ticks that are round in the unit they are read in.
+    pub(super) fn bytes(layers: &[Layer]) -> Self {
+        let most = layers.iter().flat_map(|layer| &layer.points).map(|point| point.1).fold(1.0, f64::max);
+        let unit = 1024_f64.powi((most.log2() / 10.0).floor() as i32);
+        let in_units = Scale::from_zero([most / unit].into_iter());
+        let ticks: Vec<f64> = in_units.ticks(5).into_iter().map(|tick| tick * unit).collect();
+        let to = ticks.last().copied().unwrap_or(most);
+        Self { scale: Scale::Linear { from: 0.0, to: to.max(most) }, ticks, words: words::bytes }
+    }
+
     pub(super) fn log(layers: &[Layer], words: fn(f64) -> String) -> Self {
         let scale = Scale::log_around(layers.iter().flat_map(|layer| &layer.points).map(|point| point.1));
         Self { scale, ticks: scale.ticks(7), words }
@@ -62,7 +73,7 @@ impl Axis {
 }
 
 /// Minutes and seconds, as on a stopwatch; hours when there are some.
-fn clock(s: f64) -> String {
+pub(super) fn clock(s: f64) -> String {
     let s = s.max(0.0).round() as u64;
     if s >= 3600 {
         format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)

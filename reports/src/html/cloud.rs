@@ -1,4 +1,4 @@
-//! The fleet, its remote calls, the services behind them, and the harness itself.
+//! The fleet, its remote calls, and the services behind them.
 
 use std::collections::BTreeMap;
 
@@ -99,18 +99,16 @@ fn by_service(recording: &Recording, metric: &str, ready: fn(&[(f64, f64)]) -> P
 /// all memory. One order for both pictures, so that a service has the same colour in both.
 fn ranking(recording: &Recording) -> Vec<String> {
     let mut shares: BTreeMap<String, f64> = BTreeMap::new();
-    let metrics: [(&str, fn(&[(f64, f64)]) -> Points); 2] =
-        [("process.cpu_s", points::rate), ("process.rss_bytes", <[_]>::to_vec)];
-    for (metric, ready) in metrics {
-        let means: Vec<(String, f64)> = by_service(recording, metric, ready)
-            .into_iter()
-            .map(|(name, points)| (name, points::mean(&points)))
-            .collect();
+    let mut add = |services: Vec<(String, Points)>| {
+        let means: Vec<(String, f64)> =
+            services.into_iter().map(|(name, points)| (name, points::mean(&points))).collect();
         let all: f64 = means.iter().map(|(_, mean)| mean).sum();
         for (name, mean) in means.into_iter().filter(|_| all > 0.0) {
             *shares.entry(name).or_default() += mean / all;
         }
-    }
+    };
+    add(by_service(recording, "process.cpu_s", points::rate));
+    add(by_service(recording, "process.rss_bytes", <[_]>::to_vec));
     let mut ranking: Vec<(String, f64)> = shares.into_iter().collect();
     ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranking.truncate(CLASSES.len());
@@ -121,11 +119,10 @@ fn cpu(run: &Run<'_>) -> String {
     let mut layers = points::stack(by_service(run.recording, "process.cpu_s", points::rate), &ranking(run.recording));
     let machine = points::rate(run.recording.series.points("machine.cpu_s", ""));
     layers.push(Layer::new("whole machine", "c0", Shape::Line, points::line(&machine)));
-    if let Some(cores) = run.recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok()) {
-        if layers.iter().any(|layer| !layer.points.is_empty()) {
-            let limit = vec![(run.all_s.0, cores), (run.all_s.1, cores)];
-            layers.push(Layer::new("cores that the machine has", "c8", Shape::Dashed, limit));
-        }
+    let cores = run.recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok());
+    if let Some(cores) = cores.filter(|_| layers.iter().any(|layer| !layer.points.is_empty())) {
+        let limit = vec![(run.all_s.0, cores), (run.all_s.1, cores)];
+        layers.push(Layer::new("cores that the machine has", "c8", Shape::Dashed, limit));
     }
     Chart {
         title: "CPU by service",
@@ -147,24 +144,12 @@ fn memory(run: &Run<'_>) -> String {
         caption: "Resident, on top of each other; pages that processes share count in each",
         empty: "No process was watched in this run (no series process.rss_bytes).",
         x: Axis::time(run.all_s.0, run.all_s.1, false),
-        y: gibibytes(&layers),
+        y: Axis::bytes(&layers),
         layers,
         moments: &run.moments,
         narrow: false,
     }
     .html()
-}
-
-/// An axis of bytes whose ticks are round in the unit they are read in.
-fn gibibytes(layers: &[Layer]) -> Axis {
-    let most = layers.iter().flat_map(|layer| &layer.points).map(|point| point.1).fold(0.0, f64::max);
-    let unit = 1024_f64.powi((most.max(1.0).log2() / 10.0).floor() as i32);
-    let super::scale::Scale::Linear { to, .. } = super::scale::Scale::from_zero([most / unit].into_iter()) else {
-        unreachable!("a scale from zero is linear")
-    };
-    let scale = super::scale::Scale::Linear { from: 0.0, to: to * unit };
-    let ticks = super::scale::Scale::Linear { from: 0.0, to }.ticks(5).into_iter().map(|tick| tick * unit).collect();
-    Axis { scale, ticks, words: words::bytes }
 }
 
 fn queue_depths(run: &Run<'_>) -> String {
@@ -246,7 +231,8 @@ fn database(run: &Run<'_>) -> String {
     .html()
 }
 
-fn narrow(run: &Run<'_>, title: &str, caption: &str, empty: &str, layers: Vec<Layer>) -> String {
+/// A picture of half the page's width over the whole run, from zero.
+pub(super) fn narrow(run: &Run<'_>, title: &str, caption: &str, empty: &str, layers: Vec<Layer>) -> String {
     let x = Axis::time(run.all_s.0, run.all_s.1, true);
     let y = Axis::from_zero(&layers, words::number);
     Chart { title, caption, empty, x, y, layers, moments: &run.moments, narrow: true }.html()
@@ -264,54 +250,4 @@ fn processes(processes: &[Process]) -> String {
     let rows: Vec<String> = processes.iter().map(row).collect();
     let table = table(&["Process", "CPU time", "Most memory"], &rows);
     format!("<details><summary>Each of the {} processes</summary>{table}</details>\n", rows.len())
-}
-
-pub(super) fn harness(run: &Run<'_>) -> Section {
-    let harness = &run.analysis.summary.harness;
-    let bound = words::duration_ms(recording::millis(run.analysis.plan.late_bound));
-    let late: Vec<(&str, &LatencyStream)> = run
-        .recording
-        .latency
-        .iter()
-        .filter_map(|(name, stream)| Some((name.strip_prefix("harness/")?, stream)))
-        .collect();
-    let row = |(name, stream): &(&str, &LatencyStream)| {
-        let histogram = stream.histogram();
-        let latencies = [0.5, 0.99, 1.0].map(|quantile| td_ms(quantile_ms(&histogram, quantile))).concat();
-        format!("<td>{}</td>{}{latencies}", Esc(name), td_count(histogram.len()))
-    };
-    let rows: Vec<String> = late.iter().map(row).collect();
-    let table = if rows.is_empty() {
-        super::empty("Nothing that the harness was to do at a given time has happened in this run.")
-    } else {
-        table(&["Late by", "Count", "p50", "p99", "Most"], &rows)
-    };
-    let cpu = points::line(&points::rate(run.recording.series.points("harness.cpu_s", "")));
-    let cpu = vec![Layer::new("busy cores", "c5", Shape::Wash, cpu)];
-    let cpu =
-        narrow(run, "CPU of the harness", "In cores that are busy", "The harness did not watch its own CPU time.", cpu);
-    let memory = vec![points::metric(run.recording, "harness.rss_bytes", "resident", "c5", Shape::Wash)];
-    let memory = Chart {
-        title: "Memory of the harness",
-        caption: "Resident; all simulated hypervisors together",
-        empty: "The harness did not watch its own memory.",
-        x: Axis::time(run.all_s.0, run.all_s.1, true),
-        y: gibibytes(&memory),
-        layers: memory,
-        moments: &run.moments,
-        narrow: true,
-    };
-    let cost = match (harness.cpu_s, harness.rss_peak_bytes) {
-        (Some(cpu_s), Some(peak)) => {
-            let (cpu, memory) = (words::duration_ms(cpu_s * 1e3), words::bytes(peak as f64));
-            format!("This one took {cpu} of CPU time and at most {memory} of memory.")
-        }
-        _ => "What this one took was not recorded.".to_owned(),
-    };
-    let body = format!(
-        "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
-         percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n",
-        memory.html(),
-    );
-    Section { anchor: "harness".into(), title: "The harness itself".into(), body }
 }

@@ -6,6 +6,7 @@
 
 mod chart;
 mod cloud;
+mod harness;
 mod load;
 mod phases;
 mod points;
@@ -80,7 +81,7 @@ pub fn page(recording: &Recording, analysis: &Analysis, raw_files: &[String]) ->
     sections.push(cloud::fleet(&run));
     sections.push(cloud::rpc(&run));
     sections.push(cloud::inside(&run));
-    sections.push(cloud::harness(&run));
+    sections.push(harness::section(&run));
     sections.push(setup::tuning(&run));
     sections.push(trouble::section(&run));
     sections.push(setup::files(raw_files));

@@ -163,7 +163,9 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
         let body = "<p>None: every option had the default of its release.</p>\n".to_owned();
         return Section { anchor: "tuning".into(), title: "Options that differed".into(), body };
     }
-    let mut files: BTreeMap<&str, BTreeMap<&str, Vec<(&str, &str)>>> = BTreeMap::new();
+    /// Options of one service by section, as the file has them.
+    type Sections<'a> = BTreeMap<&'a str, Vec<(&'a str, &'a str)>>;
+    let mut files: BTreeMap<&str, Sections<'_>> = BTreeMap::new();
     for (path, value) in tuning {
         let (service, option) =
             path.split_once(':').map_or(("", path.as_str()), |(service, option)| (service, option.trim()));

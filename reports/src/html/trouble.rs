@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Esc, Run, Section, table, td, td_count};
-use crate::words;
+use super::{Esc, Run, Section, chart::clock, table, td, td_count};
 
 /// Kinds of trouble that the page shows; who needs more reads the files.
 const MOST_KINDS: usize = 40;
@@ -44,7 +43,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
     let row = |((place, _), group): &((String, String), Group)| {
         let Group { count, first_ms, last_ms, example } = group;
-        let times = [*first_ms, *last_ms].map(|t_ms| td(&words::duration_ms(t_ms))).concat();
+        let times = [*first_ms, *last_ms].map(|t_ms| td(&clock(t_ms / 1e3))).concat();
         format!("<td>{}</td>{}<td class=\"wide\">{}</td>{times}", Esc(place), td_count(*count), Esc(example))
     };
     let rows: Vec<String> = groups.iter().take(MOST_KINDS).map(row).collect();
@@ -54,7 +53,10 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     } else {
         let note = "<p class=\"note\">Messages that differ only in identifiers and numbers count as one; the first of each is \
                     shown.</p>\n";
-        format!("{note}{}", table(&["Where", "Count", "Message", "First at", "Last at"], &rows))
+        format!(
+            "{note}<div class=\"trouble\">{}</div>\n",
+            table(&["Where", "Count", "Message", "First at", "Last at"], &rows)
+        )
     };
     if beyond > 0 {
         body.push_str(&format!(

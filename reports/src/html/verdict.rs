@@ -27,7 +27,7 @@ fn banner(summary: &Summary) -> String {
     let mut lines = vec![Esc(&words::sentence(summary)).to_string()];
     // Where the figures are not the point, the reason comes first.
     if let (Some(reason), false) = (&summary.reason, outcome.is_judged()) {
-        lines.insert(0, Esc(&words::capitalised(reason)).to_string());
+        lines.insert(0, Esc(&format!("{}.", reason.trim_end_matches('.'))).to_string());
     }
     let lines: String = lines.iter().map(|line| format!("<p>{line}</p>")).collect();
     let failed = summary.gates.iter().filter_map(|gate| gate.reason.as_deref());

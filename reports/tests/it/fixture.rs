@@ -170,7 +170,7 @@ impl Run {
         let waits = self.around(250.0, 0.6);
         let total = phases.iter().map(|(_, ms)| ms).sum::<f64>() + waits;
         let mut record = self.record("boot", index, intended_ms, intended_ms + total, phases);
-        if self.kind == Kind::Failed && index > 70 && index % 5 == 0 {
+        if self.kind == Kind::Failed && index > 70 && index.is_multiple_of(5) {
             record.error = Some(match index % 2 {
                 0 => "No valid host was found. There are not enough hosts available.".into(),
                 _ => format!(
