@@ -1,14 +1,21 @@
 //! `kagemusha report`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   kagemusha report runs/quickstart-4242          make the report anew and show the figures
   kagemusha report runs/quickstart-4242 --json   print summary.json, for scripts and CI
 
-Exit status: 0 every gate held, 1 a gate failed, 2 the folder cannot be read, the run could not be carried out or did
-not end, 3 the run is not valid because the harness itself was late.";
+Exit status:
+  0  every gate held
+  1  a gate failed
+  2  the folder cannot be read, or the run could not be carried out or did not end
+  3  the run is not valid, because the harness itself was late";
 
 /// Makes the report of a run folder again.
 ///
@@ -28,11 +35,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     match reports::write(&args.folder) {
         Ok(summary) => {
-            if args.json {
-                print!("{}", reports::summary_json(&summary));
+            let text = if args.json {
+                reports::summary_json(&summary)
             } else {
-                println!("{}\nreport: {}", reports::terminal(&summary), args.folder.join(reports::REPORT).display());
-            }
+                let report = args.folder.join(reports::REPORT);
+                format!("{}\nreport: {}\n", reports::terminal(&summary), report.display())
+            };
+            // A reader that has seen enough (`| head`) is no error of ours; the files are written.
+            let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::from(summary.outcome.exit_status())
         }
         Err(error) => {

@@ -122,7 +122,7 @@ fn throughput(run: &Run<'_>, operation: &Operation) -> String {
     ];
     Chart {
         title: &format!("{}: offered and achieved", operation.name),
-        caption: "Operations a second",
+        caption: "Operations a second, of those that have ended",
         empty: "No operation of this stream has ended.",
         x: Axis::time(from_s, to_s, true),
         y: Axis::from_zero(&layers, words::number),
@@ -144,7 +144,8 @@ fn percentiles(recording: &Recording, operations: &[Operation]) -> String {
         let last = (histogram.len() as f64).log10().max(1.0);
         nines = nines.max(last);
         let places = (0..=160).map(|step| f64::from(step) / 160.0 * last);
-        let points = places.filter_map(|x| Some((x, quantile_ms(&histogram, 1.0 - 10_f64.powf(-x))?))).collect();
+        let points = places.filter_map(|x| Some((x, quantile_ms(&histogram, 1.0 - 10_f64.powf(-x))?)));
+        let points = points.chain(quantile_ms(&histogram, 1.0).map(|longest| (last, longest))).collect();
         layers.push(Layer::new(operation.name.clone(), class, Shape::Steps, points));
     }
     let scale = Scale::Linear { from: 0.0, to: nines };
