@@ -6,12 +6,13 @@ use hypervisor::Delay;
 
 use crate::{
     document::{Node, Value},
+    nearest,
     problem::{Complaint, Desk, Place},
     read::{FromNode, Section},
     units,
 };
 
-const DISTRIBUTIONS: &str = "constant, uniform, exponential, log_normal";
+const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log_normal"];
 
 /// Reads a delay of a section, if it is written and right.
 pub(crate) fn get(section: &mut Section<'_>, desk: &mut Desk<'_>, name: &'static str) -> Option<Delay> {
@@ -38,7 +39,7 @@ fn constant(node: &Node, raw: &str) -> Result<Duration, Complaint> {
 }
 
 fn distribution(mut section: Section<'_>, desk: &mut Desk<'_>) -> Option<Delay> {
-    let why = format!("one of {DISTRIBUTIONS}");
+    let why = format!("one of {}", DISTRIBUTIONS.join(", "));
     let kind = section.require::<String>(desk, "distribution", &why)?;
     let delay = match kind.value.as_str() {
         "constant" => time(&mut section, desk, "value").map(|value| Delay::Constant { value: value.0 }),
@@ -49,7 +50,8 @@ fn distribution(mut section: Section<'_>, desk: &mut Desk<'_>) -> Option<Delay> 
         "exponential" => time(&mut section, desk, "mean").map(|mean| Delay::Exponential { mean: mean.0 }),
         "log_normal" => log_normal(&mut section, desk),
         other => {
-            kind.complain(desk, format!("there is no distribution {other:?}"), why);
+            let help = format!("{}{why}", nearest::hint(other, DISTRIBUTIONS));
+            kind.complain(desk, format!("there is no distribution {other:?}"), help);
             return None; // its parameters are unknown, too
         }
     };

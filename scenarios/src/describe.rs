@@ -1,6 +1,6 @@
 //! A plan in a form that people like to read.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use hypervisor::Delay;
 
@@ -12,8 +12,7 @@ use crate::{
 
 /// Shows a plan: every value that the run will use, with the units a scenario writes.
 pub fn describe(plan: &Plan) -> String {
-    let mut page = Page::default();
-    page.line(&format!("{}: {}", plan.scenario, plan.description));
+    let mut page = Page { text: format!("{}: {}\n", plan.scenario, plan.description), rows: Vec::new() };
     page.row("release", &plan.release);
     page.row("seed", &plan.seed.to_string());
     cloud(&mut page, plan);
@@ -36,24 +35,36 @@ pub fn describe(plan: &Plan) -> String {
         "(lateness)",
         &format!("invalid if the harness is late by more than {} (p99)", show_time(plan.late_bound)),
     );
-    page.0
+    page.finish()
 }
 
-#[derive(Default)]
-struct Page(String);
+/// Sections of two columns, as wide as each section needs.
+struct Page {
+    text: String,
+    rows: Vec<(String, String)>,
+}
 
 impl Page {
-    fn line(&mut self, text: &str) {
-        writeln!(self.0, "{}", text.trim_end()).expect("writing to a string cannot fail");
-    }
-
     fn head(&mut self, title: &str) {
-        self.line("");
-        self.line(title);
+        self.flush();
+        writeln!(self.text, "\n{title}").expect("writing to a string cannot fail");
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        self.line(&format!("  {name:<18} {value}"));
+        self.rows.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn flush(&mut self) {
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in self.rows.drain(..) {
+            let line = format!("  {name:<width$}  {value}");
+            writeln!(self.text, "{}", line.trim_end()).expect("writing to a string cannot fail");
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.flush();
+        self.text
     }
 }
 
@@ -164,10 +175,14 @@ pub fn delay(delay: &Delay) -> String {
 }
 
 fn bound(gate: &Gate) -> String {
-    match gate.bound {
-        Bound::Max(value) => format!("at most {value}"),
-        Bound::Min(value) => format!("at least {value}"),
-        Bound::Equals(value) => format!("exactly {value}"),
+    let (words, value) = match gate.bound {
+        Bound::Max(value) => ("at most", value),
+        Bound::Min(value) => ("at least", value),
+        Bound::Equals(value) => ("exactly", value),
+    };
+    match Duration::try_from_secs_f64(value / 1e3) {
+        Ok(time) if gate.metric.contains("_ms") => format!("{words} {}", show_time(time)),
+        _ => format!("{words} {value}"),
     }
 }
 

@@ -79,6 +79,18 @@ pub(crate) fn resolve(entry: &GateEntry, whole: &Whole<'_>, desk: &mut Desk<'_>)
     gates
 }
 
+/// Says whether a gate may name this metric in a plan with these streams.
+///
+/// # Errors
+/// With what is wrong and what there is instead, in words.
+pub fn check_metric(metric: &str, streams: &[&str]) -> Result<(), String> {
+    let streams: Vec<String> = streams.iter().map(|stream| (*stream).to_owned()).collect();
+    known(metric, &streams).map_err(|complaint| match complaint.help {
+        Some(help) => format!("{}; {help}", complaint.message),
+        None => complaint.message,
+    })
+}
+
 /// Whether there is such a figure.
 fn known(metric: &str, streams: &[String]) -> Result<(), Complaint> {
     if PLAIN.contains(&metric) {
@@ -93,17 +105,16 @@ fn known(metric: &str, streams: &[String]) -> Result<(), Complaint> {
         return Err(Complaint::new(format!("`{metric}` does not say which {what} or which figure"), help));
     };
     if !fields.contains(&field) {
-        let near = nearest::to(field, fields.iter().copied()).map(|near| format!("did you mean `{near}`? "));
-        let help = format!("{}figures of a {what} are {}", near.unwrap_or_default(), fields.join(", "));
+        let near = nearest::hint(field, fields.iter().copied());
+        let help = format!("{near}figures of a {what} are {}", fields.join(", "));
         return Err(Complaint::new(format!("a {what} has no figure `{field}`"), help));
     }
     // Calls and processes are known only when the run has happened.
     if group == "operations" && !streams.iter().any(|name| name == element) {
-        let near =
-            nearest::to(element, streams.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
+        let near = nearest::hint(element, streams.iter().map(String::as_str));
         let help = match streams {
             [] => "the scenario has no load".to_owned(),
-            some => format!("{}streams of the scenario are {}", near.unwrap_or_default(), some.join(", ")),
+            some => format!("{near}streams of the scenario are {}", some.join(", ")),
         };
         return Err(Complaint::new(format!("there is no stream `{element}`"), help));
     }
@@ -116,12 +127,14 @@ fn unknown(metric: &str, streams: &[String]) -> Complaint {
         .flat_map(|stream| LISTED[0].2.iter().map(move |field| format!("operations.{stream}.{field}")))
         .collect();
     let candidates = PLAIN.iter().copied().chain(operations.iter().map(String::as_str));
-    let near = nearest::to(metric, candidates).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    let listed = LISTED.map(|(group, what, _)| format!("{group}.<{what}>.<figure>")).join(", ");
-    Complaint::new(
-        format!("the summary has no figure `{metric}`"),
-        format!("{near}figures are {}, {listed}", PLAIN.join(", ")),
-    )
+    let help = match nearest::to(metric, candidates) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let listed = LISTED.map(|(group, what, _)| format!("{group}.<{what}>.<figure>")).join(", ");
+            format!("figures are {}, {listed}", PLAIN.join(", "))
+        }
+    };
+    Complaint::new(format!("the summary has no figure `{metric}`"), help)
 }
 
 /// The number that a bound stands for, in the unit of its metric.
@@ -161,4 +174,29 @@ fn all(metric: &str, whole: &Whole<'_>) -> Result<f64, Complaint> {
         let message = format!("only the run can tell how many operations `{stream}` starts");
         Complaint::new(message, "give a number, or give the stream a `count` instead of a `duration`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_metric;
+
+    #[test]
+    fn every_figure_of_the_summary_can_be_named() {
+        for metric in [
+            "duration_s",
+            "hypervisors.up_min",
+            "operations.boot.p99_ms",
+            "rpc.service_update.timed_out",
+            "rpc.a.call.with.dots.p50_ms",
+            "processes.nova-conductor.cpu_s",
+            "harness.late_ms_p99",
+        ] {
+            assert_eq!(check_metric(metric, &["boot"]), Ok(()));
+        }
+        for metric in
+            ["", "operations", "operations.boot", "operations..p99_ms", "operations.list.p99_ms", "hypervisors"]
+        {
+            assert!(check_metric(metric, &["boot"]).is_err(), "{metric:?} passed");
+        }
+    }
 }

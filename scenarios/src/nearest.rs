@@ -17,6 +17,11 @@ pub(crate) fn to<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|(_, name)| name)
 }
 
+/// The beginning of a help text: which candidate was probably meant, if any.
+pub(crate) fn hint<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    to(written, candidates).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -13,6 +13,9 @@ pub struct Source {
     pub text: String,
 }
 
+/// What stands in the place of a file name when an override is wrong.
+const SET: &str = "--set";
+
 /// One thing that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -38,11 +41,14 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_deref().map(|key| format!("{key}: ")).unwrap_or_default();
         writeln!(f, "error: {key}{}", self.message)?;
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        writeln!(f, "{margin}--> {}:{}:{}", self.file, self.line, self.column)?;
+        let number = if self.file == SET { String::new() } else { self.line.to_string() };
+        let margin = " ".repeat(number.len().max(1));
+        match number.as_str() {
+            "" => writeln!(f, "{margin}--> {SET}, column {}", self.column)?,
+            line => writeln!(f, "{margin}--> {}:{line}:{}", self.file, self.column)?,
+        }
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{number} | {}", self.excerpt)?;
+        writeln!(f, "{number:>1} | {}", self.excerpt)?;
         // Tabs stay tabs, so that the carets stand below what they point at on every terminal.
         let indent: String =
             self.excerpt.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -144,7 +150,7 @@ impl<'a> Desk<'a> {
         let line_end = text[line_start..].find('\n').map_or(text.len(), |at| line_start + at);
         let end = floor_boundary(text, place.end).clamp(start, line_end.max(start));
         let problem = Problem {
-            file: if place.is_set() { "--set".to_owned() } else { self.file.name.clone() },
+            file: if place.is_set() { SET.to_owned() } else { self.file.name.clone() },
             line: text[..line_start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
             key: (!key.is_empty()).then(|| key.to_owned()),

@@ -130,14 +130,17 @@ impl<'t> Section<'t> {
         tables
     }
 
+    /// The keys that were asked for, each once, in that order.
+    fn known(&self) -> impl Iterator<Item = &'static str> {
+        let first = |at: &usize| !self.asked[..*at].contains(&self.asked[*at]);
+        (0..self.asked.len()).filter(first).map(|at| self.asked[at])
+    }
+
     /// Notes the keys that nobody asked for.
     pub(crate) fn finish(self, desk: &mut Desk<'_>) {
         for (name, entry) in self.table.iter().filter(|(name, _)| !self.asked.contains(&name.as_str())) {
-            let known = self.asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let help = match nearest::to(name, self.asked.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`? keys here: {known}"),
-                None => format!("keys here: {known}"),
-            };
+            let known = self.known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let help = format!("{}keys here: {known}", nearest::hint(name, self.known()));
             desk.complain(&entry.key, &self.path, Complaint::new(format!("unknown key `{name}`"), help));
         }
     }

@@ -5,16 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use hypervisor::{Delay, Resources, Times};
 
 use crate::{
-    document, gates, nearest, options,
-    plan::{
-        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, LoadPlan, Operation, Plan, TenantsPlan, Tuning, Until,
-        WsgiPlan,
-    },
+    document, gates, load, options,
+    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, Plan, TenantsPlan, Tuning, WsgiPlan},
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
     seed::DEFAULT_SEED,
-    set,
-    stream::Stream,
+    set, tuning,
     written::{self, Scenario},
 };
 
@@ -22,7 +18,6 @@ use crate::{
 pub const DEFAULT_RELEASE: &str = "2026.2";
 
 const DEFAULT_DRAIN: Duration = Duration::from_secs(120);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_REGISTER_WITHIN: Duration = Duration::from_secs(300);
 /// A tenth of a second: what a boot takes is counted in seconds, so a generator this late still measures boots.
 const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
@@ -52,11 +47,12 @@ pub fn resolve(source: &Source, sets: &[String], seed: Option<u64>) -> Result<Pl
 /// The plan, with something harmless in the place of what is wrong; it is thrown away if anything is.
 fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) -> Plan {
     let release = release(scenario, desk);
-    let tuning = tuning(scenario, &release, desk);
-    let load = load(scenario, desk);
+    let tuning = known_options(scenario, &release, desk);
+    let load = load::resolve(&scenario.streams, desk);
     fleet_can_carry(scenario, desk);
     let hypervisors = scenario.fleet.hypervisors.as_ref().map_or(0, |written| written.value);
-    let streams: Vec<String> = scenario.streams.iter().filter_map(stream_name).map(|name| name.value.clone()).collect();
+    let names = scenario.streams.iter().filter_map(|stream| stream.name.as_ref());
+    let streams: Vec<String> = names.map(|name| name.value.clone()).collect();
     let whole = gates::Whole { hypervisors, load: &load, seed, streams: &streams };
     let gates = scenario.gates.iter().flat_map(|entry| gates::resolve(entry, &whole, desk)).collect();
     let late_bound = value(&scenario.late_bound, DEFAULT_LATE_BOUND);
@@ -216,7 +212,7 @@ fn times(fleet: &written::Fleet) -> Times {
     }
 }
 
-fn tuning(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> Tuning {
+fn known_options(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> Tuning {
     let mut tuning = Tuning::new();
     for entry in &scenario.tuning {
         match options::check_one(release, &entry.service, &entry.option, &entry.value.value) {
@@ -232,135 +228,9 @@ fn tuning(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> Tuning {
     tuning
 }
 
-fn stream_name(stream: &Stream) -> Option<&Written<String>> {
-    stream.name.as_ref()
-}
-
-fn load(scenario: &Scenario, desk: &mut Desk<'_>) -> Vec<LoadPlan> {
-    names_are_unique(scenario, desk);
-    streams_can_follow(scenario, desk);
-    let mut load: Vec<LoadPlan> = scenario.streams.iter().filter_map(stream_plan).collect();
-    servers_exist(scenario, &mut load, desk);
-    load
-}
-
-fn stream_plan(stream: &Stream) -> Option<LoadPlan> {
-    Some(LoadPlan {
-        name: stream.name.as_ref()?.value.clone(),
-        operation: stream.operation.clone()?,
-        arrivals: stream.arrivals.clone()?,
-        start: value(&stream.start, Duration::ZERO),
-        after: stream.after.as_ref().map(|after| after.value.clone()),
-        timeout: value(&stream.timeout, DEFAULT_TIMEOUT),
-    })
-}
-
-fn names_are_unique(scenario: &Scenario, desk: &mut Desk<'_>) {
-    let names: Vec<_> = scenario.streams.iter().filter_map(stream_name).collect();
-    for (at, name) in names.iter().enumerate() {
-        if names[..at].iter().any(|earlier| earlier.value == name.value) {
-            let help = format!("give it one of its own: name = \"{}-2\"", name.value);
-            name.complain(desk, format!("another stream is called `{}` already", name.value), help);
-        }
-    }
-}
-
-/// `after` names another stream, and following it comes to an end.
-fn streams_can_follow(scenario: &Scenario, desk: &mut Desk<'_>) {
-    let after: BTreeMap<&str, Option<&Written<String>>> = scenario
-        .streams
-        .iter()
-        .filter_map(|stream| Some((stream.name.as_ref()?.value.as_str(), stream.after.as_ref())))
-        .collect();
-    for (name, next) in &after {
-        let Some(next) = next else { continue };
-        if !after.contains_key(next.value.as_str()) {
-            let near = nearest::to(&next.value, after.keys().copied().filter(|other| other != name));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("streams are {}", after.keys().copied().collect::<Vec<_>>().join(", ")),
-            };
-            next.complain(desk, format!("there is no stream `{}`", next.value), help);
-            continue;
-        }
-        let mut chain = vec![*name];
-        let mut at = *next;
-        while !chain.contains(&at.value.as_str()) {
-            chain.push(&at.value);
-            match after.get(at.value.as_str()) {
-                Some(Some(further)) => at = further,
-                _ => break,
-            }
-        }
-        if at.value == *name {
-            let chain = chain.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" waits for ");
-            next.complain(
-                desk,
-                format!("{chain} waits for `{name}`: none of them ever starts"),
-                "take one `after` out",
-            );
-        }
-    }
-}
-
-/// Streams that work on servers have some, and `count = "all"` becomes a number.
-fn servers_exist(scenario: &Scenario, load: &mut [LoadPlan], desk: &mut Desk<'_>) {
-    let boots = |plan: &&LoadPlan| matches!(plan.operation, Operation::Boot { .. });
-    // The seed matters for Poisson arrivals that end by time only; a deletion of "all" of those cannot be counted here.
-    let counts: Option<Vec<u64>> = load.iter().filter(boots).map(exact_count).collect();
-    let total: Option<u64> = counts.map(|counts| counts.iter().sum());
-    let any = load.iter().any(|plan| boots(&plan)) || scenario.streams.iter().any(|stream| stream.operation.is_none());
-    for stream in &scenario.streams {
-        let (Some(operation), Some(name)) = (&stream.operation, &stream.name) else { continue };
-        let needs_servers = matches!(operation, Operation::Delete | Operation::Show);
-        if needs_servers
-            && !any
-            && scenario.streams.iter().all(|s| !matches!(s.operation, Some(Operation::Boot { .. })))
-        {
-            name.complain(desk, "there are no servers to work on", "add a stream with operation = \"boot\"");
-            continue;
-        }
-        let Some(plan) = load.iter_mut().find(|plan| plan.name == name.value) else { continue };
-        match (&stream.all, total) {
-            (Some(all), None) => {
-                let message = "it is not known beforehand how many servers there will be";
-                all.complain(desk, message, "give a number, or give every boot stream a `count`");
-            }
-            (Some(_), Some(total)) => set_count(plan, total),
-            (None, Some(total)) => deletes_at_most(plan, total, name, desk),
-            (None, None) => {}
-        }
-    }
-}
-
-/// The number of operations where it does not depend on the seed.
-fn exact_count(plan: &LoadPlan) -> Option<u64> {
-    use crate::plan::Arrivals::Poisson;
-    match plan.arrivals {
-        Poisson { until: Until::Elapsed(_), .. } => None,
-        _ => plan.operations(DEFAULT_SEED),
-    }
-}
-
-fn set_count(plan: &mut LoadPlan, count: u64) {
-    use crate::plan::Arrivals::{Burst, Closed, Constant, Poisson, Ramp};
-    match &mut plan.arrivals {
-        Constant { until, .. } | Poisson { until, .. } | Closed { until, .. } => *until = Until::Count(count),
-        Ramp { .. } | Burst { .. } => unreachable!("neither takes a count"),
-    }
-}
-
-fn deletes_at_most(plan: &LoadPlan, servers: u64, name: &Written<String>, desk: &mut Desk<'_>) {
-    let deletes = if plan.operation == Operation::Delete { exact_count(plan).unwrap_or(0) } else { 0 };
-    if deletes > servers {
-        let message = format!("{deletes} servers are deleted, but only {servers} are booted");
-        name.complain(desk, message, "delete fewer, or say count = \"all\"");
-    }
-}
-
 /// A load that boots needs hosts.
 fn fleet_can_carry(scenario: &Scenario, desk: &mut Desk<'_>) {
-    let boots = scenario.streams.iter().any(|stream| matches!(stream.operation, Some(Operation::Boot { .. })));
+    let boots = load::boots(&scenario.streams);
     if let Some(written) = scenario.fleet.hypervisors.as_ref().filter(|written| boots && written.value == 0) {
         written.complain(desk, "without hypervisors every boot fails", "give at least 1, or take the boots out");
     }
@@ -384,7 +254,7 @@ pub fn tuning_file(source: &Source, release: &str) -> Result<Tuning, Errors> {
         );
         desk.verdict()?;
     }
-    let scenario = Scenario { tuning: written::read_tuning(&root, &mut desk), ..Scenario::default() };
-    let tuning = tuning(&scenario, release, &mut desk);
+    let scenario = Scenario { tuning: tuning::read_file(&root, &mut desk), ..Scenario::default() };
+    let tuning = known_options(&scenario, release, &mut desk);
     desk.verdict().map(|()| tuning)
 }

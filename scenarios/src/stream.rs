@@ -108,8 +108,7 @@ fn operation(written: &Written<String>, nics: Option<Written<u32>>, desk: &mut D
         "show" => Some(Operation::Show),
         "token" => Some(Operation::Token),
         other => {
-            let near =
-                nearest::to(other, OPERATIONS).map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
+            let near = nearest::hint(other, OPERATIONS);
             let help = format!("{near}operations are {}", OPERATIONS.join(", "));
             written.complain(desk, format!("there is no operation {other:?}"), help);
             None
@@ -129,7 +128,8 @@ fn arrivals(
         kind.as_ref().and_then(|kind| ARRIVALS.iter().find(|(name, _)| *name == kind.value)).map(|(_, keys)| *keys);
     let Some((kind, keys)) = kind.as_ref().zip(keys) else {
         if let Some(kind) = kind {
-            kind.complain(desk, format!("there are no arrivals {:?}", kind.value), format!("one of {kinds}"));
+            let near = nearest::hint(&kind.value, ARRIVALS.map(|(kind, _)| kind));
+            kind.complain(desk, format!("there are no arrivals {:?}", kind.value), format!("{near}one of {kinds}"));
         }
         ignore_arrival_keys(section);
         return None;

@@ -2,10 +2,57 @@
 
 use std::process::ExitCode;
 
-/// Validates a scenario and prints the resolved plan.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use serde_json::json;
 
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(super::exit::COULD_NOT_RUN)
+use super::{exit, fail, scenarios::load};
+
+/// Validates a scenario and prints the resolved plan: every value that a run would use.
+///
+/// Exit status: 0 the scenario is right, 2 it is not, and everything that is wrong is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A shipped scenario's name, or the path of a scenario.toml or of its folder, or `-` for standard input
+    scenario: String,
+    /// Override a value of the scenario; may be given several times, the last one wins
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Seed of every random choice [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the plan as JSON, as a run stores it; what is wrong, as {"errors": […]}
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kagemusha check quickstart
+  kagemusha check my/scenario.toml --json
+  kagemusha check quickstart --set fleet.hypervisors=2000 --set load.boot.rate=5/s
+  kagemusha check quickstart --set tuning.nova.DEFAULT.report_interval=60
+  kagemusha check quickstart --set fleet.times.spawn='{ distribution = \"exponential\", mean = \"3s\" }'";
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let source = match load(&args.scenario) {
+        Ok(source) => source,
+        Err(error) if args.json => {
+            println!("{:#}", json!({"errors": [{"message": error}]}));
+            return ExitCode::from(exit::COULD_NOT_RUN);
+        }
+        Err(error) => return fail(&error),
+    };
+    match scenarios::resolve(&source, &args.sets, args.seed) {
+        Ok(plan) if args.json => println!("{:#}", json!(plan)),
+        Ok(plan) => print!("{}", scenarios::describe(&plan)),
+        Err(errors) => {
+            if args.json {
+                println!("{:#}", json!({"errors": errors}));
+            } else {
+                eprintln!("{errors}");
+            }
+            return ExitCode::from(exit::COULD_NOT_RUN);
+        }
+    }
+    ExitCode::from(exit::OK)
 }

@@ -1,11 +1,107 @@
-//! `kagemusha scenarios`
+//! `kagemusha scenarios`, and where every verb that takes a scenario finds it.
 
-use std::process::ExitCode;
+use std::{fs, io, path::Path, process::ExitCode};
+
+use scenarios::{Source, library};
+use serde_json::json;
+
+use super::{exit, fail};
 
 /// Lists the scenarios that ship with the harness.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Show one scenario: its README, then its text, ready to be saved and changed
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(super::exit::COULD_NOT_RUN)
+const EXAMPLES: &str = "\
+Examples:
+  kagemusha scenarios
+  kagemusha scenarios quickstart
+  kagemusha scenarios --json
+
+To make one of your own, save the text of one that is near to what you want as my/scenario.toml, change it, and
+  kagemusha check my
+  kagemusha run my";
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match &args.name {
+        None => list(args.json),
+        Some(name) => match library::find(name) {
+            Some(shipped) => show(shipped, args.json),
+            None => return fail(&unknown(name)),
+        },
+    }
+    ExitCode::from(exit::OK)
+}
+
+fn list(as_json: bool) {
+    let described: Vec<(&str, String)> =
+        library::all().iter().map(|shipped| (shipped.name, description(shipped))).collect();
+    if as_json {
+        let rows: Vec<_> = described.iter().map(|(name, text)| json!({"name": name, "description": text})).collect();
+        println!("{:#}", json!(rows));
+        return;
+    }
+    for (name, description) in described {
+        println!("{name:<12}  {description}");
+    }
+}
+
+fn show(shipped: &library::Shipped, as_json: bool) {
+    if as_json {
+        let whole = json!({
+            "name": shipped.name,
+            "description": description(shipped),
+            "readme": shipped.readme,
+            "scenario": shipped.text,
+        });
+        println!("{whole:#}");
+    } else {
+        println!("{}\n---- scenario.toml ----\n\n{}", shipped.readme.trim_end(), shipped.text.trim_end());
+    }
+}
+
+fn description(shipped: &library::Shipped) -> String {
+    let plan = scenarios::resolve(&shipped.source(), &[], None);
+    plan.expect("every scenario of the library resolves; a test keeps it so").description
+}
+
+/// Finds a scenario: `-` is the standard input; a name of the library is that scenario; anything else is a path, of a
+/// folder with a `scenario.toml` or of a file. A folder that is called like a scenario of the library is `./NAME`.
+///
+/// # Errors
+/// In words, when there is no such scenario or it cannot be read.
+pub(crate) fn load(scenario: &str) -> Result<Source, String> {
+    if scenario == "-" {
+        let text = io::read_to_string(io::stdin()).map_err(|error| format!("cannot read the scenario: {error}"))?;
+        return Ok(Source { name: "standard input".to_owned(), text });
+    }
+    if let Some(shipped) = library::find(scenario) {
+        return Ok(shipped.source());
+    }
+    let path = Path::new(scenario);
+    if !path.exists() {
+        return Err(unknown(scenario));
+    }
+    let file = if path.is_dir() { path.join("scenario.toml") } else { path.to_owned() };
+    let text = fs::read_to_string(&file).map_err(|error| {
+        format!("cannot read {}: {error}; give a scenario.toml, or a folder with one", file.display())
+    })?;
+    Ok(Source { name: file.display().to_string(), text })
+}
+
+fn unknown(name: &str) -> String {
+    let names = library::all().iter().map(|shipped| shipped.name).collect::<Vec<_>>().join(", ");
+    match library::nearest(name) {
+        Some(near) => {
+            format!("there is no scenario {name:?}, did you mean {near:?}? Shipped are {names}; or give a path")
+        }
+        None => format!("there is no scenario {name:?}: it is neither shipped ({names}) nor a path that exists"),
+    }
 }

@@ -26,6 +26,9 @@ const SENSIBLE: [(&str, &str, f64, &str); 3] = [
     ("neutron", "agent.report_interval", 0.1, "an agent that does not report is never alive, and no port binds"),
 ];
 
+/// Most sections of an option that a message names.
+const MOST_PLACES: usize = 4;
+
 /// Checks options against the catalogue of a release.
 ///
 /// # Errors
@@ -105,14 +108,17 @@ fn unknown(options: &ServiceOptions, release: &str, service: &str, option: &str)
         };
         return Complaint::new(message, help);
     };
-    let elsewhere = || options.keys().find(|known| known.rsplit_once('.').is_some_and(|(_, known)| known == name));
+    let places: Vec<_> =
+        options.keys().filter(|known| known.rsplit_once('.').is_some_and(|(_, n)| n == name)).collect();
     let near_whole = || nearest::to(option, options.keys().map(String::as_str));
     let near_name = || {
         let near = nearest::to(name, options.keys().filter_map(|known| Some(known.rsplit_once('.')?.1)))?;
         options.keys().map(String::as_str).find(|known| known.rsplit_once('.').is_some_and(|(_, name)| name == near))
     };
-    if let Some(place) = elsewhere() {
-        return Complaint::new(message, format!("did you mean `{place}`, in section [{}]?", section(place)));
+    if !places.is_empty() {
+        let shown: Vec<String> = places.iter().take(MOST_PLACES).map(|place| format!("`{place}`")).collect();
+        let more = if places.len() > MOST_PLACES { ", …" } else { "" };
+        return Complaint::new(message, format!("it is in another section: {}{more}", shown.join(", ")));
     }
     let service_of =
         SERVICES.iter().find(|other| service_options(release, other).is_some_and(|all| all.contains_key(option)));
@@ -150,7 +156,11 @@ mod tests {
     fn what_is_wrong_is_said_with_what_to_do() {
         let cases = [
             ("DEFAULT.report_intervall", OptionValue::Integer(1), "did you mean `DEFAULT.report_interval`"),
-            ("DEFAULT.max_pool_size", OptionValue::Integer(1), "in section [api_database]"),
+            (
+                "DEFAULT.max_pool_size",
+                OptionValue::Integer(1),
+                "`api_database.max_pool_size`, `database.max_pool_size`",
+            ),
             ("report_interval", OptionValue::Integer(1), "write it with its section: `DEFAULT.report_interval`"),
             ("DEFAULT.rpc_thread_pool_size", OptionValue::Integer(1), "write `DEFAULT.executor_thread_pool_size`"),
             ("database.idle_timeout", OptionValue::Integer(1), "database.connection_recycle_time"),

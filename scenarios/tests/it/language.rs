@@ -1,0 +1,190 @@
+//! What a scenario may say, and what it means.
+
+use std::time::Duration;
+
+use hypervisor::Delay;
+use scenarios::{
+    Source,
+    plan::{Arrivals, Bound, ConnectionMode, OptionValue, Until},
+};
+
+use super::resolve;
+
+const LEAST: &str = "name = 'least'\ndescription = 'as little as possible'\n[fleet]\nhypervisors = 3\n";
+
+#[test]
+fn little_need_be_said() {
+    let plan = resolve(LEAST, &[]).unwrap();
+    assert_eq!((plan.release.as_str(), plan.seed), ("2026.2", 1));
+    assert_eq!(plan.fleet.connections, ConnectionMode::Faithful);
+    assert_eq!((plan.tenants.projects, plan.tenants.users), (1, 1));
+    assert_eq!(
+        plan.cloud.wsgi.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["glance", "keystone", "neutron", "nova", "placement"]
+    );
+    assert!(plan.load.is_empty() && plan.gates.is_empty() && plan.tuning.is_empty());
+}
+
+#[test]
+fn arrivals_of_every_kind_are_read() {
+    let text = format!(
+        "{LEAST}
+[[load]]
+name = 'even'
+operation = 'list'
+arrivals = 'constant'
+rate = '30/m'
+duration = '10m'
+[[load]]
+operation = 'boot'
+nics = 2
+arrivals = 'ramp'
+from = '0/s'
+to = '2/s'
+duration = '1m'
+[[load]]
+operation = 'show'
+arrivals = 'closed'
+clients = 5
+think = {{ distribution = 'exponential', mean = '3s' }}
+count = 50
+[[load]]
+operation = 'delete'
+after = 'boot'
+arrivals = 'burst'
+size = 5
+every = '10s'
+times = 2
+"
+    );
+    let plan = resolve(&text, &[]).unwrap();
+    let arrivals: Vec<_> = plan.load.iter().map(|load| load.arrivals.clone()).collect();
+    let minute = Duration::from_secs(60);
+    assert_eq!(
+        arrivals,
+        [
+            Arrivals::Constant { rate_per_s: 0.5, until: Until::Elapsed(minute * 10) },
+            Arrivals::Ramp { from_per_s: 0.0, to_per_s: 2.0, duration: minute },
+            Arrivals::Closed {
+                users: 5,
+                think: Delay::Exponential { mean: Duration::from_secs(3) },
+                until: Until::Count(50)
+            },
+            Arrivals::Burst { size: 5, every: Duration::from_secs(10), times: 2 },
+        ]
+    );
+    assert_eq!(plan.load[1].operations(1), Some(60));
+}
+
+#[test]
+fn overrides_reach_everything() {
+    let text = scenarios::library::find("quickstart").unwrap().text;
+    let plan = resolve(
+        text,
+        &[
+            "fleet.hypervisors=50",
+            "fleet.connections.shared=4",
+            "load.boot.count=10",
+            "load.boot.rate=5/s",
+            "tuning.nova.DEFAULT.report_interval=60",
+            "tuning.nova.conductor.workers=3",
+            "gates.operations.boot.p99_ms.max=3s",
+            "release=2026.2",
+            "fleet.times.spawn=7s",
+            "drain=1m",
+            "drain=2m",
+        ],
+    )
+    .unwrap();
+    assert_eq!((plan.fleet.hypervisors, plan.drain), (50, Duration::from_secs(120)));
+    assert_eq!(plan.fleet.connections, ConnectionMode::Shared { connections: 4 });
+    assert_eq!(plan.load[0].arrivals, Arrivals::Poisson { rate_per_s: 5.0, until: Until::Count(10) });
+    assert_eq!(plan.tuning["nova"]["DEFAULT.report_interval"], OptionValue::Integer(60));
+    assert_eq!(plan.tuning["nova"]["conductor.workers"], OptionValue::Integer(3));
+    assert_eq!(plan.fleet.times.spawn, Delay::Constant { value: Duration::from_secs(7) });
+    let bound = |metric: &str| plan.gates.iter().find(|gate| gate.metric == metric).unwrap().bound;
+    assert_eq!(bound("operations.boot.p99_ms"), Bound::Max(3000.0));
+    // Bounds of "all", and the deletion of all, follow.
+    assert_eq!(bound("operations.boot.succeeded"), Bound::Equals(10.0));
+    assert_eq!(bound("hypervisors.up_min"), Bound::Min(50.0));
+    assert_eq!(plan.load[1].operations(plan.seed), Some(10));
+}
+
+#[test]
+fn all_of_a_random_stream_is_as_many_as_the_seed_gives() {
+    let text = format!(
+        "{LEAST}
+[[load]]
+operation = 'boot'
+arrivals = 'poisson'
+rate = '2/s'
+duration = '1m'
+[[gates]]
+metric = 'operations.boot.succeeded'
+equals = 'all'
+"
+    );
+    let plan = resolve(&text, &[]).unwrap();
+    let starts = plan.load[0].intended_starts(plan.seed).unwrap().count();
+    assert_eq!(plan.gates[0].bound, Bound::Equals(starts as f64));
+}
+
+#[test]
+fn what_one_deletion_leaves_is_all_for_another() {
+    let text = format!(
+        "{LEAST}
+[[load]]
+operation = 'boot'
+arrivals = 'burst'
+size = 10
+every = '1s'
+times = 2
+[[load]]
+name = 'some'
+operation = 'delete'
+arrivals = 'constant'
+rate = '1/s'
+count = 5
+[[load]]
+name = 'rest'
+operation = 'delete'
+arrivals = 'constant'
+rate = '1/s'
+count = 'all'
+"
+    );
+    let plan = resolve(&text, &[]).unwrap();
+    assert_eq!(plan.load[2].operations(1), Some(15));
+    assert!(resolve(&text, &["load.some.count=20"]).unwrap_err().to_string().contains("all servers already"));
+    assert!(resolve(&text, &["load.some.count=21", "load.rest.count=1"]).unwrap_err().to_string().contains("only 20"));
+}
+
+#[test]
+fn allocation_ratios_are_those_of_the_tuning() {
+    let ratio = |sets: &[&str]| resolve(LEAST, sets).unwrap().fleet.resources.cpu_allocation_ratio;
+    assert_eq!(ratio(&[]), 4.0);
+    assert_eq!(ratio(&["tuning.nova.DEFAULT.initial_cpu_allocation_ratio=8"]), 8.0);
+    assert_eq!(ratio(&["tuning.nova.DEFAULT.cpu_allocation_ratio=2.5"]), 2.5);
+}
+
+#[test]
+fn a_tuning_file_is_the_tuning_of_a_scenario() {
+    let file = |text: &str| {
+        scenarios::tuning_file(&Source { name: "tuning.toml".to_owned(), text: text.to_owned() }, "2026.2")
+    };
+    let tuning = file(
+        "[nova]\n'DEFAULT.report_interval' = 60\n[nova.conductor]\nworkers = 2\n[wsgi]\n'keystone.processes' = 9\n",
+    );
+    let tuning = tuning.unwrap();
+    assert_eq!(tuning["nova"].len(), 2);
+    assert_eq!(tuning["wsgi"]["keystone.processes"], OptionValue::Integer(9));
+    let errors = file("[nova]\n'DEFAULT.host_state_interval' = 300\n[wsgi]\n'keystone.processes' = 0\n").unwrap_err();
+    assert_eq!(errors.problems().len(), 2, "{errors}");
+}
+
+#[test]
+fn a_real_cloud_can_be_named() {
+    let text = format!("{LEAST}[cloud.bring_your_own]\ncloud = 'qa'\ntransport_url_env = 'QA_BROKER'\n");
+    let own = resolve(&text, &[]).unwrap().cloud.bring_your_own.unwrap();
+    assert_eq!((own.cloud.as_str(), own.transport_url_env.as_str()), ("qa", "QA_BROKER"));
+}
