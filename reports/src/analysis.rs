@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use recording::{LatencyStream, OutcomeKind, Recording, millis};
-use scenarios::plan::{Arrivals, LoadPlan, Plan, Until};
+use scenarios::plan::{LoadPlan, Plan};
 
 use crate::{
     error::ReportError,
@@ -51,7 +51,7 @@ pub fn analyse(recording: &Recording) -> Result<Analysis, ReportError> {
         reason: None,
         duration_s: duration_ms / 1000.0,
         hypervisors: hypervisors(recording, &plan, window_ms),
-        operations: plan.load.iter().map(|load| operation(recording, load)).collect(),
+        operations: plan.load.iter().map(|load| operation(recording, &plan, load)).collect(),
         rpc: rpc(recording),
         processes: processes(recording),
         gates: Vec::new(),
@@ -115,7 +115,7 @@ fn hypervisors(recording: &Recording, plan: &Plan, window_ms: Option<(f64, f64)>
     }
 }
 
-fn operation(recording: &Recording, load: &LoadPlan) -> Operation {
+fn operation(recording: &Recording, plan: &Plan, load: &LoadPlan) -> Operation {
     let name = load.name.as_str();
     let counter = |metric: &str| max(recording.series.points(metric, name)).map(|most| most as u64);
     let records = || recording.operations.iter().filter(|operation| operation.stream == name);
@@ -124,7 +124,7 @@ fn operation(recording: &Recording, load: &LoadPlan) -> Operation {
     let started = counter("load.started").unwrap_or(0).max(ended);
     // Streams are numbered from 0, so the highest number tells of those before it that are still under way.
     let known = records().map(|operation| operation.index + 1).max().unwrap_or(0).max(started);
-    let intended = counter("load.intended").or_else(|| planned(&load.arrivals)).unwrap_or(0).max(known);
+    let intended = counter("load.intended").or_else(|| load.operations(plan.seed)).unwrap_or(0).max(known);
     let histogram = recording.stream(&format!("operations/{name}")).map(LatencyStream::histogram);
     let quantile = |quantile| histogram.as_ref().and_then(|histogram| quantile_ms(histogram, quantile));
     Operation {
@@ -137,18 +137,6 @@ fn operation(recording: &Recording, load: &LoadPlan) -> Operation {
         p95_ms: quantile(0.95),
         p99_ms: quantile(0.99),
         max_ms: quantile(1.0),
-    }
-}
-
-/// How many operations the plan wants, where it names a number. A stream that ends by time says so only once its
-/// arrivals are drawn, which is the target's to do and to record (`load.intended`).
-fn planned(arrivals: &Arrivals) -> Option<u64> {
-    match arrivals {
-        Arrivals::Burst { size, times, .. } => Some(size * times),
-        Arrivals::Constant { until: Until::Count(count), .. }
-        | Arrivals::Poisson { until: Until::Count(count), .. }
-        | Arrivals::Closed { until: Until::Count(count), .. } => Some(*count),
-        Arrivals::Constant { .. } | Arrivals::Poisson { .. } | Arrivals::Ramp { .. } | Arrivals::Closed { .. } => None,
     }
 }
 

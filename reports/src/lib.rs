@@ -18,7 +18,7 @@ mod words;
 pub use analysis::{Analysis, analyse};
 pub use error::ReportError;
 pub use folder::{REPORT, SUMMARY, summary_json, write};
-pub use gates::{check_metric, judge};
+pub use gates::judge;
 pub use html::page;
 pub use summary::{GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
 pub use terminal::terminal;

@@ -115,8 +115,8 @@ pub struct Hypervisors {
 pub struct Operation {
     /// Name of the stream.
     pub name: String,
-    /// How many the plan wanted in the whole run: the series `load.intended` if the target wrote it, else the plan
-    /// where it names a number, else as many as are known to have been intended.
+    /// How many the plan wanted in the whole run: the series `load.intended` if the target wrote it, else the plan and
+    /// its seed, else (a closed loop that ends by time) as many as are known to have been intended.
     pub intended: u64,
     /// How many were started.
     pub started: u64,
