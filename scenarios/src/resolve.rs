@@ -6,7 +6,7 @@ use hypervisor::{Delay, Resources, Times};
 
 use crate::{
     document, gates, load, options,
-    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, Plan, TenantsPlan, Tuning, WsgiPlan},
+    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, TenantsPlan, Tuning, WsgiPlan},
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
     seed::DEFAULT_SEED,
@@ -25,8 +25,6 @@ const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
 const DEFAULT_START_PER_S: f64 = 50.0;
 /// More than any fleet that has been published, times ten.
 const MOST_HYPERVISORS: u32 = 100_000;
-/// Far above what one nginx on one machine has behind it.
-const MOST_PROCESSES: u32 = 1024;
 
 /// Makes the plan of a scenario: its text, then the overrides (`KEY=VALUE`, the last one wins), then the defaults.
 ///
@@ -107,8 +105,9 @@ fn cloud(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> CloudPlan {
             written.service.complain(desk, message, format!("services are {services}"));
             continue;
         };
-        plan.processes = at_least_one(&written.processes, plan.processes, desk);
-        plan.threads = at_least_one(&written.threads, plan.threads, desk);
+        let service = &written.service.value;
+        plan.processes = wsgi_setting(release, service, "processes", written.processes.as_ref(), plan.processes, desk);
+        plan.threads = wsgi_setting(release, service, "threads", written.threads.as_ref(), plan.threads, desk);
     }
     let own = scenario.cloud.bring_your_own.as_ref();
     if let (Some(_), Some(written)) = (own, scenario.cloud.wsgi.first()) {
@@ -122,11 +121,21 @@ fn cloud(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> CloudPlan {
     CloudPlan { bring_your_own: own.map(foreign), wsgi }
 }
 
-fn at_least_one(written: &Option<Written<u32>>, default: u32, desk: &mut Desk<'_>) -> u32 {
-    if let Some(written) = written.as_ref().filter(|written| !(1..=MOST_PROCESSES).contains(&written.value)) {
-        written.complain(desk, format!("{} cannot be", written.value), format!("give 1 to {MOST_PROCESSES}"));
+/// A number of processes or threads, within the bounds of the catalogue.
+fn wsgi_setting(
+    release: &str,
+    service: &str,
+    what: &str,
+    written: Option<&Written<u32>>,
+    default: u32,
+    desk: &mut Desk<'_>,
+) -> u32 {
+    let Some(written) = written else { return default };
+    let number = OptionValue::Integer(written.value.into());
+    if let Err(wrong) = options::check_one(release, "wsgi", &format!("{service}.{what}"), &number) {
+        desk.complain(&written.place, &written.key, wrong.complaint);
     }
-    value(written, default)
+    written.value
 }
 
 fn tenants(scenario: &Scenario, desk: &mut Desk<'_>) -> TenantsPlan {

@@ -26,6 +26,40 @@ fn little_need_be_said() {
 }
 
 #[test]
+fn the_example_of_the_documentation_works() {
+    let readme = include_str!("../../README.md");
+    let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        resolve(example, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+    let overrides = readme.lines().filter_map(|line| line.strip_prefix("--set "));
+    let overrides: Vec<&str> = overrides.map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(overrides.len(), 5);
+    let quickstart = scenarios::library::find("quickstart").unwrap().text;
+    resolve(quickstart, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+}
+
+/// A key that the language has and the documentation has not would be found by nobody.
+#[test]
+fn every_key_is_documented() {
+    let readme = include_str!("../../README.md");
+    let wrong =
+        "x = 1\n[cloud]\nx = 1\n[tenants]\nx = 1\n[fleet]\nx = 1\n[fleet.resources]\nx = 1\n[fleet.times]\nx = 1
+[harness]\nx = 1\n[[load]]\nx = 1\narrivals = 'closed'\n[[load]]\narrivals = 'burst'\nx = 1\n[[gates]]\nx = 1\n";
+    let errors = resolve(wrong, &[]).unwrap_err();
+    let helps = errors.problems().iter().filter_map(|problem| problem.help.as_deref()?.split_once("keys here: "));
+    let known: Vec<&str> = helps.flat_map(|(_, keys)| keys.split(", ")).collect();
+    assert!(known.len() > 40, "{known:?}");
+    for key in known {
+        let bare = key.trim_matches('`');
+        let documented =
+            [format!("`{bare}`"), format!("`{bare}."), format!(".{bare}`"), format!("[{bare}]"), format!("[{bare}.")];
+        assert!(documented.iter().any(|form| readme.contains(form)), "README.md does not document {key}");
+    }
+}
+
+#[test]
 fn arrivals_of_every_kind_are_read() {
     let text = format!(
         "{LEAST}

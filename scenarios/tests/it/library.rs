@@ -39,6 +39,19 @@ fn every_option_that_ships_is_in_the_catalogue() {
     }
 }
 
+/// What `kagemusha check quickstart` prints; `UPDATE_GOLDEN=1` writes it anew.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the crate is pure, its test keeps a file")]
+fn a_plan_is_shown_for_people() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/quickstart.plan");
+    let plan = scenarios::resolve(&library::find("quickstart").unwrap().source(), &[], Some(7)).unwrap();
+    let shown = scenarios::describe(&plan);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden, &shown).unwrap();
+    }
+    assert_eq!(shown, std::fs::read_to_string(golden).unwrap_or_default());
+}
+
 #[test]
 fn plans_survive_being_written_to_disk() {
     for shipped in library::all() {
