@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{exit, fail, scenarios::load};
+use super::{
+    exit, fail,
+    scenarios::{load, print},
+};
 
 /// Validates a scenario and prints the resolved plan: every value that a run would use.
 ///
@@ -37,17 +40,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let source = match load(&args.scenario) {
         Ok(source) => source,
         Err(error) if args.json => {
-            println!("{:#}", json!({"errors": [{"message": error}]}));
+            print(&format!("{:#}", json!({"errors": [{"message": error}]})));
             return ExitCode::from(exit::COULD_NOT_RUN);
         }
         Err(error) => return fail(&error),
     };
     match scenarios::resolve(&source, &args.sets, args.seed) {
-        Ok(plan) if args.json => println!("{:#}", json!(plan)),
-        Ok(plan) => print!("{}", scenarios::describe(&plan)),
+        Ok(plan) if args.json => print(&serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
+        Ok(plan) => print(&scenarios::describe(&plan).trim_end()),
         Err(errors) => {
             if args.json {
-                println!("{:#}", json!({"errors": errors}));
+                print(&format!("{:#}", json!({"errors": errors})));
             } else {
                 eprintln!("{errors}");
             }

@@ -1,6 +1,12 @@
 //! `kagemusha scenarios`, and where every verb that takes a scenario finds it.
 
-use std::{fs, io, path::Path, process::ExitCode};
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use scenarios::{Source, library};
 use serde_json::json;
@@ -45,11 +51,11 @@ fn list(as_json: bool) {
         library::all().iter().map(|shipped| (shipped.name, description(shipped))).collect();
     if as_json {
         let rows: Vec<_> = described.iter().map(|(name, text)| json!({"name": name, "description": text})).collect();
-        println!("{:#}", json!(rows));
+        print(&format!("{:#}", json!(rows)));
         return;
     }
     for (name, description) in described {
-        println!("{name:<12}  {description}");
+        print(&format!("{name:<12}  {description}"));
     }
 }
 
@@ -61,15 +67,20 @@ fn show(shipped: &library::Shipped, as_json: bool) {
             "readme": shipped.readme,
             "scenario": shipped.text,
         });
-        println!("{whole:#}");
+        print(&format!("{whole:#}"));
     } else {
-        println!("{}\n---- scenario.toml ----\n\n{}", shipped.readme.trim_end(), shipped.text.trim_end());
+        print(&format!("{}\n\n---- scenario.toml ----\n\n{}", shipped.readme.trim_end(), shipped.text.trim_end()));
     }
 }
 
 fn description(shipped: &library::Shipped) -> String {
     let plan = scenarios::resolve(&shipped.source(), &[], None);
     plan.expect("every scenario of the library resolves; a test keeps it so").description
+}
+
+/// Prints to the standard output. That a reader such as `head` has gone is no error of ours.
+pub(crate) fn print(text: &impl Display) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Finds a scenario: `-` is the standard input; a name of the library is that scenario; anything else is a path, of a
