@@ -3,20 +3,21 @@
 //! Everything listens on 127.0.0.1, on ports of one range, and lies in one folder, [`StateDir`]. [`up`] may be called
 //! again at any time: what is done is skipped, what is dead is started, what differs is started anew.
 //!
-//! | module | does |
+//! | what | does |
 //! |---|---|
-//! | [`state_dir`], [`secret`], [`ports`] | the folder, its passwords, its ports |
-//! | [`install`] | system packages, the Python environment |
-//! | [`config`] | every configuration file, tuning and all |
+//! | [`StateDir`], [`Secret`], [`CloudSpec`] | the folder, its passwords, what is asked for |
+//! | `install` | system packages, the Python environment |
+//! | `config` | every configuration file, tuning and all |
 //! | [`process`] | start, record, find again and stop processes |
-//! | [`service`] | which processes there are, and how to tell that each is ready |
-//! | [`database`], [`identity`] | schemas and cells; users, roles and endpoints |
+//! | `service`, `ready` | which processes there are, and how to tell that each is ready |
+//! | `database`, `identity` | schemas and cells; users, roles and endpoints |
 //! | [`up`], [`down`], [`status`], [`doctor`] | the verbs |
 //! | [`real_compute`] | an unmodified nova-compute beside the simulated ones |
 
 mod cloud;
 mod config;
 mod database;
+mod doctor;
 mod down;
 mod error;
 mod identity;
@@ -26,13 +27,16 @@ mod ports;
 pub mod process;
 mod progress;
 mod ready;
+pub mod real_compute;
 mod secret;
 mod service;
 mod spec;
 mod state_dir;
+mod status;
 mod up;
 
 pub use cloud::{Amqp, Cloud, Credentials, Database, ManagedProcess};
+pub use doctor::{Finding, Verdict, doctor};
 pub use down::down;
 pub use error::UpError;
 pub use install::RELEASES;
@@ -40,6 +44,7 @@ pub use progress::{Progress, Silent};
 pub use secret::Secret;
 pub use spec::{CloudSpec, DEFAULT_RELEASE, WSGI_SERVICES, default_wsgi};
 pub use state_dir::StateDir;
+pub use status::{Health, ProcessStatus, status};
 pub use up::{Up, bring_up, up};
 
 /// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.

@@ -18,7 +18,7 @@ pub(crate) struct Ports {
 impl Ports {
     /// The range that begins at `base`.
     pub(crate) fn new(base: u16) -> Result<Self, UpError> {
-        if base < 1024 || base > u16::MAX - RANGE {
+        if !(1024..=u16::MAX - RANGE).contains(&base) {
             let last = u16::MAX - RANGE;
             return Err(UpError::invalid(format!(
                 "--base-port {base}: must be from 1024 to {last} ({RANGE} ports follow)"
@@ -62,6 +62,11 @@ impl Ports {
         self.base + 10
     }
 
+    /// Every port that is not a uWSGI process's.
+    pub(crate) fn single(self) -> impl Iterator<Item = u16> {
+        self.base..=self.erlang()
+    }
+
     /// Where Erlang nodes would reach this one; the command line tools of RabbitMQ do.
     pub(crate) fn erlang(self) -> u16 {
         self.base + 11
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn no_port_is_given_twice() {
         let ports = Ports::new(20_000).unwrap();
-        let single = [
+        let named = [
             ports.mariadb(),
             ports.memcached(),
             ports.amqp(),
@@ -96,9 +101,10 @@ mod tests {
             ports.epmd(),
             ports.erlang(),
         ];
-        let apis = WSGI_SERVICES.iter().map(|service| ports.api(service));
+        let named: Vec<u16> = WSGI_SERVICES.iter().map(|s| ports.api(s)).chain(named).collect();
+        assert_eq!(ports.single().collect::<Vec<_>>(), named);
         let wsgi = WSGI_SERVICES.iter().flat_map(|service| (0..MAX_COUNT).map(move |index| ports.wsgi(service, index)));
-        let all: Vec<u16> = single.into_iter().chain(apis).chain(wsgi).collect();
+        let all: Vec<u16> = named.into_iter().chain(wsgi).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert!(all.iter().all(|port| (20_000..20_000 + RANGE).contains(port)));
     }

@@ -164,7 +164,7 @@ fn rabbitmq(settings: &Settings<'_>) -> Service {
 
 fn nginx(settings: &Settings<'_>) -> Service {
     let (conf, prefix) = (settings.path("etc/nginx/nginx.conf"), settings.path("run/nginx"));
-    // -e: where errors go before the configuration is read; /dev/stderr is the process's own log.
+    // -e: where errors go before the configuration is read.
     let args = ["-c", &conf, "-p", &prefix, "-e", "stderr"];
     let mut launch = launch("nginx", "nginx", NGINX, &args, order::PROXY);
     launch.port = Some(settings.ports.api("keystone"));

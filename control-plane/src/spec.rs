@@ -44,8 +44,12 @@ impl CloudSpec {
     /// The same cloud with every API's processes and threads filled in, those of the tuning table `wsgi` included.
     ///
     /// # Errors
-    /// When a name is no API of the cloud, or a number is not one from 1 to 64.
+    /// When a name is no API of the cloud, a number is not one from 1 to 64, or the release does not know an option or
+    /// its value.
     pub fn resolved(&self) -> Result<Self, UpError> {
+        scenarios::options::check(&self.tuning, &self.release).map_err(|wrong| {
+            UpError::invalid(wrong.iter().map(|line| format!("tuning: {line}")).collect::<Vec<_>>().join("\n"))
+        })?;
         let mut spec = self.clone();
         let mut wsgi: BTreeMap<String, WsgiPlan> =
             WSGI_SERVICES.iter().map(|&service| (service.to_owned(), default_wsgi(service))).collect();
@@ -116,12 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn impossible_counts_of_a_plan_are_refused() {
+        let wsgi = BTreeMap::from([("nova".to_owned(), WsgiPlan { processes: 65, threads: 1 })]);
+        let error = CloudSpec { wsgi, ..CloudSpec::default() }.resolved().unwrap_err().to_string();
+        assert!(error.contains("nova.processes = 65 is not from 1 to 64"), "{error}");
+    }
+
+    #[test]
     fn impossible_counts_and_unknown_apis_are_refused() {
         for (key, value) in
             [("keystone.processes", 0), ("heat.processes", 2), ("nova.workers", 2), ("nova.threads", 65)]
         {
             let error = tuned(key, OptionValue::Integer(value)).resolved().unwrap_err().to_string();
-            assert!(error.starts_with("wsgi: "), "{error}");
+            assert!(error.contains("wsgi: "), "{error}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::settings::REGION;
 use crate::{Cloud, StateDir, UpError};
 
 /// Name of the cloud in `clouds.yaml`.
-pub(crate) const CLOUD_NAME: &str = "kagemusha";
+const CLOUD_NAME: &str = "kagemusha";
 
 /// Writes both files, readable by their owner only.
 pub(crate) fn write(state: &StateDir, cloud: &Cloud) -> Result<(), UpError> {

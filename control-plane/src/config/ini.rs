@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use scenarios::plan::OptionValue;
+use scenarios::{options, plan::OptionValue};
 
 use crate::UpError;
 
@@ -59,7 +59,11 @@ impl Ini {
     }
 
     /// Sets what tuning asks for.
-    pub(crate) fn tune(&mut self, tuning: Option<&BTreeMap<String, OptionValue>>) -> Result<(), UpError> {
+    pub(crate) fn tune(
+        &mut self,
+        tuning: Option<&BTreeMap<String, OptionValue>>,
+        release: &str,
+    ) -> Result<(), UpError> {
         for (key, value) in tuning.into_iter().flatten() {
             let service = self.service;
             let (section, name) =
@@ -72,7 +76,8 @@ impl Ini {
                     "tuning: {service}: `{key}` is set by the harness, which could not run the cloud otherwise; remove it"
                 )));
             }
-            self.set(section, name, vec![text(key, value)?], SetBy::Tuning);
+            let multi = options::find(release, service, key).is_some_and(|facts| facts.kind == "multi");
+            self.set(section, name, texts(key, value, multi)?, SetBy::Tuning);
         }
         Ok(())
     }
@@ -113,20 +118,17 @@ impl Ini {
     }
 }
 
-/// A value as oslo.config reads it.
-fn text(key: &str, value: &OptionValue) -> Result<String, UpError> {
-    let text = match value {
-        OptionValue::Bool(true) => "True".to_owned(),
-        OptionValue::Bool(false) => "False".to_owned(),
-        OptionValue::Integer(number) => number.to_string(),
-        OptionValue::Float(number) => number.to_string(),
-        OptionValue::Text(text) => text.clone(),
-        OptionValue::List(items) => items.join(","),
+/// A value as oslo.config reads it: one text, or for an option that may be given several times, one for each time.
+fn texts(key: &str, value: &OptionValue, multi: bool) -> Result<Vec<String>, UpError> {
+    let texts = match value {
+        OptionValue::List(items) if multi => items.clone(),
+        OptionValue::List(items) => vec![items.join(",")],
+        other => vec![other.to_string()],
     };
-    if text.contains(['\n', '\r']) {
+    if texts.iter().any(|text| text.contains(['\n', '\r'])) {
         return Err(UpError::invalid(format!("tuning: the value of `{key}` has a line break")));
     }
-    Ok(text)
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
         let mut ini = Ini::new("nova", "nova.conf").split("other.conf", &["ml2"]);
         ini.own("database", &[("connection", "mysql://")]);
         ini.deviate("scheduler", "discover_hosts_in_cells_interval", "5", "so that hosts are found");
-        ini.tune(Some(&BTreeMap::from([(key.to_owned(), value)])))?;
+        ini.tune(Some(&BTreeMap::from([(key.to_owned(), value)])), "2026.2")?;
         Ok(ini)
     }
 

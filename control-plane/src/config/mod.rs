@@ -10,13 +10,14 @@ mod servers;
 mod settings;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::{PermissionsExt, lchown, symlink},
     path::{Path, PathBuf},
 };
 
-pub(crate) use clients::{CLOUD_NAME, write as write_clients};
+pub(crate) use clients::write as write_clients;
 pub(crate) use ini::Ini;
 pub(crate) use nova::compute_conf;
 pub(crate) use servers::DATABASE_SOCKET;
@@ -39,17 +40,9 @@ pub(crate) struct Config {
 /// Makes the configuration of all services.
 ///
 /// # Errors
-/// When tuning sets an option that is the harness's own, or names a service that has no such options.
+/// When tuning sets an option that is the harness's own.
 pub(crate) fn build(settings: &Settings<'_>) -> Result<Config, UpError> {
     let mut config = Config { files: BTreeMap::new(), deviations: BTreeMap::new() };
-    let known: BTreeSet<&str> = ["keystone", "placement", "glance", "neutron", "nova"].into();
-    if let Some(service) = settings.spec.tuning.keys().find(|service| !known.contains(service.as_str())) {
-        let names: Vec<&str> = known.into_iter().collect();
-        return Err(UpError::invalid(format!(
-            "tuning: `{service}` is no service with options; these are: {}, wsgi",
-            names.join(", ")
-        )));
-    }
     openstack::keystone(settings, &mut config)?;
     openstack::placement(settings, &mut config)?;
     openstack::glance(settings, &mut config)?;
@@ -66,7 +59,7 @@ impl Config {
 
     /// Adds a service's finished files, and notes where they deviate from the defaults.
     fn add_ini(&mut self, service: &'static str, settings: &Settings<'_>, mut ini: Ini) -> Result<(), UpError> {
-        ini.tune(settings.spec.tuning.get(service))?;
+        ini.tune(settings.spec.tuning.get(service), settings.release.name)?;
         self.deviations.extend(ini.deviations().map(|(option, reason)| (format!("{service}: {option}"), reason)));
         for (path, content) in ini.render() {
             self.add(service, path, content);
@@ -86,7 +79,7 @@ pub(crate) fn fingerprint(parts: &[&[u8]]) -> String {
 pub(crate) fn chown(path: &Path, user: Option<RunAs>) -> Result<(), UpError> {
     let Some(user) = user else { return Ok(()) };
     let failed = |source| UpError::file(path, source);
-    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid)).map_err(failed)?;
+    lchown(path, Some(user.uid), Some(user.gid)).map_err(failed)?;
     if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path).map_err(failed)? {
             chown(&entry.map_err(failed)?.path(), Some(user))?;
@@ -118,12 +111,21 @@ pub(crate) fn write(settings: &Settings<'_>, config: &Config) -> Result<(), UpEr
     for folder in FOLDERS {
         state.make_dir(folder)?;
     }
+    for keys in ["fernet-keys", "credential-keys"] {
+        let path = state.join("data/keystone").join(keys);
+        let owner_only = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&path, owner_only).map_err(|source| UpError::file(&path, source))?;
+    }
     for (service, files) in &config.files {
         state.make_dir(Path::new("etc").join(service))?;
         for (path, content) in files {
             state.write_private(path, content.as_bytes())?;
         }
     }
+    // Nova's WSGI application looks for this file in its configuration folder, whatever `[wsgi] api_paste_config` says.
+    let paste = state.join("etc/nova/api-paste.ini");
+    let _ = fs::remove_file(&paste);
+    symlink(state.venv().join("etc/nova/api-paste.ini"), &paste).map_err(|source| UpError::file(&paste, source))?;
     for (user, folders) in [
         (settings.mariadb_user, ["etc/mariadb", "data/mariadb/run"]),
         (settings.rabbitmq_user, ["etc/rabbitmq", "data/rabbitmq"]),

@@ -35,7 +35,7 @@ pub(crate) fn compute_conf(settings: &Settings<'_>, host: &str) -> Result<String
     );
     ini.own("oslo_concurrency", &[("lock_path", &settings.path(format!("{folder}/lock")))]);
     ini.own("vnc", &[("enabled", "False")]);
-    ini.tune(settings.spec.tuning.get("nova"))?;
+    ini.tune(settings.spec.tuning.get("nova"), settings.release.name)?;
     Ok(ini.render().remove(std::path::Path::new(&file)).expect("the file was named above"))
 }
 

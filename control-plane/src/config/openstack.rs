@@ -62,9 +62,15 @@ pub(super) fn neutron(settings: &Settings<'_>, config: &mut Config) -> Result<()
     ini.own("oslo_concurrency", &[("lock_path", &settings.path("run/neutron"))]);
     settings.own_token_check(&mut ini, "neutron");
     settings.own_login(&mut ini, "nova", "nova");
+    ini.deviate(
+        "DEFAULT",
+        "enable_traditional_dhcp",
+        "False",
+        "there are no DHCP agents; Neutron would look for one at each port, in vain",
+    );
     ini.deviate("ml2", "mechanism_drivers", "openvswitch", WIRED_BY_AGENTS);
     ini.deviate("ml2", "type_drivers", "flat,vlan", WIRED_BY_AGENTS);
-    ini.deviate("ml2", "tenant_network_types", "vlan", WIRED_BY_AGENTS);
+    ini.deviate("ml2", "project_network_types", "vlan", WIRED_BY_AGENTS);
     ini.deviate("ml2", "extension_drivers", "port_security", "as every installation guide asks for");
     ini.deviate("ml2_type_vlan", "network_vlan_ranges", "physnet1:1000:4000", WIRED_BY_AGENTS);
     config.add_ini("neutron", settings, ini)

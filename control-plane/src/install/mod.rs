@@ -4,7 +4,9 @@ mod apt;
 mod release;
 mod venv;
 
-pub(crate) use apt::{install as install_packages, missing as missing_packages, system_versions};
+pub(crate) use apt::{
+    command as install_command, install as install_packages, missing as missing_packages, system_versions,
+};
 pub use release::RELEASES;
 pub(crate) use release::{Release, find as find_release};
 pub(crate) use venv::{PYTHON, install as install_venv};

@@ -61,7 +61,7 @@ pub(crate) async fn stop_recorded(state: &StateDir, records: &[Record]) -> Resul
 }
 
 /// Stops what carries the mark of a state folder and no record: left its group, or was started just before a crash.
-pub(crate) async fn stop_marked(state: &StateDir) -> Result<Vec<String>, UpError> {
+async fn stop_marked(state: &StateDir) -> Result<Vec<String>, UpError> {
     let found = procfs::with_environment(MARK, state.path());
     let names = found.iter().map(|stat| format!("process {}", stat.pid)).collect();
     for (signal, within) in [(Signal::TERM, Duration::from_secs(10)), (Signal::KILL, KILLED_WITHIN)] {

@@ -36,8 +36,8 @@ pub struct Up {
 /// Says which step of which process failed, with the end of its log. What this call started is stopped again, also when
 /// SIGINT or SIGTERM ends it ([`UpError::Interrupted`]).
 pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Up, UpError> {
+    let release = find_release(&spec.release)?;
     let asked = spec.resolved()?;
-    let release = find_release(&asked.release)?;
     check_socket_path(state)?;
     state.create()?;
     let _lock = Lock::take(state)?;

@@ -1,0 +1,30 @@
+//! Load on the public APIs of an OpenStack: Keystone v3, Nova 2.1, Neutron v2, Glance v2, Placement.
+//!
+//! Nothing here knows how the cloud was made. [`Apis`] says where it is, [`Session`] logs in and sends, [`Tenants`] is what a
+//! run makes before it loads, [`clean_up`] removes it again, [`Loader`] carries out the streams of a plan.
+
+mod apis;
+mod clean_up;
+mod error;
+mod http;
+mod loader;
+mod names;
+mod operations;
+mod phases;
+mod poller;
+mod scheduling_log;
+mod servers;
+mod session;
+mod stream;
+mod tenants;
+
+pub use apis::{Apis, Login};
+pub use clean_up::{Remains, clean_up, remains};
+pub use error::ApiError;
+pub use http::{Answer, Call, Http, Service};
+pub use loader::{Loader, LoaderSpec};
+pub use names::RunName;
+pub use phases::{Moments, phases_ms};
+pub use scheduling_log::SchedulingLog;
+pub use session::Session;
+pub use tenants::{Tenants, TenantsSpec};

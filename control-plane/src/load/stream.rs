@@ -1,0 +1,151 @@
+//! One stream of a plan: each operation at its intended start, in a task of its own.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use recording::{OperationRecord, Recorder, millis};
+use scenarios::{ClosedLoop, plan::LoadPlan};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::operations::{Ended, Ground, Progress, state_of};
+
+/// What the streams of a load are told while they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Operations start when they are due.
+    Load,
+    /// No operation starts any more; those under way may end.
+    Drain,
+    /// What has not ended has failed.
+    Over,
+}
+
+/// Waits until the stage is reached; for ever when nobody can tell any more.
+pub(crate) async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
+    if stages.wait_for(|now| *now >= stage).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Counters of one stream that anyone may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) started: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+/// A stream that runs.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    pub(crate) plan: Arc<LoadPlan>,
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) recorder: Recorder,
+    pub(crate) counts: Arc<Counts>,
+    /// Turns of the users, over all streams.
+    pub(crate) turns: Arc<AtomicU64>,
+    pub(crate) stages: watch::Receiver<Stage>,
+}
+
+impl Stream {
+    /// Starts every operation at its time, counted from `begin`, and waits until all have ended.
+    pub(crate) async fn run(mut self, begin: Instant, seed: u64) {
+        let mut tasks = JoinSet::new();
+        if let Some(starts) = self.plan.intended_starts(seed) {
+            for (index, start) in (0..).zip(starts) {
+                let intended = begin + start;
+                if !self.wait_until(intended).await {
+                    break;
+                }
+                let stream = self.clone();
+                tasks.spawn(async move { stream.operate(index, intended).await });
+                while tasks.try_join_next().is_some() {}
+            }
+        } else if let Some(closed) = self.plan.closed_loop(seed) {
+            let users = closed.users();
+            let closed = Arc::new(Mutex::new((closed, 0)));
+            for _ in 0..users {
+                tasks.spawn(self.clone().client(Arc::clone(&closed), begin));
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// One client of a closed loop.
+    async fn client(mut self, closed: Arc<Mutex<(ClosedLoop, u64)>>, begin: Instant) {
+        let mut last_ended = None;
+        loop {
+            let next = {
+                let (closed, count) = &mut *closed.lock().expect("no holder of this lock panics");
+                closed.next_start(last_ended).map(|start| (start, std::mem::replace(count, *count + 1)))
+            };
+            let Some((start, index)) = next else { return };
+            let intended = begin + start;
+            if !self.wait_until(intended).await {
+                return;
+            }
+            self.operate(index, intended).await;
+            last_ended = Some(begin.elapsed());
+        }
+    }
+
+    /// `false` when the load is over before that.
+    async fn wait_until(&mut self, at: Instant) -> bool {
+        // A late start is never skipped: when its time has passed it starts now.
+        tokio::select! {
+            biased;
+            () = reached(&mut self.stages, Stage::Drain) => false,
+            () = tokio::time::sleep_until(at.into()) => true,
+        }
+    }
+
+    async fn operate(&self, index: u64, intended: Instant) {
+        let started = Instant::now();
+        self.counts.started.fetch_add(1, Ordering::Relaxed);
+        let ended = self.bounded(index).await;
+        let ended_at = Instant::now();
+        if ended.error.is_some() {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.counts.ended.fetch_add(1, Ordering::Relaxed);
+        let ms = |at: Instant| millis(at.saturating_duration_since(self.ground.origin));
+        self.recorder.operation(&OperationRecord {
+            stream: self.plan.name.clone(),
+            index,
+            intended_ms: ms(intended),
+            started_ms: ms(started),
+            ended_ms: ms(ended_at),
+            error: ended.error,
+            server: ended.server,
+            host: ended.host,
+            phases_ms: ended.phases_ms,
+        });
+    }
+
+    /// The operation, until it ends, its timeout passes or the drain is over.
+    async fn bounded(&self, index: u64) -> Ended {
+        let progress = Arc::new(Progress::default());
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{}-{index}", self.ground.tenants.run, self.plan.name);
+        let mut stages = self.stages.clone();
+        let cut_short = tokio::select! {
+            ended = self.ground.carry_out(&self.plan.operation, &name, turn, &progress) => return ended,
+            () = tokio::time::sleep(self.plan.timeout) => timed_out(self.plan.timeout),
+            () = reached(&mut stages, Stage::Over) => "not ended when the run did".to_owned(),
+        };
+        let (server, error) = match state_of(&progress).await {
+            Some((server, state)) => (Some(server), format!("{cut_short}: {state}")),
+            None => (None, cut_short),
+        };
+        Ended { error: Some(error), server, ..Ended::default() }
+    }
+}
+
+fn timed_out(after: Duration) -> String {
+    format!("not ended within {} s", after.as_secs_f64())
+}

@@ -1,0 +1,167 @@
+//! What a run makes before it loads: projects, users, a network, an image, a flavor.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::{ApiError, Call, Login, RunName, Service, Session, apis::DEFAULT_DOMAIN};
+use crate::Secret;
+
+/// What a run needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantsSpec {
+    /// Number of projects.
+    pub projects: u32,
+    /// Number of users, spread evenly over the projects.
+    pub users: u32,
+    /// Ports that may exist at once; zero makes no network.
+    pub ports: u64,
+    /// Physical network of the VLAN that is made; `None` leaves the kind of network to the cloud.
+    pub physical_network: Option<&'static str>,
+}
+
+/// Who loads, and with what.
+#[derive(Debug, Clone)]
+pub struct Tenants {
+    /// Everything of the run has a name that begins with this.
+    pub run: RunName,
+    /// The users, logged in, in round-robin order.
+    pub users: Vec<Session>,
+    /// The network, where NICs were asked for.
+    pub network: Option<String>,
+    /// The image that servers are booted from.
+    pub image: String,
+    /// The flavor of all servers.
+    pub flavor: String,
+}
+
+/// Requests under way at once while tenants are made: enough to keep a small Keystone busy, whose passwords cost 0.2 s each.
+const PARALLEL: usize = 4;
+/// The flavor is that of the classic `m1.tiny`.
+const FLAVOR: (u64, u64, u64) = (1, 512, 1);
+/// Bytes of the image: nothing reads it but Glance.
+const IMAGE_BYTES: usize = 4096;
+
+impl Tenants {
+    /// Makes everything, as the administrator, and logs the users in.
+    ///
+    /// # Errors
+    /// What the first request that failed was told. What was made stays; [`super::clean_up`] removes it.
+    pub async fn create(admin: &Session, run: &RunName, spec: TenantsSpec) -> Result<Self, ApiError> {
+        let domain = default_domain(admin).await?;
+        let role = member_role(admin).await?;
+        let projects: Vec<(String, String)> = stream::iter((0..spec.projects).map(|n| run.numbered("project", n)))
+            .map(|name| create_project(admin, &domain, name))
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        let users = stream::iter(0..spec.users)
+            .map(|n| {
+                let (id, name) = &projects[n as usize % projects.len()];
+                create_user(admin, &domain, &role, run.numbered("user", n), id, name)
+            })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        let network = match spec.ports {
+            0 => None,
+            ports => Some(create_network(admin, run, ports, spec.physical_network).await?),
+        };
+        let (image, flavor) = (create_image(admin, run).await?, create_flavor(admin, run).await?);
+        Ok(Self { run: run.clone(), users, network, image, flavor })
+    }
+}
+
+async fn default_domain(admin: &Session) -> Result<String, ApiError> {
+    let call = Call::get("domains", Service::Identity, format!("/domains?name={DEFAULT_DOMAIN}"));
+    admin.call(&call).await?.text_at("/domains/0/id")
+}
+
+async fn member_role(admin: &Session) -> Result<String, ApiError> {
+    admin.call(&Call::get("roles", Service::Identity, "/roles?name=member")).await?.text_at("/roles/0/id")
+}
+
+/// A project without quotas: the run tests the cloud and not its limits.
+async fn create_project(admin: &Session, domain: &str, name: String) -> Result<(String, String), ApiError> {
+    let body = json!({"project": {"name": name, "domain_id": domain, "description": "A run of kagemusha"}});
+    let id = admin.call(&Call::post("create project", Service::Identity, "/projects", body)).await?.text_at("/project/id")?;
+    let compute = json!({"quota_set": {"instances": -1, "cores": -1, "ram": -1, "force": true}});
+    admin.call(&Call::put("set quota", Service::Compute, format!("/os-quota-sets/{id}"), compute)).await?;
+    let network = json!({"quota": {"port": -1, "security_group": -1, "security_group_rule": -1}});
+    admin.call(&Call::put("set quota", Service::Network, format!("/quotas/{id}"), network)).await?;
+    Ok((id, name))
+}
+
+async fn create_user(
+    admin: &Session,
+    domain: &str,
+    role: &str,
+    name: String,
+    project_id: &str,
+    project: &str,
+) -> Result<Session, ApiError> {
+    let password = Secret::generate();
+    let body = json!({"user": {"name": name, "domain_id": domain, "password": password.reveal()}});
+    let id = admin.call(&Call::post("create user", Service::Identity, "/users", body)).await?.text_at("/user/id")?;
+    let assignment = format!("/projects/{project_id}/users/{id}/roles/{role}");
+    admin.call(&Call::new("assign role", Service::Identity, reqwest::Method::PUT, assignment)).await?;
+    let user = admin.as_user(Login::in_default_domain(&name, &password, project));
+    user.authenticate().await?;
+    Ok(user)
+}
+
+async fn create_network(
+    admin: &Session,
+    run: &RunName,
+    ports: u64,
+    physical_network: Option<&str>,
+) -> Result<String, ApiError> {
+    let mut network = json!({"name": run.as_str(), "shared": true});
+    if let Some(physical_network) = physical_network {
+        network["provider:network_type"] = json!("vlan");
+        network["provider:physical_network"] = json!(physical_network);
+    }
+    let call = Call::post("create network", Service::Network, "/networks", json!({"network": network}));
+    let id = admin.call(&call).await?.text_at("/network/id")?;
+    let subnet = json!({"subnet": {
+        "name": run.as_str(), "network_id": id, "ip_version": 4, "cidr": cidr_for(ports),
+        // There is no DHCP agent; simulated guests ask for no address.
+        "enable_dhcp": false, "gateway_ip": Value::Null,
+    }});
+    admin.call(&Call::post("create subnet", Service::Network, "/subnets", subnet)).await?;
+    Ok(id)
+}
+
+/// The smallest subnet of 10/8, from a /24 on, with twice the addresses that the ports need: addresses of deleted ports
+/// come back late.
+fn cidr_for(ports: u64) -> String {
+    let bits = (ports.saturating_mul(2) + 2).next_power_of_two().trailing_zeros().clamp(8, 24);
+    format!("10.0.0.0/{}", 32 - bits)
+}
+
+async fn create_image(admin: &Session, run: &RunName) -> Result<String, ApiError> {
+    let body = json!({"name": run.as_str(), "disk_format": "raw", "container_format": "bare", "visibility": "public"});
+    let id = admin.call(&Call::post("create image", Service::Image, "/images", body)).await?.text_at("/id")?;
+    let file = Call::new("upload image", Service::Image, reqwest::Method::PUT, format!("/images/{id}/file"));
+    admin.upload(&file, vec![0; IMAGE_BYTES]).await?;
+    Ok(id)
+}
+
+async fn create_flavor(admin: &Session, run: &RunName) -> Result<String, ApiError> {
+    let (vcpus, ram_mb, disk_gb) = FLAVOR;
+    let body = json!({"flavor": {"name": run.as_str(), "vcpus": vcpus, "ram": ram_mb, "disk": disk_gb}});
+    admin.call(&Call::post("create flavor", Service::Compute, "/flavors", body)).await?.text_at("/flavor/id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subnet_grows_with_the_load() {
+        assert_eq!(cidr_for(1), "10.0.0.0/24");
+        assert_eq!(cidr_for(127), "10.0.0.0/24");
+        assert_eq!(cidr_for(128), "10.0.0.0/23");
+        assert_eq!(cidr_for(10_000), "10.0.0.0/17");
+        assert_eq!(cidr_for(u64::MAX / 2), "10.0.0.0/8");
+    }
+}

@@ -1,0 +1,88 @@
+//! An unmodified nova-compute with Nova's fake driver, beside the simulated hypervisors: the reference for memory and messages.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Cloud, ManagedProcess, StateDir, UpError, config,
+    identity::Session,
+    process::{Record, launch, load, procfs, stop_recorded},
+    service,
+    status::settings,
+};
+
+/// How long it may take until Nova's service list shows it up.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// Starts a nova-compute for this host name and waits until Nova's service list shows it up. `down` stops it, or [`stop`].
+///
+/// A host name keeps its identity in its folder under the state folder: it can be started again later, under that name.
+///
+/// # Errors
+/// When the name is none, the process ends, or it is not up in time.
+pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if host.is_empty() || !host.chars().all(plain) {
+        return Err(UpError::invalid(format!("`{host}` is no host name: letters, digits, - and _ only")));
+    }
+    let state = state_of(cloud)?;
+    let settings = settings(&state, cloud)?;
+    let folder = format!("data/nova-compute/{host}");
+    state.make_dir(&folder)?;
+    let conf = state.join(&folder).join("nova.conf");
+    state.write_private(&conf, config::compute_conf(&settings, host)?.as_bytes())?;
+    let launch_it = service::real_compute(&settings, host, &conf);
+    if load(&state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
+        return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
+    }
+    let (record, mut child) = launch(&state, &launch_it)?;
+    let up = wait_up(&record, host, &Session::new(&settings), || child.try_wait().ok().flatten()).await;
+    if up.is_err() {
+        stop_recorded(&state, std::slice::from_ref(&record)).await?;
+    }
+    up.map(|()| record.process)
+}
+
+/// Stops a nova-compute that [`start`] started, with SIGTERM first.
+///
+/// # Errors
+/// When it survives SIGKILL.
+pub async fn stop(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError> {
+    let state = state_of(cloud)?;
+    let records: Vec<Record> = load(&state)?.into_iter().filter(|record| record.process == *process).collect();
+    stop_recorded(&state, &records).await.map(drop)
+}
+
+async fn wait_up(
+    record: &Record,
+    host: &str,
+    session: &Session,
+    mut ended: impl FnMut() -> Option<std::process::ExitStatus>,
+) -> Result<(), UpError> {
+    let (step, log) = (format!("start {}", record.process.name), &record.process.log_path);
+    let started = Instant::now();
+    loop {
+        if !procfs::is_alive(record.process.pid, record.process.start_ticks) {
+            let reason = ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"));
+            return Err(UpError::step(step, reason, Some(log)));
+        }
+        let path = format!("/v2.1/os-services?binary=nova-compute&host={host}");
+        let answer = session.get("nova", &path).await?;
+        if answer["services"][0]["state"] == "up" {
+            return Ok(());
+        }
+        if started.elapsed() > UP_WITHIN {
+            return Err(UpError::step(step, format!("not up within {} s", UP_WITHIN.as_secs()), Some(log)));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The state folder that a cloud lies in.
+fn state_of(cloud: &Cloud) -> Result<StateDir, UpError> {
+    let path = cloud.venv.parent().expect("the environment lies in the state folder");
+    fs::metadata(path).map_err(|source| UpError::file(path, source))?;
+    StateDir::resolve(Some(path))
+}
