@@ -3,6 +3,8 @@
 //! Each does what a nova-compute and its L2 agent do (crate `hypervisor`); this crate writes and reads their messages and
 //! keeps their connections. [`Fleet`] is the way in.
 
+pub mod amqp;
+
 mod agent;
 mod apis;
 mod fleet;

@@ -1,0 +1,229 @@
+//! A broker and how a fleet connects to it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use amq_protocol::protocol::{AMQPClass, channel as wire, connection};
+use scenarios::plan::ConnectionMode;
+use tokio::{
+    net::TcpStream,
+    runtime::Handle as Runtime,
+    sync::{Semaphore, mpsc, oneshot},
+    time::Duration,
+};
+
+use super::{
+    EventSender, HostIndex,
+    channel::{Channel, QueueIds},
+    connection::{Command, Connection, Handle, goodbye},
+    frames::{Cutter, Frame},
+    handshake::{self, HandshakeError, Terms},
+    link::{Channels, Others},
+    outbox::Outbox,
+    topology::{Declare, TOPICS},
+};
+use crate::Secret;
+
+/// Where the broker is and who we are there.
+#[derive(Debug, Clone)]
+pub struct BrokerAddress {
+    /// Host name or address.
+    pub host: String,
+    /// AMQP port.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Virtual host.
+    pub vhost: String,
+}
+
+/// The broker could not be reached, or refused what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("RabbitMQ at {address}: {reason}")]
+pub struct LinkError {
+    address: String,
+    reason: String,
+}
+
+/// Connection attempts under way at once. More only fill the broker's accept queue, which holds 128 by default.
+const CONCURRENT_CONNECTS: usize = 64;
+/// Deleting a queue takes RabbitMQ a millisecond; this is for a broker that hangs.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A broker and the way a fleet connects to it. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    address: BrokerAddress,
+    mode: ConnectionMode,
+    runtime: Runtime,
+    connecting: Semaphore,
+    /// Connections of `shared` mode.
+    shared: Vec<Mutex<Shared>>,
+}
+
+/// A connection that hypervisors share, one channel each.
+#[derive(Default)]
+struct Shared {
+    /// `None` until the first hypervisor wants it.
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    last_channel: u16,
+    free_channels: Vec<u16>,
+}
+
+impl Broker {
+    /// Nothing is opened yet. Connections live on `runtime`.
+    pub fn new(address: BrokerAddress, mode: ConnectionMode, runtime: Runtime) -> Self {
+        let shared = match mode {
+            ConnectionMode::Shared { connections } => (0..connections.max(1)).map(|_| Mutex::default()).collect(),
+            ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
+        };
+        let connecting = Semaphore::new(CONCURRENT_CONNECTS);
+        Self(Arc::new(Inner { address, mode, runtime, connecting, shared }))
+    }
+
+    /// Where its connections live.
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    fn error(&self, reason: &impl ToString) -> LinkError {
+        let BrokerAddress { host, port, vhost, .. } = &self.0.address;
+        LinkError { address: format!("{host}:{port}, virtual host {vhost}"), reason: reason.to_string() }
+    }
+
+    /// Opens a connection when it is its turn.
+    pub(crate) async fn connect(&self, name: &str) -> Result<(TcpStream, Terms), LinkError> {
+        let _turn = self.0.connecting.acquire().await.expect("the semaphore is never closed");
+        handshake::connect(&self.0.address, name).await.map_err(|error| self.error(&error))
+    }
+
+    /// Connects once, to tell a wrong address or password, and too few shared connections, before a fleet of this many
+    /// hypervisors tries.
+    ///
+    /// # Errors
+    /// What the broker, or the network, said; or how many connections such a fleet has to share.
+    pub async fn probe(&self, hypervisors: u32) -> Result<(), LinkError> {
+        let (stream, terms) = self.connect("kagemusha probe").await?;
+        let closed = end(&stream, Outbox::new(terms.frame_max_bytes)).await;
+        if let ConnectionMode::Shared { connections } = self.0.mode {
+            let needed = hypervisors.div_ceil(u32::from(terms.channel_max));
+            if connections < needed {
+                let allowed = terms.channel_max;
+                let reason =
+                    format!("{allowed} channels fit on a connection; {hypervisors} hypervisors have to share {needed}");
+                return Err(self.error(&reason));
+            }
+        }
+        closed.map_err(|error| self.error(&error))
+    }
+
+    /// Deletes queues that nobody consumes from, such as the ones that all hypervisors of a topic shared; one that does not
+    /// exist, or is in use, is left alone.
+    ///
+    /// # Errors
+    /// What the broker, or the network, said.
+    pub async fn delete_unused(&self, queues: &[&str]) -> Result<(), LinkError> {
+        let (stream, terms) = self.connect("kagemusha clean-up").await?;
+        let mut outbox = Outbox::new(terms.frame_max_bytes);
+        for (channel, queue) in (1..).zip(queues) {
+            // A queue in use closes the channel, so that each has one of its own.
+            outbox.method(channel, wire::AMQPMethod::Open(wire::Open {}));
+            Declare { channel, outbox: &mut outbox, answers: 0 }.delete_queue(queue, true);
+        }
+        end(&stream, outbox).await.map_err(|error| self.error(&error))
+    }
+
+    /// Makes the channels of a hypervisor; they connect when they have something to do.
+    pub(crate) fn open_channels(&self, host: HostIndex, name: &str, events: &EventSender) -> Channels {
+        let queues = QueueIds::new();
+        let channel = |number| Channel::new(number, host, name, events.clone(), queues);
+        let own = |channel| attach(Connection::spawn(self, name, true), channel);
+        match self.0.mode {
+            ConnectionMode::Single => Channels { send: own(channel(1)), others: None },
+            ConnectionMode::Shared { .. } => {
+                let mut shared = self.shared(host);
+                let connection = format!("kagemusha shared {}", self.slot(host));
+                let commands =
+                    shared.commands.get_or_insert_with(|| Connection::spawn(self, &connection, false)).clone();
+                let number = shared.free_channels.pop().unwrap_or_else(|| {
+                    shared.last_channel = shared.last_channel.saturating_add(1);
+                    shared.last_channel
+                });
+                Channels { send: attach(commands, channel(number)), others: None }
+            }
+            ConnectionMode::Faithful => {
+                let send = own(channel(1));
+                let reply = own(channel(1).sending_by(send.clone()));
+                let servers = std::array::from_fn::<_, { TOPICS.len() }, _>(|_| own(channel(1)));
+                Channels { send, others: Some(Box::new(Others { reply, servers })) }
+            }
+        }
+    }
+
+    fn slot(&self, host: HostIndex) -> usize {
+        usize::try_from(host).unwrap_or_default() % self.0.shared.len()
+    }
+
+    fn shared(&self, host: HostIndex) -> std::sync::MutexGuard<'_, Shared> {
+        self.0.shared[self.slot(host)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel of a link that was closed can be used again.
+    pub(crate) fn release(&self, host: HostIndex, handle: &Handle) {
+        if let ConnectionMode::Shared { .. } = self.0.mode {
+            self.shared(host).free_channels.push(handle.channel);
+        }
+    }
+
+    /// Closes the connections that hypervisors shared.
+    pub async fn close_shared(&self) {
+        let mut waiting = Vec::new();
+        for shared in &self.0.shared {
+            let shared = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
+            let (done, closed) = oneshot::channel();
+            if shared.commands.is_some_and(|commands| commands.send(Command::End(done)).is_ok()) {
+                waiting.push(closed);
+            }
+        }
+        for closed in waiting {
+            let _task_gone = closed.await;
+        }
+    }
+}
+
+fn attach(commands: mpsc::UnboundedSender<Command>, channel: Channel) -> Handle {
+    let number = channel.number();
+    let _runtime_gone = commands.send(Command::Attach(Box::new(channel)));
+    Handle { commands, channel: number }
+}
+
+/// Sends what there is, ends the connection and waits until the broker has done all of it.
+async fn end(stream: &TcpStream, mut outbox: Outbox) -> Result<(), HandshakeError> {
+    outbox.method(0, goodbye());
+    tokio::time::timeout(END_TIMEOUT, drain(stream, outbox)).await.unwrap_or(Err(HandshakeError::TimedOut))
+}
+
+async fn drain(stream: &TcpStream, mut outbox: Outbox) -> Result<(), HandshakeError> {
+    while !outbox.is_empty() {
+        stream.writable().await?;
+        outbox.flush(stream)?;
+    }
+    let (mut cutter, mut bytes, mut closed) = (Cutter::default(), [0; 1024], false);
+    while !closed {
+        stream.readable().await?;
+        let read = match stream.try_read(&mut bytes) {
+            Ok(0) => return Err(HandshakeError::HungUp),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        };
+        cutter.feed(&bytes[..read], outbox.frame_max_bytes(), |frame| {
+            closed |= matches!(frame, Frame::Method(0, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_))));
+            Ok::<_, HandshakeError>(())
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,348 @@
+//! One AMQP channel of one hypervisor, without I/O: it is told what arrived and writes frames to an outbox.
+//!
+//! A channel outlives the connection under it: when that is lost it remembers what it has to declare and to publish, and
+//! does so when it is opened again.
+
+mod arrivals;
+mod publisher;
+
+use amq_protocol::{
+    frame::AMQPContentHeader,
+    protocol::{AMQPClass, basic, channel},
+};
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+use self::{
+    arrivals::{Announced, Arrivals, Content, Seen},
+    publisher::{Publisher, Wire},
+};
+use super::{
+    EventSender, HostIndex, LinkEvent,
+    connection::{Command, Handle},
+    envelope,
+    link::Order,
+    outbox::Outbox,
+    outgoing::Outgoing,
+    topology::{self, TOPICS, short},
+};
+
+/// Queues of one hypervisor whose names are made unique with a UUID.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueIds {
+    pub(crate) reply: Uuid,
+    pub(crate) fanout: [Uuid; TOPICS.len()],
+}
+
+impl QueueIds {
+    pub(crate) fn new() -> Self {
+        Self { reply: Uuid::new_v4(), fanout: std::array::from_fn(|_| Uuid::new_v4()) }
+    }
+}
+
+/// What the connection has to do for a channel.
+#[derive(Debug)]
+pub(crate) enum After {
+    Nothing,
+    /// Call [`Channel::wake`] then.
+    WakeAt(Instant),
+    /// The broker closed the channel, or it had to be: open it again after the usual pause.
+    Reopen,
+    /// The channel is closed for good; tell this one when its connection is, too.
+    Gone(Option<oneshot::Sender<()>>),
+}
+
+/// One channel.
+pub(crate) struct Channel {
+    number: u16,
+    host: HostIndex,
+    name: Box<str>,
+    events: EventSender,
+    queues: QueueIds,
+    /// `faithful` mode: calls leave on another connection, once the reply queue is here.
+    sender: Option<Handle>,
+    wanted: bool,
+    open: bool,
+    /// What is declared here.
+    has_replies: bool,
+    servers: [bool; TOPICS.len()],
+    /// Answers that the broker owes.
+    awaited: u32,
+    told_lost: bool,
+    replies_ready: bool,
+    held: Vec<Outgoing>,
+    publisher: Publisher,
+    arrivals: Arrivals,
+    seen: [Seen; TOPICS.len()],
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Channel {
+    pub(crate) fn new(number: u16, host: HostIndex, name: &str, events: EventSender, queues: QueueIds) -> Self {
+        Self {
+            number,
+            host,
+            name: name.into(),
+            events,
+            queues,
+            sender: None,
+            wanted: false,
+            open: false,
+            has_replies: false,
+            servers: Default::default(),
+            awaited: 0,
+            told_lost: false,
+            replies_ready: false,
+            held: Vec::new(),
+            publisher: Publisher::default(),
+            arrivals: Arrivals::default(),
+            seen: Default::default(),
+            closing: None,
+        }
+    }
+
+    /// Calls leave by `sender`; replies come here.
+    pub(crate) fn sending_by(mut self, sender: Handle) -> Self {
+        self.sender = Some(sender);
+        self
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Whether there is anything to do on it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    fn tell(&self, event: LinkEvent) {
+        let _fleet_stopped = self.events.send((self.host, event));
+    }
+
+    /// The connection could not be made, or is gone.
+    pub(crate) fn lost(&mut self, reason: &str) {
+        self.open = false;
+        self.awaited = 0;
+        self.replies_ready = false;
+        self.arrivals = Arrivals::default();
+        self.publisher.closed();
+        if !self.told_lost && self.wanted {
+            self.told_lost = true;
+            self.tell(LinkEvent::Lost(reason.to_owned()));
+        }
+    }
+
+    /// Opens the channel on a connection that is open, declares what was declared and publishes what waits.
+    pub(crate) fn open(&mut self, outbox: &mut Outbox) {
+        if self.open {
+            return;
+        }
+        self.open = true;
+        outbox.method(self.number, channel::AMQPMethod::Open(channel::Open {}));
+        self.awaited = 1;
+        let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+        if self.has_replies {
+            wire.declare(|declare| declare.replies(self.queues.reply));
+        }
+        for server in (0..TOPICS.len()).filter(|server| self.servers[*server]) {
+            wire.declare(|declare| declare.server(server, &self.name, self.queues.fanout[server]));
+        }
+        self.publisher.opened(&mut wire);
+    }
+
+    /// Does what the hypervisor asks for, now or when the channel is open.
+    pub(crate) fn order(&mut self, order: Order, outbox: &mut Outbox) -> After {
+        self.wanted = true;
+        match order {
+            Order::Close(done) => return self.close(done, outbox),
+            Order::Serve { server } => {
+                self.servers[server] = true;
+                if self.open {
+                    let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+                    wire.declare(|declare| declare.server(server, &self.name, self.queues.fanout[server]));
+                }
+            }
+            Order::Call { id, target, message, timeout } => {
+                self.want_replies(outbox);
+                let queue = topology::reply_queue(self.queues.reply);
+                let message = Order::call(id, target, message, timeout, &queue);
+                match &self.sender {
+                    None => self.publish(message, outbox),
+                    Some(_) => {
+                        self.held.push(message);
+                        self.forward_held();
+                    }
+                }
+            }
+            other => {
+                if let Some(message) = other.into_outgoing() {
+                    self.publish(message, outbox);
+                }
+            }
+        }
+        After::Nothing
+    }
+
+    fn want_replies(&mut self, outbox: &mut Outbox) {
+        if !self.has_replies {
+            self.has_replies = true;
+            if self.open {
+                let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+                wire.declare(|declare| declare.replies(self.queues.reply));
+            }
+        }
+    }
+
+    fn publish(&mut self, message: Outgoing, outbox: &mut Outbox) {
+        let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+        self.publisher.submit(self.open.then_some(&mut wire), message);
+    }
+
+    fn forward_held(&mut self) {
+        let Some(sender) = self.sender.as_ref().filter(|_| self.replies_ready) else { return };
+        for message in self.held.drain(..) {
+            let _gone = sender.commands.send(Command::Order(sender.channel, Box::new(Order::Forwarded(message))));
+        }
+    }
+
+    /// Deletes the queues that only this hypervisor uses, so that a run leaves none behind, and closes the channel.
+    fn close(&mut self, done: oneshot::Sender<()>, outbox: &mut Outbox) -> After {
+        if !self.open {
+            return After::Gone(Some(done));
+        }
+        let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+        wire.declare(|declare| {
+            for server in (0..TOPICS.len()).filter(|server| self.servers[*server]) {
+                let topic = TOPICS[server];
+                declare.delete_queue(&topology::fanout_queue(topic, self.queues.fanout[server]), false);
+                declare.delete_queue(&topology::host_queue(topic, &self.name), false);
+            }
+            if self.has_replies {
+                declare.delete_queue(&topology::reply_queue(self.queues.reply), false);
+            }
+        });
+        self.write_close(outbox);
+        self.closing = Some(done);
+        After::Nothing
+    }
+
+    fn write_close(&self, outbox: &mut Outbox) {
+        let close = channel::Close { reply_code: 200, reply_text: short("Goodbye"), class_id: 0, method_id: 0 };
+        outbox.method(self.number, channel::AMQPMethod::Close(close));
+    }
+
+    /// A method of the broker's.
+    pub(crate) fn method(&mut self, method: AMQPClass, outbox: &mut Outbox) -> After {
+        use amq_protocol::protocol::{confirm, exchange, queue};
+        match method {
+            AMQPClass::Basic(method) => return self.basic(method, outbox),
+            AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
+                outbox.method(self.number, channel::AMQPMethod::CloseOk(channel::CloseOk {}));
+                tracing::warn!(host = %self.name, reason = %close.reply_text, "the broker closed a channel");
+                self.lost(&format!("the broker closed the channel: {} {}", close.reply_code, close.reply_text));
+                return if self.closing.is_some() { After::Gone(self.closing.take()) } else { After::Reopen };
+            }
+            AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => {
+                return if self.closing.is_some() { After::Gone(self.closing.take()) } else { After::Reopen };
+            }
+            AMQPClass::Channel(channel::AMQPMethod::OpenOk(_))
+            | AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_))
+            | AMQPClass::Exchange(exchange::AMQPMethod::DeclareOk(_))
+            | AMQPClass::Queue(
+                queue::AMQPMethod::DeclareOk(_) | queue::AMQPMethod::BindOk(_) | queue::AMQPMethod::DeleteOk(_),
+            ) => self.answered(),
+            other => tracing::debug!(?other, "a method that is not for this client"),
+        }
+        After::Nothing
+    }
+
+    fn basic(&mut self, method: basic::AMQPMethod, outbox: &mut Outbox) -> After {
+        match method {
+            basic::AMQPMethod::ConsumeOk(ok) => {
+                if ok.consumer_tag.as_str().parse() == Ok(topology::REPLY_TAG) {
+                    self.replies_ready = true;
+                    self.forward_held();
+                }
+                self.answered();
+            }
+            basic::AMQPMethod::Deliver(deliver) => self.arrivals.deliver(&deliver),
+            basic::AMQPMethod::Return(returned) => {
+                self.arrivals.announce(Announced::Return { routing_key: returned.routing_key.as_str().into() });
+            }
+            basic::AMQPMethod::Ack(ack) => return self.confirmed(ack.delivery_tag, ack.multiple, true),
+            basic::AMQPMethod::Nack(nack) => return self.confirmed(nack.delivery_tag, nack.multiple, false),
+            // A queue went away under its consumer. kombu starts over on a new channel; its answer to our close says when.
+            basic::AMQPMethod::Cancel(_) if self.open && self.closing.is_none() => {
+                self.write_close(outbox);
+                self.lost("the broker cancelled a consumer");
+            }
+            basic::AMQPMethod::Cancel(_) => {}
+            other => tracing::debug!(?other, "a method that is not for this client"),
+        }
+        After::Nothing
+    }
+
+    fn confirmed(&mut self, tag: u64, multiple: bool, taken: bool) -> After {
+        self.publisher.confirmed(tag, multiple, taken).map_or(After::Nothing, After::WakeAt)
+    }
+
+    /// One of the answers that were awaited; after the last one all is as it was before a loss.
+    fn answered(&mut self) {
+        self.awaited = self.awaited.saturating_sub(1);
+        if self.awaited == 0 && self.told_lost {
+            self.told_lost = false;
+            self.tell(LinkEvent::Restored);
+        }
+    }
+
+    /// A time that was asked for has come.
+    pub(crate) fn wake(&mut self, now: Instant, outbox: &mut Outbox) {
+        let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+        self.publisher.retry_due(self.open.then_some(&mut wire), now);
+    }
+
+    pub(crate) fn header(&mut self, header: &AMQPContentHeader, outbox: &mut Outbox) {
+        if let Some(content) = self.arrivals.header(header) {
+            self.received(content, outbox);
+        }
+    }
+
+    pub(crate) fn body(&mut self, bytes: &[u8], outbox: &mut Outbox) {
+        if let Some(content) = self.arrivals.body(bytes) {
+            self.received(content, outbox);
+        }
+    }
+
+    fn received(&mut self, content: Content, outbox: &mut Outbox) {
+        let (server, delivery_tag) = match content.announced {
+            Announced::Return { routing_key } => return self.publisher.returned(&routing_key),
+            Announced::Delivery { server, delivery_tag } => (server, delivery_tag),
+        };
+        if !self.open {
+            return; // the channel is being closed; the broker will deliver again
+        }
+        // Acknowledged on receipt, before anybody works on it (`amqpdriver.py`, `AMQPListener`).
+        let ack = basic::Ack { delivery_tag, multiple: false };
+        outbox.method(self.number, basic::AMQPMethod::Ack(ack));
+        match server {
+            Some(server) => self.requested(server, &content.body),
+            None => {
+                if let Some((id, result)) = envelope::read_reply(&content.body) {
+                    self.tell(LinkEvent::Reply(id, result));
+                }
+            }
+        }
+    }
+
+    fn requested(&mut self, server: usize, body: &[u8]) {
+        let Some(request) = envelope::read_request(body) else {
+            let bytes = body.len();
+            tracing::warn!(host = %self.name, bytes, "a message to a compute service is not an RPC request; dropped");
+            return;
+        };
+        if !self.seen[server].is_duplicate(request.unique_id.as_deref()) {
+            self.tell(LinkEvent::Request(Box::new(request)));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The 2.0 envelope: a JSON string in JSON (`oslo_messaging/_drivers/common.py`, `amqpdriver.py`).
+
+use hypervisor::RequestId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::json;
+
+/// A body larger than this, in bytes, is neither kept nor looked at; Nova's largest are a few hundred kilobytes.
+pub const LARGEST_BODY_BYTES: usize = 16 << 20;
+
+/// A request to another service, before the envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    method: &'static str,
+    namespace: Option<&'static str>,
+    version: &'static str,
+    args: Value,
+    /// `_context_*`.
+    context: Value,
+}
+
+impl Message {
+    /// `context` is an object whose keys begin with `_context_`.
+    pub fn new(
+        method: &'static str,
+        namespace: Option<&'static str>,
+        version: &'static str,
+        args: Value,
+        context: Value,
+    ) -> Self {
+        Self { method, namespace, version, args, context }
+    }
+
+    /// Serialises a cast.
+    pub fn cast(self) -> Vec<u8> {
+        wrap(&Value::Object(self.inner()))
+    }
+
+    /// Serialises a call that is to be answered on `reply_queue`.
+    pub fn call(self, id: RequestId, reply_queue: &str) -> Vec<u8> {
+        let mut inner = self.inner();
+        inner.insert("_msg_id".to_owned(), message_id(id).into());
+        inner.insert("_reply_q".to_owned(), reply_queue.into());
+        inner.insert("_timeout".to_owned(), Value::Null);
+        wrap(&Value::Object(inner))
+    }
+
+    fn inner(self) -> Map<String, Value> {
+        let mut inner = match self.context {
+            Value::Object(context) => context,
+            _ => Map::new(),
+        };
+        inner.insert("method".to_owned(), self.method.into());
+        inner.insert("args".to_owned(), self.args);
+        inner.insert("version".to_owned(), self.version.into());
+        if let Some(namespace) = self.namespace {
+            inner.insert("namespace".to_owned(), namespace.into());
+        }
+        inner.insert("_unique_id".to_owned(), Uuid::new_v4().simple().to_string().into());
+        inner
+    }
+}
+
+/// Message ids are 128 random bits in hexadecimal. The last 32 of ours are the request's number, so that an answer finds
+/// its request without a table.
+fn message_id(id: RequestId) -> String {
+    let random = Uuid::new_v4().as_u128() >> 32 << 32;
+    Uuid::from_u128(random | u128::from(id.0)).simple().to_string()
+}
+
+fn request_id(message_id: &str) -> Option<RequestId> {
+    let id = Uuid::try_parse(message_id).ok()?.as_u128();
+    u32::try_from(id & u128::from(u32::MAX)).ok().map(RequestId)
+}
+
+#[derive(Serialize)]
+struct Outer<'a> {
+    #[serde(rename = "oslo.version")]
+    version: &'a str,
+    #[serde(rename = "oslo.message")]
+    message: &'a str,
+}
+
+fn wrap(inner: &Value) -> Vec<u8> {
+    json::dumps(&Outer { version: "2.0", message: &json::dumps(inner) }).into_bytes()
+}
+
+/// Where a caller waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// Name of the reply queue.
+    pub queue: Box<str>,
+    message_id: Box<str>,
+}
+
+/// A request to this service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming {
+    /// Name of the method.
+    pub method: String,
+    /// Namespace of the method, such as `baseapi`; `None`: the service's own.
+    pub namespace: Option<String>,
+    /// Version of the interface that the caller speaks.
+    pub version: String,
+    /// Arguments by name.
+    pub args: Value,
+    /// `_context_*`.
+    pub context: Value,
+    /// `None`: a cast.
+    pub reply_to: Option<ReplyTo>,
+    /// To tell a message that was delivered twice.
+    pub unique_id: Option<Box<str>>,
+}
+
+/// An exception that the other side raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyError {
+    /// Its class, without module.
+    pub class: String,
+    /// Its message.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+struct OuterOwned {
+    #[serde(rename = "oslo.message")]
+    message: String,
+}
+
+fn unwrap(body: &[u8]) -> Option<Map<String, Value>> {
+    if body.len() > LARGEST_BODY_BYTES {
+        return None;
+    }
+    let outer: OuterOwned = serde_json::from_slice(body).ok()?;
+    serde_json::from_str(&outer.message).ok()
+}
+
+fn take_text(from: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match from.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// Reads a request; `None`: not one.
+pub fn read_request(body: &[u8]) -> Option<Incoming> {
+    let mut inner = unwrap(body)?;
+    let message_id = take_text(&mut inner, "_msg_id");
+    let queue = take_text(&mut inner, "_reply_q");
+    let reply_to = message_id
+        .zip(queue)
+        .map(|(message_id, queue)| ReplyTo { queue: queue.into_boxed_str(), message_id: message_id.into_boxed_str() });
+    let incoming = Incoming {
+        method: take_text(&mut inner, "method")?,
+        namespace: take_text(&mut inner, "namespace"),
+        version: take_text(&mut inner, "version").unwrap_or_else(|| "1.0".to_owned()),
+        args: inner.remove("args").unwrap_or_default(),
+        reply_to,
+        unique_id: take_text(&mut inner, "_unique_id").map(String::into_boxed_str),
+        context: {
+            inner.retain(|key, _| key.starts_with("_context_"));
+            Value::Object(inner)
+        },
+    };
+    Some(incoming)
+}
+
+/// Reads an answer. `None`: not one, or a call monitor's sign of life (`ending` is false).
+pub fn read_reply(body: &[u8]) -> Option<(RequestId, Result<Value, ReplyError>)> {
+    let mut inner = unwrap(body)?;
+    if inner.get("ending") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    let id = request_id(&take_text(&mut inner, "_msg_id")?)?;
+    let result = match inner.remove("failure") {
+        None | Some(Value::Null) => Ok(inner.remove("result").unwrap_or_default()),
+        Some(failure) => Err(read_failure(&failure)),
+    };
+    Some((id, result))
+}
+
+/// A failure is an object in a JSON string once more.
+fn read_failure(failure: &Value) -> ReplyError {
+    let parsed = failure.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).unwrap_or_default();
+    let field = |name: &str| parsed[name].as_str().map(str::to_owned);
+    ReplyError {
+        class: field("class").unwrap_or_else(|| "RemoteError".to_owned()),
+        message: field("message").unwrap_or_else(|| failure.to_string()),
+    }
+}
+
+/// Serialises an answer.
+pub fn write_reply(to: &ReplyTo, result: Result<Value, (&'static str, String)>) -> Vec<u8> {
+    let (result, failure) = match result {
+        Ok(result) => (result, Value::Null),
+        Err((class, message)) => (Value::Null, json::dumps(&failure(class, &message)).into()),
+    };
+    wrap(&serde_json::json!({
+        "result": result, "failure": failure, "ending": true, "_msg_id": to.message_id,
+        "_unique_id": Uuid::new_v4().simple().to_string(),
+    }))
+}
+
+fn failure(class: &str, message: &str) -> Value {
+    serde_json::json!({
+        "class": class, "module": "oslo_messaging.rpc.dispatcher", "message": message, "tb": [], "args": [message],
+        "kwargs": {},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_reads_back_as_the_request_it_was() {
+        let context = json!({"_context_request_id": "req-1"});
+        let message = Message::new("ping", Some("baseapi"), "1.0", json!({"arg": 1}), context.clone());
+        let read = read_request(&message.call(RequestId(7), "reply_1")).expect("it is a request");
+        assert_eq!(
+            (read.method.as_str(), read.namespace.as_deref(), read.version.as_str()),
+            ("ping", Some("baseapi"), "1.0")
+        );
+        assert_eq!(read.context, context);
+        assert_eq!(read.reply_to.expect("a call").queue.as_ref(), "reply_1");
+    }
+
+    #[test]
+    fn an_answer_finds_its_request() {
+        let message = Message::new("ping", None, "1.0", json!({}), json!({}));
+        let request = read_request(&message.call(RequestId(42), "reply_1")).expect("it is a request");
+        let to = request.reply_to.expect("a call");
+        assert_eq!(read_reply(&write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
+        let failed = read_reply(&write_reply(&to, Err(("Boom", "it went".to_owned()))));
+        let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
+        assert_eq!(failed, Some((RequestId(42), Err(error))));
+    }
+
+    #[test]
+    fn a_sign_of_life_is_no_answer() {
+        let body = wrap(
+            &json!({"result": null, "failure": null, "ending": false, "_msg_id": Uuid::nil().simple().to_string()}),
+        );
+        assert_eq!(read_reply(&body), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_do_not_panic(body: Vec<u8>) {
+            read_request(&body);
+            read_reply(&body);
+        }
+
+        #[test]
+        fn arbitrary_inner_text_does_not_panic(text: String) {
+            let body = serde_json::to_vec(&json!({"oslo.version": "2.0", "oslo.message": text})).expect("it is JSON");
+            read_request(&body);
+            read_reply(&body);
+        }
+    }
+}

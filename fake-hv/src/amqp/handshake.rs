@@ -1,0 +1,182 @@
+//! From a TCP connection to an open AMQP connection.
+
+use amq_protocol::{
+    frame::{AMQPFrame, ProtocolVersion, WriteContext, gen_frame},
+    protocol::{AMQPClass, connection},
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::Duration};
+
+use super::{
+    broker::BrokerAddress,
+    frames::{Cutter, Frame, FrameError},
+    outbox::Outbox,
+    topology::short,
+};
+
+/// The whole handshake has to be over by then; kombu gives a connection as long.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// `heartbeat_timeout_threshold`, in seconds.
+const HEARTBEAT_S: u16 = 60;
+/// Before a size is agreed (AMQP 0-9-1, `frame-min-size`). RabbitMQ's greeting is smaller.
+const FRAME_MIN_BYTES: usize = 4096;
+/// Asked for when the broker sets no limit; py-amqp's.
+const FRAME_MAX_BYTES: u32 = 131_072;
+/// A channel number has 16 bits.
+const CHANNEL_MAX: u16 = u16::MAX;
+
+/// What client and broker agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) frame_max_bytes: usize,
+    pub(crate) channel_max: u16,
+    /// Without a byte for twice as long, the connection is dead. Zero: heartbeats are off.
+    pub(crate) heartbeat: Duration,
+}
+
+/// The broker is not there, does not speak AMQP, or said no.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("it sent {0}")]
+    Frame(#[from] FrameError),
+    #[error("{code} {text}")]
+    Refused { code: u16, text: String },
+    #[error("it closed the connection before the handshake was over; is it an AMQP 0-9-1 port?")]
+    HungUp,
+    #[error("it did not answer in time")]
+    TimedOut,
+}
+
+/// Connects, authenticates and opens the virtual host. `name` shows in the broker's list of connections.
+pub(crate) async fn connect(address: &BrokerAddress, name: &str) -> Result<(TcpStream, Terms), HandshakeError> {
+    let handshake = async {
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        stream.set_nodelay(true)?;
+        Handshake { stream, cutter: Cutter::default(), outbox: Outbox::new(FRAME_MIN_BYTES) }.run(address, name).await
+    };
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or(Err(HandshakeError::TimedOut))
+}
+
+struct Handshake {
+    stream: TcpStream,
+    cutter: Cutter,
+    outbox: Outbox,
+}
+
+impl Handshake {
+    async fn run(mut self, address: &BrokerAddress, name: &str) -> Result<(TcpStream, Terms), HandshakeError> {
+        let header = AMQPFrame::ProtocolHeader(ProtocolVersion::amqp_0_9_1());
+        let header = gen_frame(&header)(WriteContext::from(Vec::new())).expect("eight constant bytes");
+        self.stream.write_all(&header.into_inner().0).await?;
+        loop {
+            match self.receive().await? {
+                connection::AMQPMethod::Start(_) => self.send(start_ok(address, name)).await?,
+                connection::AMQPMethod::Tune(tune) => {
+                    let terms = agree(&tune);
+                    self.send(tune_ok(terms)).await?;
+                    let open = connection::Open { virtual_host: short(&*address.vhost) };
+                    self.send(connection::AMQPMethod::Open(open)).await?;
+                    self.receive_open_ok().await?;
+                    return Ok((self.stream, terms));
+                }
+                other => tracing::debug!(?other, "the broker's handshake has a step that is not known here"),
+            }
+        }
+    }
+
+    async fn receive_open_ok(&mut self) -> Result<(), HandshakeError> {
+        loop {
+            if let connection::AMQPMethod::OpenOk(_) = self.receive().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&mut self, method: connection::AMQPMethod) -> Result<(), HandshakeError> {
+        self.outbox.method(0, method);
+        while !self.outbox.is_empty() {
+            self.stream.writable().await?;
+            self.outbox.flush(&self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// The broker never sends two methods without an answer between them, so one at a time is enough.
+    async fn receive(&mut self) -> Result<connection::AMQPMethod, HandshakeError> {
+        loop {
+            let mut bytes = [0; 1024];
+            let read = match self.stream.read(&mut bytes).await? {
+                0 => return Err(HandshakeError::HungUp),
+                read => read,
+            };
+            let mut method = None;
+            self.cutter.feed(&bytes[..read], FRAME_MIN_BYTES, |frame| {
+                if let Frame::Method(0, AMQPClass::Connection(received)) = frame {
+                    method = Some(received);
+                }
+                Ok::<_, FrameError>(())
+            })?;
+            match method {
+                Some(connection::AMQPMethod::Close(close)) => {
+                    return Err(HandshakeError::Refused { code: close.reply_code, text: close.reply_text.to_string() });
+                }
+                Some(method) => return Ok(method),
+                None => {}
+            }
+        }
+    }
+}
+
+fn start_ok(address: &BrokerAddress, name: &str) -> connection::AMQPMethod {
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text.as_bytes()));
+    let mut capabilities = FieldTable::default();
+    for capability in ["authentication_failure_close", "connection.blocked", "consumer_cancel_notify"] {
+        capabilities.insert(short(capability), AMQPValue::Boolean(true));
+    }
+    let mut client_properties = FieldTable::default();
+    client_properties
+        .insert(short("product"), text(env!("CARGO_PKG_NAME")))
+        .insert(short("product_version"), text(env!("CARGO_PKG_VERSION")))
+        .insert(short("connection_name"), text(name))
+        .insert(short("capabilities"), AMQPValue::FieldTable(capabilities));
+    connection::AMQPMethod::StartOk(connection::StartOk {
+        client_properties,
+        mechanism: ShortString::from("PLAIN"),
+        response: LongString::from(format!("\0{}\0{}", address.user, address.password.reveal())),
+        locale: ShortString::from("en_US"),
+    })
+}
+
+/// As py-amqp: the broker's limits, and the shorter of the two heartbeats.
+fn agree(tune: &connection::Tune) -> Terms {
+    let frame_max = if tune.frame_max == 0 { FRAME_MAX_BYTES } else { tune.frame_max };
+    let heartbeat_s = if tune.heartbeat == 0 { HEARTBEAT_S } else { tune.heartbeat.min(HEARTBEAT_S) };
+    Terms {
+        frame_max_bytes: usize::try_from(frame_max).unwrap_or(FRAME_MIN_BYTES).max(FRAME_MIN_BYTES),
+        channel_max: if tune.channel_max == 0 { CHANNEL_MAX } else { tune.channel_max },
+        heartbeat: Duration::from_secs(heartbeat_s.into()),
+    }
+}
+
+fn tune_ok(terms: Terms) -> connection::AMQPMethod {
+    connection::AMQPMethod::TuneOk(connection::TuneOk {
+        channel_max: terms.channel_max,
+        frame_max: u32::try_from(terms.frame_max_bytes).expect("it came as 32 bits"),
+        heartbeat: u16::try_from(terms.heartbeat.as_secs()).expect("it came as 16 bits"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_heartbeat_and_the_brokers_limits_are_agreed() {
+        let terms = agree(&connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 600 });
+        assert_eq!(terms, Terms { frame_max_bytes: 131_072, channel_max: 2047, heartbeat: Duration::from_secs(60) });
+        let unlimited = agree(&connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 0 });
+        assert_eq!((unlimited.channel_max, unlimited.heartbeat.as_secs()), (u16::MAX, 60));
+    }
+}

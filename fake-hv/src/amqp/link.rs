@@ -1,0 +1,197 @@
+//! What one hypervisor holds of the broker.
+
+use std::time::Duration;
+
+use hypervisor::RequestId;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Broker,
+    connection::{Command, Handle},
+    envelope::{Incoming, Message, ReplyError, ReplyTo},
+    outgoing::{Exchange, Outgoing},
+    topology::{self, TOPICS},
+};
+
+/// Position of a hypervisor in its fleet.
+pub type HostIndex = u32;
+
+/// What a link tells its hypervisor.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// The answer to a call.
+    Reply(RequestId, Result<Value, ReplyError>),
+    /// A request to the compute service.
+    Request(Box<Incoming>),
+    /// A connection was lost, or a channel closed, and why; calls that were under way will time out. In `faithful` mode each
+    /// of the four connections tells for itself. [`LinkEvent::Restored`] always comes between two of these.
+    Lost(String),
+    /// What was lost is there again, with everything declared.
+    Restored,
+}
+
+/// Where the events of many links go.
+pub type EventSender = mpsc::UnboundedSender<(HostIndex, LinkEvent)>;
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    exchange: &'static str,
+    topic: &'static str,
+}
+
+impl Target {
+    /// A topic on Nova's exchange.
+    pub fn nova(topic: &'static str) -> Self {
+        Self { exchange: topology::NOVA, topic }
+    }
+
+    /// A topic on Neutron's exchange.
+    pub fn neutron(topic: &'static str) -> Self {
+        Self { exchange: "neutron", topic }
+    }
+
+    fn outgoing(self, body: Vec<u8>) -> Outgoing {
+        Outgoing::new(Exchange::Topic(self.exchange), self.topic, body)
+    }
+}
+
+/// What a link queues for a channel.
+pub(crate) enum Order {
+    Call {
+        id: RequestId,
+        target: Target,
+        message: Message,
+        timeout: Duration,
+    },
+    Cast {
+        target: Target,
+        message: Message,
+    },
+    Fanout {
+        topic: &'static str,
+        message: Message,
+    },
+    Reply {
+        to: ReplyTo,
+        result: Result<Value, (&'static str, String)>,
+    },
+    /// A call whose reply queue, on another connection, is there.
+    Forwarded(Outgoing),
+    /// Start the RPC server of this topic.
+    Serve {
+        server: usize,
+    },
+    Close(oneshot::Sender<()>),
+}
+
+impl Order {
+    /// The message of an order that is nothing but a message.
+    pub(crate) fn into_outgoing(self) -> Option<Outgoing> {
+        match self {
+            Self::Cast { target, message } => Some(target.outgoing(message.cast())),
+            Self::Fanout { topic, message } => Some(Outgoing::new(Exchange::Fanout(topic), "", message.cast())),
+            Self::Reply { to, result } => {
+                let body = super::write_reply(&to, result);
+                Some(Outgoing::new(Exchange::Default, to.queue, body).mandatory())
+            }
+            Self::Forwarded(message) => Some(message),
+            Self::Call { .. } | Self::Serve { .. } | Self::Close(_) => None,
+        }
+    }
+
+    pub(crate) fn call(id: RequestId, target: Target, message: Message, timeout: Duration, queue: &str) -> Outgoing {
+        target.outgoing(message.call(id, queue)).expiring(timeout)
+    }
+}
+
+/// The channels of one hypervisor. In `single` and `shared` mode there is one.
+pub(crate) struct Channels {
+    /// Requests and answers leave here.
+    pub(crate) send: Handle,
+    /// `faithful` mode: the other three.
+    pub(crate) others: Option<Box<Others>>,
+}
+
+/// The listening channels of `faithful` mode.
+pub(crate) struct Others {
+    pub(crate) reply: Handle,
+    pub(crate) servers: [Handle; TOPICS.len()],
+}
+
+/// Answers to [`Link::close`] come within milliseconds; a broker that is gone must not hold a fleet up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One hypervisor's way to the broker. It has to be closed: in `shared` mode its channel outlives it otherwise.
+pub struct Link {
+    broker: Broker,
+    host: HostIndex,
+    channels: Channels,
+}
+
+impl Link {
+    /// Connects in the background, at the first order; what is ordered before it is there is kept until then.
+    pub fn open(broker: Broker, host: HostIndex, name: &str, events: EventSender) -> Self {
+        let channels = broker.open_channels(host, name, &events);
+        Self { broker, host, channels }
+    }
+
+    fn to(&self, handle: &Handle, order: Order) {
+        // The task ends only when its senders are gone, or with its runtime, when nothing matters any more.
+        let _gone = handle.commands.send(Command::Order(handle.channel, Box::new(order)));
+    }
+
+    /// Publishes a call. Its answer comes as [`LinkEvent::Reply`], if it comes; giving up is the caller's business. `timeout`
+    /// is the message's time to live. The reply queue is declared with the first call.
+    pub fn call(&self, id: RequestId, target: Target, message: Message, timeout: Duration) {
+        let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.reply);
+        self.to(handle, Order::Call { id, target, message, timeout });
+    }
+
+    /// Publishes a cast.
+    pub fn cast(&self, target: Target, message: Message) {
+        self.to(&self.channels.send, Order::Cast { target, message });
+    }
+
+    /// Publishes to every consumer of a topic.
+    pub fn fanout(&self, topic: &'static str, message: Message) {
+        self.to(&self.channels.send, Order::Fanout { topic, message });
+    }
+
+    /// Answers a request. A missing reply queue is tried for 60 s, as oslo.messaging does, then the answer is dropped.
+    pub fn reply(&self, to: ReplyTo, result: Result<Value, (&'static str, String)>) {
+        self.to(&self.channels.send, Order::Reply { to, result });
+    }
+
+    /// Starts both RPC servers.
+    pub fn serve(&self) {
+        for server in 0..TOPICS.len() {
+            let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.servers[server]);
+            self.to(handle, Order::Serve { server });
+        }
+    }
+
+    /// Stops: deletes this host's own queues (oslo.messaging deletes the fanout queues and leaves the rest to expire) and
+    /// closes its connections. Completes when that is done, after 10 s at the latest. A connection that is lost at that
+    /// moment leaves its queues behind.
+    pub async fn close(self) {
+        let others = self.channels.others.iter().flat_map(|others| others.servers.iter().chain([&others.reply]));
+        let mut waiting = Vec::new();
+        for handle in others.chain([&self.channels.send]) {
+            let (done, closed) = oneshot::channel();
+            self.to(handle, Order::Close(done));
+            waiting.push(closed);
+        }
+        let all = async {
+            for closed in waiting {
+                let _task_gone = closed.await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_ok() {
+            self.broker.release(self.host, &self.channels.send);
+        } else {
+            tracing::warn!(host = self.host, "the broker did not answer the end of a link");
+        }
+    }
+}
