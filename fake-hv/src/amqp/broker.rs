@@ -14,11 +14,12 @@ use tokio::{
 use super::{
     EventSender, HostIndex,
     channel::{Channel, QueueIds},
-    connection::{Command, Connection, Handle, goodbye},
+    connection::{Command, Connection, Handle},
     frames::{Cutter, Frame},
     handshake::{self, HandshakeError, Terms},
     link::{Channels, Others},
     outbox::Outbox,
+    session::goodbye,
     topology::{Declare, TOPICS},
 };
 use crate::Secret;

@@ -19,7 +19,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// `heartbeat_timeout_threshold`, in seconds.
 const HEARTBEAT_S: u16 = 60;
 /// Before a size is agreed (AMQP 0-9-1, `frame-min-size`). RabbitMQ's greeting is smaller.
-const FRAME_MIN_BYTES: usize = 4096;
+pub(crate) const FRAME_MIN_BYTES: usize = 4096;
 /// Asked for when the broker sets no limit; py-amqp's.
 const FRAME_MAX_BYTES: u32 = 131_072;
 /// A channel number has 16 bits.

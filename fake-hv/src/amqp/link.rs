@@ -120,8 +120,9 @@ pub(crate) struct Others {
     pub(crate) servers: [Handle; TOPICS.len()],
 }
 
-/// Answers to [`Link::close`] come within milliseconds; a broker that is gone must not hold a fleet up.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// RabbitMQ deletes about a thousand queues a second, so that the end of a large fleet takes a while; a broker that hangs must
+/// not hold it up for ever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// One hypervisor's way to the broker. It has to be closed: in `shared` mode its channel outlives it otherwise.
 pub struct Link {
@@ -173,7 +174,8 @@ impl Link {
     }
 
     /// Stops: deletes this host's own queues (oslo.messaging deletes the fanout queues and leaves the rest to expire) and
-    /// closes its connections. Completes when that is done, after 10 s at the latest. A connection that is lost at that
+    /// closes its connections. Completes when that is done, after two minutes at the
+    /// latest. A connection that is lost at that
     /// moment leaves its queues behind.
     pub async fn close(self) {
         let others = self.channels.others.iter().flat_map(|others| others.servers.iter().chain([&others.reply]));

@@ -21,6 +21,7 @@ mod json;
 mod link;
 mod outbox;
 mod outgoing;
+mod session;
 mod topology;
 
 pub use broker::{Broker, BrokerAddress, LinkError};

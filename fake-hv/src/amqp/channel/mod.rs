@@ -5,6 +5,8 @@
 
 mod arrivals;
 mod publisher;
+#[cfg(test)]
+mod tests;
 
 use amq_protocol::{
     frame::AMQPContentHeader,
@@ -120,8 +122,8 @@ impl Channel {
         let _fleet_stopped = self.events.send((self.host, event));
     }
 
-    /// The connection could not be made, or is gone.
-    pub(crate) fn lost(&mut self, reason: &str) {
+    /// The connection could not be made, or is gone, or the channel is closed.
+    pub(crate) fn lost(&mut self, reason: &str) -> After {
         self.open = false;
         self.awaited = 0;
         self.replies_ready = false;
@@ -131,6 +133,7 @@ impl Channel {
             self.told_lost = true;
             self.tell(LinkEvent::Lost(reason.to_owned()));
         }
+        if self.closing.is_some() { After::Gone(self.closing.take()) } else { After::Reopen }
     }
 
     /// Opens the channel on a connection that is open, declares what was declared and publishes what waits.
@@ -240,8 +243,8 @@ impl Channel {
             AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
                 outbox.method(self.number, channel::AMQPMethod::CloseOk(channel::CloseOk {}));
                 tracing::warn!(host = %self.name, reason = %close.reply_text, "the broker closed a channel");
-                self.lost(&format!("the broker closed the channel: {} {}", close.reply_code, close.reply_text));
-                return if self.closing.is_some() { After::Gone(self.closing.take()) } else { After::Reopen };
+                let reason = format!("the broker closed the channel: {} {}", close.reply_code, close.reply_text);
+                return self.lost(&reason);
             }
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => {
                 return if self.closing.is_some() { After::Gone(self.closing.take()) } else { After::Reopen };
@@ -275,7 +278,7 @@ impl Channel {
             // A queue went away under its consumer. kombu starts over on a new channel; its answer to our close says when.
             basic::AMQPMethod::Cancel(_) if self.open && self.closing.is_none() => {
                 self.write_close(outbox);
-                self.lost("the broker cancelled a consumer");
+                let _reopened_later = self.lost("the broker cancelled a consumer");
             }
             basic::AMQPMethod::Cancel(_) => {}
             other => tracing::debug!(?other, "a method that is not for this client"),

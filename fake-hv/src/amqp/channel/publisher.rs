@@ -163,9 +163,4 @@ impl Publisher {
             self.submit(wire.as_deref_mut(), message);
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn in_flight(&self) -> (usize, usize, usize) {
-        (self.waiting.len(), self.unconfirmed.iter().flatten().count(), self.retries.len())
-    }
 }
