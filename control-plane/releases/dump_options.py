@@ -49,6 +49,7 @@ OWNED = {
     "keystone_authtoken.memcached_servers": "the memcached of the cloud",
     "cache.memcache_servers": "the memcached of the cloud",
     "fernet_tokens.key_repository": "the state folder",
+    "fernet_receipts.key_repository": "the state folder",
     "credential.key_repository": "the state folder",
     "glance_store.filesystem_store_datadir": "the state folder",
     "paste_deploy.config_file": "the environment of the release",

@@ -6,8 +6,11 @@ use crate::{
     UpError,
     config::{REGION, Settings, chown},
     install::MARIADB_INSTALL_DB,
-    process::run_command,
+    process::{run_command, stop_all},
 };
+
+/// File of the state folder with the first port that its databases know.
+pub(crate) const BASE_PORT_FILE: &str = "base-port.json";
 
 /// Makes a new, empty data folder for MariaDB. A half-made one is thrown away.
 pub(crate) async fn make_data_folder(settings: &Settings<'_>) -> Result<(), UpError> {
@@ -35,11 +38,25 @@ pub(crate) async fn make_data_folder(settings: &Settings<'_>) -> Result<(), UpEr
     settings.state.mark_done("mariadb-data", "1")
 }
 
+/// Throws the databases away when an earlier `up` was ended while it prepared them: a migration that stopped half-way cannot
+/// be taken up again, since MariaDB commits each change of a schema by itself.
+pub(crate) async fn discard_unfinished(settings: &Settings<'_>) -> Result<(), UpError> {
+    let state = settings.state;
+    let begun = state.read_json::<u16>(BASE_PORT_FILE)?.is_some();
+    if begun && !state.is_done("migrations", settings.release.name) {
+        stop_all(state).await?;
+        state.mark_done("mariadb-data", "to be made again")?;
+    }
+    Ok(())
+}
+
 /// Brings every schema to the release's form, the services side by side, and makes Keystone's first user and Nova's cells.
 pub(crate) async fn migrate(settings: &Settings<'_>) -> Result<(), UpError> {
     if settings.state.is_done("migrations", settings.release.name) {
         return Ok(());
     }
+    // From here on ports are in the databases: Keystone's catalogue, Nova's cells.
+    settings.state.write_json(BASE_PORT_FILE, &settings.ports.base())?;
     let manage = Manage { settings };
     tokio::try_join!(manage.keystone(), manage.placement(), manage.glance(), manage.neutron(), manage.nova())?;
     settings.state.mark_done("migrations", settings.release.name)
@@ -113,7 +130,7 @@ impl Manage<'_> {
         let state = self.settings.state;
         let files = conf.iter().flat_map(|file| [OsString::from("--config-file"), state.join(file).into()]);
         let args: Vec<OsString> = files.chain(args.iter().map(OsString::from)).collect();
-        let step = format!("prepare the databases: {program} {}", args.last().expect("a verb at least").display());
+        let step = format!("prepare the databases: {log}");
         run_command(state, &step, log, &state.venv_bin(program), &args, env).await
     }
 }

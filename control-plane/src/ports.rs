@@ -27,6 +27,11 @@ impl Ports {
         Ok(Self { base })
     }
 
+    /// The first port of the range.
+    pub(crate) fn base(self) -> u16 {
+        self.base
+    }
+
     /// nginx's port for an API.
     pub(crate) fn api(self, service: &str) -> u16 {
         self.base + service_index(service)

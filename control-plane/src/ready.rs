@@ -41,7 +41,11 @@ async fn ask(ready: &Ready, settings: &Settings<'_>, session: &Session) -> Resul
             Ok(())
         }
         Ready::Consumer(queue) => consumer(settings, session, queue).await,
-        Ready::NovaService(binary) => nova_service(session, binary).await,
+        Ready::NovaService { binary, queue } => {
+            // The list shows a service up for a minute after its end; the broker knows its consumers at once.
+            consumer(settings, session, queue).await?;
+            nova_service(session, binary).await
+        }
     }
 }
 
@@ -84,15 +88,16 @@ async fn http(session: &Session, port: u16) -> Result<(), String> {
     }
 }
 
+/// Asks for the one queue: the list of all consumers is long with thousands of hypervisors.
 async fn consumer(settings: &Settings<'_>, session: &Session, queue: &str) -> Result<(), String> {
     let amqp = settings.amqp();
-    let url = format!("http://127.0.0.1:{}/api/consumers/{}", settings.ports.management(), amqp.vhost);
+    let url = format!("http://127.0.0.1:{}/api/queues/{}/{queue}", settings.ports.management(), amqp.vhost);
     let request = session.http().get(&url).basic_auth(&amqp.user, Some(amqp.password.reveal()));
     let response = request.send().await.map_err(|error| format!("{url}: {error}"))?;
-    let consumers: Vec<serde_json::Value> = response.json().await.map_err(|error| format!("{url}: {error}"))?;
-    match consumers.iter().any(|consumer| consumer["queue"]["name"] == queue) {
+    let found: serde_json::Value = response.json().await.map_err(|error| format!("{url}: {error}"))?;
+    match found["consumer_details"].as_array().is_some_and(|consumers| !consumers.is_empty()) {
         true => Ok(()),
-        false => Err(format!("nobody consumes from {queue}")),
+        false => Err(format!("nobody consumes from the queue {queue}")),
     }
 }
 

@@ -36,8 +36,8 @@ pub(crate) enum Ready {
     Http(Vec<u16>),
     /// The broker knows a consumer of this queue.
     Consumer(&'static str),
-    /// Nova's own service list shows this binary up.
-    NovaService(&'static str),
+    /// Nova's own service list shows this binary up, and it consumes from its queue.
+    NovaService { binary: &'static str, queue: &'static str },
     /// It has not ended.
     Running,
 }
@@ -229,8 +229,8 @@ fn daemons(settings: &Settings<'_>) -> Vec<Service> {
     vec![
         daemon("neutron-rpc-server", "neutron", &neutron, Ready::Consumer("q-reports-plugin")),
         daemon("neutron-periodic-workers", "neutron", &neutron, Ready::Running),
-        daemon("nova-conductor", "nova", &nova, Ready::NovaService("nova-conductor")),
-        daemon("nova-scheduler", "nova", &nova, Ready::NovaService("nova-scheduler")),
+        daemon("nova-conductor", "nova", &nova, Ready::NovaService { binary: "nova-conductor", queue: "conductor" }),
+        daemon("nova-scheduler", "nova", &nova, Ready::NovaService { binary: "nova-scheduler", queue: "scheduler" }),
     ]
 }
 

@@ -10,6 +10,7 @@ pub(super) fn keystone(settings: &Settings<'_>, config: &mut Config) -> Result<(
     let mut ini = Ini::new("keystone", "etc/keystone/keystone.conf");
     ini.own("database", &[("connection", &settings.database_url("keystone", "keystone"))]);
     ini.own("fernet_tokens", &[("key_repository", &settings.path("data/keystone/fernet-keys"))]);
+    ini.own("fernet_receipts", &[("key_repository", &settings.path("data/keystone/fernet-keys"))]);
     ini.own("credential", &[("key_repository", &settings.path("data/keystone/credential-keys"))]);
     ini.own("DEFAULT", &[("transport_url", settings.amqp().transport_url().reveal())]);
     ini.own("cache", &[("memcache_servers", &format!("{LOCALHOST}:{}", settings.ports.memcached()))]);

@@ -43,6 +43,7 @@ impl<'a> BringUp<'a> {
     }
 
     pub(crate) async fn run(&self) -> Result<Cloud, UpError> {
+        database::discard_unfinished(self.settings).await?;
         self.processes.stop_unwanted(&self.services).await?;
         config::write(self.settings, &self.config)?;
         tokio::select! {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
     config::{DATABASE_SOCKET, Secrets, Settings},
+    database::BASE_PORT_FILE,
     install::find_release,
     lock::Lock,
     ports::Ports,
@@ -39,16 +40,17 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     let release = find_release(&spec.release)?;
     let asked = spec.resolved()?;
     check_socket_path(state)?;
+    let spec = with_base_port(state, asked)?;
+    let ports = Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?;
     state.create()?;
     let _lock = Lock::take(state)?;
-    let spec = with_base_port(state, asked)?;
     raise_file_limit();
     let steps = Steps::new(progress);
     let mut settings = Settings {
         state,
         spec: &spec,
         release,
-        ports: Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?,
+        ports,
         secrets: Secrets::of(state)?,
         mariadb_user: None,
         rabbitmq_user: None,
@@ -90,20 +92,16 @@ async fn until_signal<T>(work: impl Future<Output = Result<T, UpError>>) -> Resu
     }
 }
 
-/// The ports of a cloud are in its databases too, so it keeps those that it was made with.
+/// The ports of a cloud are in its databases too, so it keeps those that these were made with.
 fn with_base_port(state: &StateDir, mut spec: CloudSpec) -> Result<CloudSpec, UpError> {
-    const FILE: &str = "base-port.json";
-    let made_with: Option<u16> = state.read_json(FILE)?;
+    let made_with: Option<u16> = state.read_json(BASE_PORT_FILE)?;
     match (made_with, spec.base_port) {
         (Some(made), Some(asked)) if made != asked => Err(UpError::invalid(format!(
             "the cloud in {} was made with --base-port {made}; to change that, remove it first: kagemusha down --purge",
             state.path().display()
         ))),
         (made, asked) => {
-            let base = made.or(asked).unwrap_or(DEFAULT_BASE_PORT);
-            Ports::new(base)?;
-            state.write_json(FILE, &base)?;
-            spec.base_port = Some(base);
+            spec.base_port = Some(made.or(asked).unwrap_or(DEFAULT_BASE_PORT));
             Ok(spec)
         }
     }

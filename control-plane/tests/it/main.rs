@@ -3,6 +3,8 @@
 //! Runs when `KAGEMUSHA_LIVE=1`. `KAGEMUSHA_LIVE_STATE` names a state folder to use and keep, so that a second run need not
 //! install everything again; without it the folder is a temporary one, and is purged.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
 use std::{
     collections::BTreeMap,
     env,
