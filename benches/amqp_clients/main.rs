@@ -24,7 +24,7 @@ use scenarios::plan::ConnectionMode;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
 
-/// Hosts have this topic beside the two that all have, so that calls reach the echo.
+/// The host that answers calls, and the queue on which it hears them.
 const ECHO: (&str, &str) = ("echo", "compute.echo");
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Calls under way at once when throughput is measured.
@@ -100,10 +100,10 @@ async fn echo(broker: Broker, sender: EventSender, mut events: Events) {
     let link = Link::open(broker, 0, ECHO.0, sender);
     link.serve();
     while let Some((_, event)) = events.recv().await {
-        if let LinkEvent::Request(request) = event {
-            if let Some(to) = request.reply_to {
-                link.reply(to, Ok(json!({"payload": "x".repeat(PAYLOAD_BYTES / 8)})));
-            }
+        if let LinkEvent::Request(request) = event
+            && let Some(to) = request.reply_to
+        {
+            link.reply(to, Ok(json!({"payload": "x".repeat(PAYLOAD_BYTES / 8)})));
         }
     }
 }

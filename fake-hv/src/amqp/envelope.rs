@@ -169,18 +169,30 @@ pub fn read_request(body: &[u8]) -> Option<Incoming> {
     Some(incoming)
 }
 
+/// An answer to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The call.
+    pub to: RequestId,
+    /// What the other side returned or raised.
+    pub result: Result<Value, ReplyError>,
+    /// To tell a message that was delivered twice.
+    pub unique_id: Option<Box<str>>,
+}
+
 /// Reads an answer. `None`: not one, or a call monitor's sign of life (`ending` is false).
-pub fn read_reply(body: &[u8]) -> Option<(RequestId, Result<Value, ReplyError>)> {
+pub fn read_reply(body: &[u8]) -> Option<Reply> {
     let mut inner = unwrap(body)?;
     if inner.get("ending") == Some(&Value::Bool(false)) {
         return None;
     }
-    let id = request_id(&take_text(&mut inner, "_msg_id")?)?;
+    let to = request_id(&take_text(&mut inner, "_msg_id")?)?;
+    let unique_id = take_text(&mut inner, "_unique_id").map(String::into_boxed_str);
     let result = match inner.remove("failure") {
         None | Some(Value::Null) => Ok(inner.remove("result").unwrap_or_default()),
         Some(failure) => Err(read_failure(&failure)),
     };
-    Some((id, result))
+    Some(Reply { to, result, unique_id })
 }
 
 /// A failure is an object in a JSON string once more.
@@ -236,8 +248,9 @@ mod tests {
         let message = Message::new("ping", None, "1.0", json!({}), json!({}));
         let request = read_request(&message.call(RequestId(42), "reply_1")).expect("it is a request");
         let to = request.reply_to.expect("a call");
-        assert_eq!(read_reply(&write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let failed = read_reply(&write_reply(&to, Err(("Boom", "it went".to_owned()))));
+        let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
+        assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
+        let failed = read(write_reply(&to, Err(("Boom", "it went".to_owned()))));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));
     }
@@ -285,7 +298,7 @@ mod tests {
         let mut failures = 0;
         for record in answers {
             let message = &record["message"];
-            let (_, result) = read_reply(&wrap(message)).expect("it is an answer");
+            let result = read_reply(&wrap(message)).expect("it is an answer").result;
             if let Err(error) = result {
                 assert_eq!(error.class, "ComputeHostNotFound");
                 failures += 1;

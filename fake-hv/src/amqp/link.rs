@@ -24,6 +24,8 @@ pub enum LinkEvent {
     Reply(RequestId, Result<Value, ReplyError>),
     /// A request to the compute service.
     Request(Box<Incoming>),
+    /// The RPC server of this topic consumes; told again after a loss.
+    Serving(&'static str),
     /// A connection was lost, or a channel closed, and why; calls that were under way will time out. In `faithful` mode each
     /// of the four connections tells for itself. [`LinkEvent::Restored`] always comes between two of these.
     Lost(String),

@@ -25,5 +25,7 @@ mod session;
 mod topology;
 
 pub use broker::{Broker, BrokerAddress, LinkError};
-pub use envelope::{Incoming, LARGEST_BODY_BYTES, Message, ReplyError, ReplyTo, read_reply, read_request, write_reply};
+pub use envelope::{
+    Incoming, LARGEST_BODY_BYTES, Message, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
+};
 pub use link::{EventSender, HostIndex, Link, LinkEvent, Target};

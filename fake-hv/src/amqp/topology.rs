@@ -51,6 +51,12 @@ pub(crate) fn server_of_tag(tag: &str) -> Option<usize> {
     (1..REPLY_TAG).contains(&tag).then(|| (tag - 1) / CONSUMERS_PER_SERVER)
 }
 
+/// Which server consumes from all of its queues when the consumer of this tag is there.
+pub(crate) fn server_complete_with(tag: &str) -> Option<usize> {
+    let last = tag.parse::<usize>().is_ok_and(|tag| tag % CONSUMERS_PER_SERVER == 0);
+    server_of_tag(tag).filter(|_| last)
+}
+
 /// Writes declarations to one channel and counts the answers they will have.
 pub(crate) struct Declare<'a> {
     pub(crate) channel: u16,

@@ -75,7 +75,8 @@ pub(crate) struct Channel {
     held: Vec<Outgoing>,
     publisher: Publisher,
     arrivals: Arrivals,
-    seen: [Seen; TOPICS.len()],
+    /// Of the servers, then of the replies.
+    seen: [Seen; TOPICS.len() + 1],
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -267,6 +268,9 @@ impl Channel {
                     self.replies_ready = true;
                     self.forward_held();
                 }
+                if let Some(server) = topology::server_complete_with(ok.consumer_tag.as_str()) {
+                    self.tell(LinkEvent::Serving(TOPICS[server]));
+                }
                 self.answered();
             }
             basic::AMQPMethod::Deliver(deliver) => self.arrivals.deliver(&deliver),
@@ -330,11 +334,14 @@ impl Channel {
         outbox.method(self.number, basic::AMQPMethod::Ack(ack));
         match server {
             Some(server) => self.requested(server, &content.body),
-            None => {
-                if let Some((id, result)) = envelope::read_reply(&content.body) {
-                    self.tell(LinkEvent::Reply(id, result));
-                }
-            }
+            None => self.replied(&content.body),
+        }
+    }
+
+    fn replied(&mut self, body: &[u8]) {
+        let Some(reply) = envelope::read_reply(body) else { return };
+        if !self.seen[TOPICS.len()].is_duplicate(reply.unique_id.as_deref()) {
+            self.tell(LinkEvent::Reply(reply.to, reply.result));
         }
     }
 

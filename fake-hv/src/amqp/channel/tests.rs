@@ -309,6 +309,16 @@ async fn in_faithful_mode_a_call_leaves_elsewhere_once_the_reply_queue_is_there(
 }
 
 #[tokio::test]
+async fn a_server_tells_when_its_last_consumer_is_there() {
+    let mut fixture = Fixture::new();
+    for tag in ["4", "5", "7", "6"] {
+        assert!(fixture.told().is_empty());
+        fixture.basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: tag.into() }));
+    }
+    assert!(matches!(fixture.told()[..], [LinkEvent::Serving("compute-alt")]));
+}
+
+#[tokio::test]
 async fn select_ok_counts_as_an_answer() {
     let mut fixture = Fixture::new();
     fixture.open();
