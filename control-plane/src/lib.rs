@@ -12,6 +12,9 @@
 //! | `service`, `ready` | which processes there are, and how to tell that each is ready |
 //! | `database`, `identity` | schemas and cells; users, roles and endpoints |
 //! | [`up`], [`down`], [`status`], [`doctor`] | the verbs |
+//! | [`load`] | operations on the public APIs, at their intended times |
+//! | [`watch`] | what the cloud, its hosts and the harness itself do meanwhile |
+//! | [`live`] | a plan, carried out on a real cloud |
 //! | [`real_compute`] | an unmodified nova-compute beside the simulated ones |
 
 mod cloud;
@@ -23,6 +26,7 @@ mod error;
 mod identity;
 mod install;
 mod lock;
+pub mod load;
 mod ports;
 pub mod process;
 mod progress;
@@ -34,6 +38,7 @@ mod spec;
 mod state_dir;
 mod status;
 mod up;
+pub mod watch;
 
 pub use cloud::{Amqp, Cloud, Credentials, Database, ManagedProcess};
 pub use doctor::{Finding, Verdict, doctor};

@@ -1,0 +1,72 @@
+//! MariaDB, by its own counters.
+
+use std::time::Duration;
+
+use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+
+use super::{Sampler, Scribe};
+use crate::Database;
+
+/// Variables of `SHOW GLOBAL STATUS` and the metric that each becomes.
+const VARIABLES: [(&str, &str); 4] = [
+    ("Threads_connected", "database.connections"),
+    ("Threads_running", "database.threads_running"),
+    ("Questions", "database.queries_total"),
+    ("Innodb_row_lock_waits", "database.lock_waits_total"),
+];
+
+/// The database server, over one connection that is kept.
+pub(super) struct Server {
+    options: OptsBuilder,
+    connection: Option<Conn>,
+}
+
+impl Server {
+    pub(super) fn new(database: &Database) -> Self {
+        let options = OptsBuilder::default()
+            .socket(Some(database.socket.display().to_string()))
+            .user(Some(&database.user))
+            .pass(Some(database.password.reveal()));
+        Self { options, connection: None }
+    }
+}
+
+impl Sampler for Server {
+    const WHAT: &'static str = "MariaDB";
+    const EVERY: Duration = Duration::from_secs(2);
+
+    async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Conn::new(self.options.clone()).await.map_err(|error| error.to_string())?,
+        };
+        let rows: Vec<(String, String)> = connection.query(query()).await.map_err(|error| error.to_string())?;
+        for (metric, value) in values(&rows) {
+            scribe.sample(metric, "", value);
+        }
+        // Kept only after a look that went well; after an error the next one connects anew.
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+fn query() -> String {
+    let names: Vec<String> = VARIABLES.iter().map(|(name, _)| format!("'{name}'")).collect();
+    format!("SHOW GLOBAL STATUS WHERE Variable_name IN ({})", names.join(", "))
+}
+
+fn values(rows: &[(String, String)]) -> Vec<(&'static str, f64)> {
+    let metric = |name: &str| VARIABLES.iter().find(|(variable, _)| variable.eq_ignore_ascii_case(name));
+    rows.iter().filter_map(|(name, value)| Some((metric(name)?.1, value.parse().ok()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_become_metrics() {
+        let rows = [("Threads_connected".to_owned(), "31".to_owned()), ("Uptime".to_owned(), "9".to_owned())];
+        assert_eq!(values(&rows), [("database.connections", 31.0)]);
+    }
+}

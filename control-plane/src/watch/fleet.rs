@@ -1,0 +1,40 @@
+//! Counters of this process: the fleet and the load.
+
+use std::time::Duration;
+
+use super::{Sampler, Scribe, SharedFleet};
+
+/// What the fleet counts.
+pub(super) struct Counters {
+    pub(super) fleet: SharedFleet,
+}
+
+impl Sampler for Counters {
+    const WHAT: &'static str = "the fleet";
+    const EVERY: Duration = Duration::from_secs(1);
+
+    async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        let Some(stats) = self.fleet.with(|fleet| fleet.stats()) else { return Ok(()) };
+        scribe.sample("fleet.registered", "", stats.registered as f64);
+        scribe.sample("fleet.rpc_calls_total", "", stats.requests as f64);
+        scribe.sample("fleet.rpc_timeouts_total", "", stats.timed_out as f64);
+        Ok(())
+    }
+}
+
+/// How many operations of each stream have started.
+pub(super) struct Started {
+    pub(super) started: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
+}
+
+impl Sampler for Started {
+    const WHAT: &'static str = "the load";
+    const EVERY: Duration = Duration::from_secs(1);
+
+    async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        for (stream, started) in (self.started)() {
+            scribe.sample("load.started", &stream, started as f64);
+        }
+        Ok(())
+    }
+}

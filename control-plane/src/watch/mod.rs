@@ -1,0 +1,179 @@
+//! Samplers: what the cloud, its hosts and the harness itself do while a run goes on, as time series of the recording.
+//!
+//! | sampler | how | how often |
+//! |---|---|---|
+//! | `processes` | `/proc` | 2 s |
+//! | `broker` | RabbitMQ's Prometheus page, whose size does not grow with the number of queues | 2 s |
+//! | `queues` | the management API, the deepest only | 10 s |
+//! | `database` | `SHOW GLOBAL STATUS` over the Unix socket | 2 s |
+//! | `services` | Nova's own service list, one request | 5 s |
+//! | `fleet`, `load` | counters of this process | 1 s |
+//! | `timer` | a sleep of 100 ms, and how late it ends | 100 ms |
+//!
+//! A look that takes long is repeated less often: samplers rest for at least nine times as long as they worked.
+
+mod broker;
+mod database;
+mod fleet;
+mod processes;
+mod queues;
+mod services;
+mod timer;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use fake_hv::Fleet;
+use recording::{Event, Recorder, Sample, millis};
+use tokio::task::JoinSet;
+
+pub use services::{ServiceState, compute_services};
+
+/// Where samples go, and the clock that they carry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Scribe {
+    recorder: Recorder,
+    origin: Instant,
+}
+
+impl Scribe {
+    /// Times count from `origin`.
+    pub fn new(recorder: Recorder, origin: Instant) -> Self {
+        Self { recorder, origin }
+    }
+
+    /// Time since `t = 0`.
+    pub fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// `t = 0`.
+    pub fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    /// Where it writes.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Notes a value of a metric.
+    pub fn sample(&self, metric: &str, instance: &str, value: f64) {
+        let (metric, instance) = (metric.to_owned(), instance.to_owned());
+        self.recorder.sample(&Sample { t_ms: millis(self.now()), metric, instance, value });
+    }
+
+    /// Notes something that happened.
+    pub fn event(&self, kind: &str, detail: impl Into<String>) {
+        self.recorder.event(&Event { t_ms: millis(self.now()), kind: kind.to_owned(), detail: detail.into() });
+    }
+}
+
+/// A fleet that comes and goes while samplers run. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct SharedFleet(Arc<Mutex<Option<Fleet>>>);
+
+impl SharedFleet {
+    /// Looks at the fleet, if there is one.
+    pub fn with<T>(&self, look: impl FnOnce(&Fleet) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    /// The fleet is there.
+    pub fn put(&self, fleet: Fleet) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fleet);
+    }
+
+    /// Takes the fleet out, to stop it.
+    pub fn take(&self) -> Option<Fleet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// One thing that is looked at again and again.
+pub(crate) trait Sampler: Send + 'static {
+    /// What it looks at, for warnings.
+    const WHAT: &'static str;
+    /// Time from one look to the next.
+    const EVERY: Duration;
+
+    /// Looks once. An error is told once, as a warning of the run, until a look succeeds again.
+    fn look(&mut self, scribe: &Scribe) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// All samplers of a run. Dropping it stops them.
+pub struct Watch {
+    scribe: Scribe,
+    tasks: JoinSet<()>,
+}
+
+impl Watch {
+    /// Watches how late this process itself is, and nothing else yet.
+    pub fn new(scribe: Scribe) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(timer::run(scribe.clone()));
+        Self { scribe, tasks }
+    }
+
+    /// CPU and memory of the cloud's processes, the machine and the harness.
+    pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>) {
+        self.add(processes::Processes { processes });
+    }
+
+    /// The broker, by its Prometheus page and its management API.
+    pub fn broker(&mut self, metrics_url: &str, management_url: &str, login: &crate::Amqp) {
+        self.add(broker::Broker::new(metrics_url));
+        self.add(queues::Queues::new(management_url, login));
+    }
+
+    /// The database server.
+    pub fn database(&mut self, database: &crate::Database) {
+        self.add(database::Server::new(database));
+    }
+
+    /// Which hosts of the run Nova takes for up.
+    pub fn services(&mut self, admin: crate::load::Session, run: crate::load::RunName, fleet: SharedFleet) {
+        self.add(services::Services::new(admin, run, fleet));
+    }
+
+    /// Counters of the fleet.
+    pub fn fleet(&mut self, fleet: SharedFleet) {
+        self.add(fleet::Counters { fleet });
+    }
+
+    /// How many operations of each stream have started.
+    pub fn load(&mut self, started: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static) {
+        self.add(fleet::Started { started: Box::new(started) });
+    }
+
+    fn add<S: Sampler>(&mut self, sampler: S) {
+        self.tasks.spawn(repeat(sampler, self.scribe.clone()));
+    }
+
+    /// Stops all samplers.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A sampler rests this many times as long as it worked: looking costs the cloud a tenth of one core at most.
+const REST_FACTOR: u32 = 9;
+
+async fn repeat<S: Sampler>(mut sampler: S, scribe: Scribe) {
+    let mut told = false;
+    loop {
+        let begun = Instant::now();
+        match sampler.look(&scribe).await {
+            Ok(()) => told = false,
+            Err(_) if told => {}
+            Err(error) => {
+                told = true;
+                scribe.event("warning", format!("cannot look at {}: {error}", S::WHAT));
+            }
+        }
+        let worked = begun.elapsed();
+        tokio::time::sleep(S::EVERY.saturating_sub(worked).max(worked * REST_FACTOR)).await;
+    }
+}
