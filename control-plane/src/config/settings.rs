@@ -98,7 +98,7 @@ pub(crate) struct Secrets(BTreeMap<String, Secret>);
 
 impl Secrets {
     /// Everything that has a password.
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 14] = [
         "broker",
         "erlang-cookie",
         "keystone-admin",
@@ -113,7 +113,6 @@ impl Secrets {
         "user-glance",
         "user-neutron",
         "user-nova",
-        "metadata",
     ];
 
     /// The passwords of this state folder; those that are not there yet are generated and written first.

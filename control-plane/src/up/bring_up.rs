@@ -64,9 +64,14 @@ impl<'a> BringUp<'a> {
             self.steps.run("start RabbitMQ", self.start_broker()),
         )?;
         self.steps.run("prepare the databases", database::migrate(self.settings)).await?;
-        self.steps.run("start the APIs", self.start(|at| at == order::APIS || at == order::PROXY)).await?;
+        let apis = self.chosen(|at| at == order::APIS || at == order::PROXY);
+        let daemons = self.chosen(|at| at == order::DAEMONS);
+        self.processes.start(&apis)?;
+        // They load while the APIs do, and need those only for their first work.
+        self.processes.start(&daemons)?;
+        self.steps.run("start the APIs", self.processes.wait_ready(&apis, &self.session)).await?;
         self.steps.run("users and endpoints", identity::set_up(self.settings, &self.session)).await?;
-        self.steps.run("start the daemons", self.start(|at| at == order::DAEMONS)).await
+        self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await
     }
 
     async fn start_stores(&self) -> Result<(), UpError> {
@@ -81,9 +86,13 @@ impl<'a> BringUp<'a> {
     }
 
     async fn start(&self, which: impl Fn(u32) -> bool) -> Result<(), UpError> {
-        let chosen: Vec<&Service> = self.services.iter().filter(|service| which(service.launch.order)).collect();
+        let chosen = self.chosen(which);
         self.processes.start(&chosen)?;
         self.processes.wait_ready(&chosen, &self.session).await
+    }
+
+    fn chosen(&self, which: impl Fn(u32) -> bool) -> Vec<&Service> {
+        self.services.iter().filter(|service| which(service.launch.order)).collect()
     }
 
     async fn cloud(&self) -> Result<Cloud, UpError> {
