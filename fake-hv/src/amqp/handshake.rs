@@ -137,7 +137,7 @@ fn start_ok(address: &BrokerAddress, name: &str) -> connection::AMQPMethod {
     }
     let mut client_properties = FieldTable::default();
     client_properties
-        .insert(short("product"), text(env!("CARGO_PKG_NAME")))
+        .insert(short("product"), text("kagemusha"))
         .insert(short("product_version"), text(env!("CARGO_PKG_VERSION")))
         .insert(short("connection_name"), text(name))
         .insert(short("capabilities"), AMQPValue::FieldTable(capabilities));
