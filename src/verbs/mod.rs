@@ -29,10 +29,6 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, UpError> {
 pub(crate) mod exit {
     /// Gates passed, or the verb did what it was asked to.
     pub(crate) const OK: u8 = 0;
-    /// A gate failed.
-    pub(crate) const GATE_FAILED: u8 = 1;
     /// The command could not be carried out.
     pub(crate) const COULD_NOT_RUN: u8 = 2;
-    /// The harness itself was late or starved: the run proves nothing about the cloud.
-    pub(crate) const INVALID: u8 = 3;
 }

@@ -6,6 +6,13 @@ use crate::UpError;
 /// Seconds between two looks for new hypervisors.
 const DISCOVER_EVERY_S: &str = "5";
 
+/// What Nova has by default (`oslo_log/_options.py`, `nova/config.py`), and one logger at DEBUG.
+const LOG_LEVELS: &str = "amqp=WARN,boto=WARN,sqlalchemy=WARN,suds=INFO,oslo.messaging=INFO,oslo_messaging=INFO,\
+    iso8601=WARN,requests.packages.urllib3.connectionpool=WARN,urllib3.connectionpool=WARN,websocket=WARN,\
+    requests.packages.urllib3.util.retry=WARN,urllib3.util.retry=WARN,keystonemiddleware=WARN,routes.middleware=WARN,\
+    stevedore=WARN,taskflow=WARN,keystoneauth=WARN,oslo.cache=INFO,oslo_policy=INFO,dogpile.core.dogpile=INFO,\
+    glanceclient=WARN,oslo.privsep.daemon=INFO,nova.conductor.manager=DEBUG";
+
 pub(super) fn nova(settings: &Settings<'_>, config: &mut Config) -> Result<(), UpError> {
     let mut ini = Ini::new("nova", "etc/nova/nova.conf");
     common(settings, &mut ini);
@@ -19,6 +26,12 @@ pub(super) fn nova(settings: &Settings<'_>, config: &mut Config) -> Result<(), U
         "discover_hosts_in_cells_interval",
         DISCOVER_EVERY_S,
         "hypervisors of a fleet must be found without an operator's command; one indexed query while there is none new",
+    );
+    ini.deviate(
+        "DEFAULT",
+        "default_log_levels",
+        LOG_LEVELS,
+        "nova-conductor says how long it waited for the scheduler at DEBUG only: about five more lines for each boot",
     );
     config.add_ini("nova", settings, ini)
 }

@@ -35,6 +35,9 @@ impl std::fmt::Display for Remains {
     }
 }
 
+/// Which runs a clean-up is about.
+pub type Ours<'a> = dyn Fn(&RunName) -> bool + Sync + 'a;
+
 /// A kind of thing that a run makes, in the order in which the kinds are deleted.
 struct Kind {
     /// In words, several of them.
@@ -83,15 +86,29 @@ const SERVERS_EVERY: std::time::Duration = std::time::Duration::from_millis(500)
 /// How long servers may take to go once no server of the run has gone for so long.
 const SERVERS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// Deletes the servers of the runs of which `ours` is true, through their hosts, and waits for as long as there is progress.
+///
+/// # Errors
+/// When the list cannot be had.
+pub async fn delete_servers(admin: &Session, ours: &Ours<'_>) -> Result<(), ApiError> {
+    let servers = &KINDS[0];
+    // What fails is tried again by `clean_up`, which tells.
+    let _failures = delete_all(admin, servers, ids_of(admin, servers, ours).await?).await;
+    wait_for_servers(admin, servers, ours).await
+}
+
 /// Deletes everything that belongs to a run of which `ours` is true, and says what could not be deleted.
 ///
-/// Servers go first, through their hosts where these are alive. Hosts that are not must be told so: a simulated fleet that
-/// has been killed is forced down, and Nova then deletes its servers without them.
+/// No host of the runs may be alive any more. Servers that are left are deleted by Nova alone, once it has been told that
+/// their hosts are down.
 ///
 /// # Errors
 /// When a list cannot be had. A deletion that fails does not stop the others; its thing is among the [`remains`].
-pub async fn clean_up(admin: &Session, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<Vec<String>, ApiError> {
+pub async fn clean_up(admin: &Session, ours: &Ours<'_>) -> Result<Vec<String>, ApiError> {
     let mut failures = BTreeSet::new();
+    if !ids_of(admin, &KINDS[0], ours).await?.is_empty() {
+        force_hosts_down(admin, ours).await?;
+    }
     for kind in &KINDS {
         let ids = ids_of(admin, kind, ours).await?;
         match kind.plural {
@@ -111,10 +128,7 @@ pub async fn clean_up(admin: &Session, ours: &(dyn Fn(&RunName) -> bool + Sync))
 ///
 /// # Errors
 /// When the services cannot be listed. A host that cannot be forced down keeps its servers, which the caller sees.
-pub(crate) async fn force_hosts_down(
-    admin: &Session,
-    ours: &(dyn Fn(&RunName) -> bool + Sync),
-) -> Result<(), ApiError> {
+async fn force_hosts_down(admin: &Session, ours: &Ours<'_>) -> Result<(), ApiError> {
     let ids = ids_of(admin, &KINDS[1], ours).await?;
     let down = |id: String| async move {
         let body = json!({"forced_down": true});
@@ -128,7 +142,7 @@ pub(crate) async fn force_hosts_down(
 ///
 /// # Errors
 /// When a list cannot be had.
-pub async fn remains(admin: &Session, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<Remains, ApiError> {
+pub async fn remains(admin: &Session, ours: &Ours<'_>) -> Result<Remains, ApiError> {
     let mut counts = Vec::new();
     for kind in &KINDS {
         let ids = ids_of(admin, kind, ours).await?;
@@ -139,17 +153,13 @@ pub async fn remains(admin: &Session, ours: &(dyn Fn(&RunName) -> bool + Sync)) 
     Ok(Remains { counts })
 }
 
-async fn ids_of(
-    admin: &Session,
-    kind: &Kind,
-    ours: &(dyn Fn(&RunName) -> bool + Sync),
-) -> Result<Vec<String>, ApiError> {
+async fn ids_of(admin: &Session, kind: &Kind, ours: &Ours<'_>) -> Result<Vec<String>, ApiError> {
     let path = format!("{}{}", kind.path, kind.query);
     let things = admin.list("list", kind.service, &path, kind.key).await?;
     Ok(things.iter().filter_map(|thing| id_if_ours(thing, kind, ours)).collect())
 }
 
-fn id_if_ours(thing: &Value, kind: &Kind, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Option<String> {
+fn id_if_ours(thing: &Value, kind: &Kind, ours: &Ours<'_>) -> Option<String> {
     let run = RunName::owner_of(thing[kind.name].as_str()?)?;
     // A flavor's id may be a number in no release, a service's in none since 2.53: both are text.
     ours(&run).then(|| thing[kind.id].as_str().map(str::to_owned)).flatten()
@@ -163,11 +173,7 @@ async fn delete_all(admin: &Session, kind: &Kind, ids: Vec<String>) -> Vec<Strin
 }
 
 /// Waits until the servers have gone, for as long as there is progress.
-async fn wait_for_servers(
-    admin: &Session,
-    kind: &Kind,
-    ours: &(dyn Fn(&RunName) -> bool + Sync),
-) -> Result<(), ApiError> {
+async fn wait_for_servers(admin: &Session, kind: &Kind, ours: &Ours<'_>) -> Result<(), ApiError> {
     let mut fewest = usize::MAX;
     let mut last_progress = tokio::time::Instant::now();
     loop {
@@ -200,7 +206,8 @@ async fn delete_settings(admin: &Session, projects: &[String]) -> Result<Vec<Str
     let groups = kind("security groups", Service::Network, "/security-groups", "", "security_groups", "name", "id");
     let mut failures = Vec::new();
     for project in projects {
-        let quotas = [(Service::Compute, format!("/os-quota-sets/{project}")), (Service::Network, format!("/quotas/{project}"))];
+        let quotas =
+            [(Service::Compute, format!("/os-quota-sets/{project}")), (Service::Network, format!("/quotas/{project}"))];
         for (service, path) in quotas {
             failures.extend(admin.delete("delete quota", service, path).await.err().map(|error| error.short()));
         }

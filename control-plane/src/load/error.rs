@@ -124,8 +124,14 @@ mod tests {
     #[test]
     fn every_service_has_its_own_way_to_say_no() {
         let said = |body: &str| message_in(body.as_bytes());
-        assert_eq!(said(r#"{"forbidden": {"code": 403, "message": "Quota exceeded for instances"}}"#), "Quota exceeded for instances");
-        assert_eq!(said(r#"{"NeutronError": {"type": "X", "message": "No more IP addresses", "detail": ""}}"#), "No more IP addresses");
+        assert_eq!(
+            said(r#"{"forbidden": {"code": 403, "message": "Quota exceeded for instances"}}"#),
+            "Quota exceeded for instances"
+        );
+        assert_eq!(
+            said(r#"{"NeutronError": {"type": "X", "message": "No more IP addresses", "detail": ""}}"#),
+            "No more IP addresses"
+        );
         assert_eq!(said(r#"{"errors": [{"status": 409, "title": "Conflict", "detail": "no room"}]}"#), "no room");
         assert_eq!(said("<html><head><title>502 Bad Gateway</title></head></html>\r\n"), "502 Bad Gateway");
         assert_eq!(said(""), "");

@@ -248,7 +248,8 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", closed.local_addr().unwrap());
         drop(closed);
-        let error = Http::new(None).send(&base, &Call::get("list", Service::Compute, "/servers"), None).await.unwrap_err();
+        let error =
+            Http::new(None).send(&base, &Call::get("list", Service::Compute, "/servers"), None).await.unwrap_err();
         assert!(error.short().starts_with("no answer: ") && error.short().contains("refused"), "{error}");
     }
 }

@@ -39,11 +39,25 @@ pub struct LoaderSpec {
     pub timeline_of: Box<dyn Fn(Uuid) -> Option<BuildTimeline> + Send + Sync>,
 }
 
+/// How far a load is, over all streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Operations started.
+    pub started: u64,
+    /// Operations that have ended, failed ones included.
+    pub ended: u64,
+    /// Operations that have failed.
+    pub failed: u64,
+    /// Operations of the plan; `None`: only the run can tell.
+    pub intended: Option<u64>,
+}
+
 /// A load that runs. Dropping it ends all its operations.
 pub struct Loader {
     streams: JoinSet<()>,
     poller: AbortHandle,
     stage: watch::Sender<Stage>,
+    starting: watch::Receiver<usize>,
     counts: Vec<(String, Option<u64>, Arc<Counts>)>,
 }
 
@@ -56,6 +70,7 @@ impl Loader {
         let polled = Arc::clone(&ground);
         let poller = tokio::spawn(async move { polled.poller.run(&admin).await }).abort_handle();
         let (stage, stages) = watch::channel(Stage::Load);
+        let (starting, still_starting) = watch::channel(plan.load.len());
         let turns = Arc::new(AtomicU64::new(0));
         let ends: BTreeMap<&str, watch::Sender<bool>> =
             plan.load.iter().map(|load| (load.name.as_str(), watch::channel(false).0)).collect();
@@ -68,6 +83,7 @@ impl Loader {
                 counts: Arc::default(),
                 turns: Arc::clone(&turns),
                 stages: stages.clone(),
+                starting: starting.clone(),
             };
             let intended = load.operations(plan.seed);
             note_intended(&recorder, origin.elapsed(), load, intended);
@@ -75,11 +91,16 @@ impl Loader {
             let before = load.after.as_deref().and_then(|name| ends.get(name)).map(watch::Sender::subscribe);
             streams.spawn(in_turn(stream, plan.seed, begin, before, ends[load.name.as_str()].clone()));
         }
-        Self { streams, poller, stage, counts }
+        Self { streams, poller, stage, starting: still_starting, counts }
     }
 
-    /// Waits until all streams have started and ended all their operations.
-    pub async fn ended(&mut self) {
+    /// Waits until all streams have started all their operations.
+    pub async fn all_started(&mut self) {
+        // An error means that nobody starts anything any more.
+        let _none_left = self.starting.wait_for(|streams| *streams == 0).await;
+    }
+
+    async fn ended(&mut self) {
         while self.streams.join_next().await.is_some() {}
     }
 
@@ -92,13 +113,20 @@ impl Loader {
         }
     }
 
-    /// Operations started, ended and failed so far, and how many the plan has where it is known, over all streams.
-    pub fn counts(&self) -> (u64, u64, u64, Option<u64>) {
-        let sum = |of: fn(&Counts) -> &AtomicU64| {
-            self.counts.iter().map(|(_, _, counts)| of(counts).load(Ordering::Relaxed)).sum()
-        };
-        let intended = self.counts.iter().map(|(_, intended, _)| *intended).sum();
-        (sum(|counts| &counts.started), sum(|counts| &counts.ended), sum(|counts| &counts.failed), intended)
+    /// Reads, for whoever shows progress, how far the load is.
+    pub fn tally(&self) -> impl Fn() -> Tally + Send + Sync + 'static {
+        let counts: Vec<_> = self.counts.iter().map(|(_, intended, counts)| (*intended, Arc::clone(counts))).collect();
+        move || {
+            let sum = |of: fn(&Counts) -> &AtomicU64| {
+                counts.iter().map(|(_, counts)| of(counts).load(Ordering::Relaxed)).sum()
+            };
+            Tally {
+                started: sum(|counts| &counts.started),
+                ended: sum(|counts| &counts.ended),
+                failed: sum(|counts| &counts.failed),
+                intended: counts.iter().map(|(intended, _)| *intended).sum(),
+            }
+        }
     }
 
     /// Reads, for the sampler, how many operations of each stream have started.

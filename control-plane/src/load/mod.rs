@@ -18,11 +18,12 @@ mod session;
 mod stream;
 mod tenants;
 
+pub(crate) use apis::DEFAULT_DOMAIN;
 pub use apis::{Apis, Login};
-pub use clean_up::{Remains, clean_up, remains};
+pub use clean_up::{Ours, Remains, clean_up, delete_servers, remains};
 pub use error::ApiError;
 pub use http::{Answer, Call, Http, Service};
-pub use loader::{Loader, LoaderSpec};
+pub use loader::{Loader, LoaderSpec, Tally};
 pub use names::RunName;
 pub use phases::{Moments, phases_ms};
 pub use scheduling_log::SchedulingLog;

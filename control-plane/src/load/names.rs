@@ -61,7 +61,9 @@ mod tests {
         assert!(run.owns(run.as_str()) && run.owns(&run.numbered("project", 3)));
         assert!(!run.owns(other.as_str()));
         assert_eq!(RunName::owner_of(&format!("{run}-00001")), Some(run));
-        for foreign in ["kagemusha-", "kagemusha-service", "kagemusha-0123456789", "kagemusha-0123ABCD", "x-kagemusha-01234567"] {
+        for foreign in
+            ["kagemusha-", "kagemusha-service", "kagemusha-0123456789", "kagemusha-0123ABCD", "x-kagemusha-01234567"]
+        {
             assert_eq!(RunName::owner_of(foreign), None, "{foreign}");
         }
     }

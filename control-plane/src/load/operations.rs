@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Call, Moments, SchedulingLog, Service, Session, Tenants, phases_ms,
+    Answer, ApiError, Call, Moments, SchedulingLog, Service, Session, Tenants,
     error::groupable,
+    phases_ms,
     poller::{Poller, Seen, Wait},
     servers::{Server, Servers},
 };

@@ -161,7 +161,7 @@ impl Rounds {
         let overlap = if self.count.is_multiple_of(WIDE_EVERY) { WIDE_OVERLAP } else { OVERLAP };
         let last = self.answered.get(key(seen)).copied().unwrap_or_else(|| OffsetDateTime::now_utc() - WIDE_OVERLAP);
         let since = (last - overlap).replace_nanosecond(0).expect("zero is a nanosecond");
-        since.format(&Rfc3339).expect("a time of this age has a year of four digits").replace('Z', "%2B00:00")
+        since.format(&Rfc3339).expect("a time of this age has a year of four digits")
     }
 
     fn done(&mut self, seen: Seen, answered_at: OffsetDateTime) {

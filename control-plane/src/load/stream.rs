@@ -50,6 +50,8 @@ pub(crate) struct Stream {
     /// Turns of the users, over all streams.
     pub(crate) turns: Arc<AtomicU64>,
     pub(crate) stages: watch::Receiver<Stage>,
+    /// Streams that have operations to start yet.
+    pub(crate) starting: watch::Sender<usize>,
 }
 
 impl Stream {
@@ -73,7 +75,18 @@ impl Stream {
                 tasks.spawn(self.clone().client(Arc::clone(&closed), begin));
             }
         }
+        // The clients of a closed loop are done when their last operations are.
+        if self.plan.closed_loop(seed).is_none() {
+            self.all_started();
+        }
         while tasks.join_next().await.is_some() {}
+        if self.plan.closed_loop(seed).is_some() {
+            self.all_started();
+        }
+    }
+
+    fn all_started(&self) {
+        self.starting.send_modify(|streams| *streams -= 1);
     }
 
     /// One client of a closed loop.

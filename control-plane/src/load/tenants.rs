@@ -83,7 +83,10 @@ async fn member_role(admin: &Session) -> Result<String, ApiError> {
 /// A project without quotas: the run tests the cloud and not its limits.
 async fn create_project(admin: &Session, domain: &str, name: String) -> Result<(String, String), ApiError> {
     let body = json!({"project": {"name": name, "domain_id": domain, "description": "A run of kagemusha"}});
-    let id = admin.call(&Call::post("create project", Service::Identity, "/projects", body)).await?.text_at("/project/id")?;
+    let id = admin
+        .call(&Call::post("create project", Service::Identity, "/projects", body))
+        .await?
+        .text_at("/project/id")?;
     let compute = json!({"quota_set": {"instances": -1, "cores": -1, "ram": -1, "force": true}});
     admin.call(&Call::put("set quota", Service::Compute, format!("/os-quota-sets/{id}"), compute)).await?;
     let network = json!({"quota": {"port": -1, "security_group": -1, "security_group_rule": -1}});
@@ -134,7 +137,8 @@ async fn create_network(
 /// The smallest subnet of 10/8, from a /24 on, with twice the addresses that the ports need: addresses of deleted ports
 /// come back late.
 fn cidr_for(ports: u64) -> String {
-    let bits = (ports.saturating_mul(2) + 2).next_power_of_two().trailing_zeros().clamp(8, 24);
+    let addresses = ports.min(1 << 23) * 2 + 2;
+    let bits = addresses.next_power_of_two().trailing_zeros().clamp(8, 24);
     format!("10.0.0.0/{}", 32 - bits)
 }
 
@@ -162,6 +166,6 @@ mod tests {
         assert_eq!(cidr_for(127), "10.0.0.0/24");
         assert_eq!(cidr_for(128), "10.0.0.0/23");
         assert_eq!(cidr_for(10_000), "10.0.0.0/17");
-        assert_eq!(cidr_for(u64::MAX / 2), "10.0.0.0/8");
+        assert_eq!(cidr_for(u64::MAX), "10.0.0.0/8");
     }
 }

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn empty_queues_and_queues_without_figures_are_left_out() {
-        let page = json!({"items": [{"name": "conductor", "messages": 7}, {"name": "x", "messages": 0}, {"name": "new"}]});
+        let page =
+            json!({"items": [{"name": "conductor", "messages": 7}, {"name": "x", "messages": 0}, {"name": "new"}]});
         assert_eq!(depths(&page), [("conductor".to_owned(), 7.0)]);
     }
 }

@@ -1,0 +1,62 @@
+//! Why a plan could not be carried out.
+
+use crate::load::ApiError;
+
+/// Why a plan could not be carried out on a real cloud.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// The scenario names a cloud that cannot be found or understood.
+    #[error("{0}")]
+    Cloud(String),
+    /// The administrator cannot log in.
+    #[error("cannot log in to {url} as {user}: {reason}\n{advice}")]
+    Login {
+        /// Keystone.
+        url: String,
+        /// The administrator.
+        user: String,
+        /// What Keystone, or the network, said.
+        reason: String,
+        /// What to look at.
+        advice: &'static str,
+    },
+    /// A request to the cloud failed.
+    #[error("{step}: {source}")]
+    Api {
+        /// What the request was for.
+        step: &'static str,
+        /// What happened.
+        source: ApiError,
+    },
+    /// The fleet could not be started.
+    #[error("the fleet: {0}")]
+    Fleet(#[from] fake_hv::FleetError),
+    /// Not all hypervisors came up in time.
+    #[error("{0}")]
+    Register(String),
+    /// Another run works on this cloud.
+    #[error("another run is under way on this cloud (lock {lock}); wait for it to end")]
+    Busy {
+        /// The file that it holds.
+        lock: String,
+    },
+    /// A file of the run could not be written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The user stopped the run.
+    #[error("stopped by the user")]
+    Interrupted,
+}
+
+impl LiveError {
+    /// An API error in a step of the run.
+    pub(super) fn api(step: &'static str) -> impl Fn(ApiError) -> Self {
+        move |source| Self::Api { step, source }
+    }
+}

@@ -1,0 +1,122 @@
+//! The live target: a plan, carried out on a real cloud.
+
+mod broker_queues;
+mod error;
+mod foreign;
+mod lock;
+mod logs;
+mod register;
+mod steps;
+mod target;
+mod tell;
+mod tidy;
+
+use std::time::Instant;
+
+use recording::{Outcome, OutcomeKind, Recorder, millis};
+use scenarios::Plan;
+
+use crate::{
+    load::{Http, RunName, Session},
+    watch::{Scribe, SharedFleet, Watch},
+};
+use logs::Logs;
+
+pub use error::LiveError;
+pub use lock::RunLock;
+pub use target::Target;
+pub use tell::{Cancel, Canceller, Phase, Status, Tell};
+
+/// What all steps of a run need.
+struct Run<'a> {
+    plan: &'a Plan,
+    target: &'a Target,
+    name: RunName,
+    admin: Session,
+    scribe: Scribe,
+    fleet: SharedFleet,
+    cancel: &'a Cancel,
+    tell: &'a dyn Tell,
+}
+
+/// Carries out a plan, and leaves the cloud as it was, whatever happens in between. Times of the recording count from
+/// `origin`.
+///
+/// The steps, each an event `phase`: tenants, register, load, drain, clean_up, end. A wish to stop ends the step that is
+/// under way; operations that have begun may end within the plan's drain, and the clean-up is never left out.
+pub async fn run(
+    plan: &Plan,
+    target: &Target,
+    recorder: &Recorder,
+    origin: Instant,
+    cancel: &Cancel,
+    tell: &dyn Tell,
+) -> Outcome {
+    let logs = target.own.as_ref().map(|cloud| Logs::begin(&cloud.processes));
+    let result = match log_in(plan, target, recorder, origin, cancel, tell).await {
+        Ok(run) => {
+            let watch = run.watch();
+            let result = run.carry_out(watch).await;
+            run.phase(Phase::End, "");
+            result
+        }
+        Err(error) => Err(error),
+    };
+    if let Some(Err(error)) = logs.map(|logs| logs.copy_to(&recorder.services())) {
+        tell.note(&format!("the logs of the services could not be copied: {error}"));
+    }
+    outcome(result, origin)
+}
+
+async fn log_in<'a>(
+    plan: &'a Plan,
+    target: &'a Target,
+    recorder: &Recorder,
+    origin: Instant,
+    cancel: &'a Cancel,
+    tell: &'a dyn Tell,
+) -> Result<Run<'a>, LiveError> {
+    let admin = target.log_in(Http::new(Some((recorder.clone(), origin)))).await?;
+    let scribe = Scribe::new(recorder.clone(), origin);
+    let (name, fleet) = (RunName::generate(), SharedFleet::default());
+    Ok(Run { plan, target, name, admin, scribe, fleet, cancel, tell })
+}
+
+impl Run<'_> {
+    async fn carry_out(&self, mut watch: Watch) -> Result<(), LiveError> {
+        let result = self.make_and_load(&mut watch).await;
+        if let Err(error) = &result {
+            let kind = if matches!(error, LiveError::Interrupted) { "interrupted" } else { "error" };
+            self.scribe.event(kind, error.to_string());
+        }
+        self.phase(Phase::CleanUp, "");
+        tidy::clean_up(self).await;
+        watch.stop().await;
+        result
+    }
+
+    async fn make_and_load(&self, watch: &mut Watch) -> Result<(), LiveError> {
+        self.phase(Phase::Tenants, self.name.as_str());
+        let tenants = self.unless_cancelled(self.make_tenants()).await?;
+        if self.plan.fleet.hypervisors > 0 {
+            self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
+            self.unless_cancelled(register::register(self)).await?;
+        }
+        self.phase(Phase::Load, "");
+        let mut loader = self.begin_load(tenants);
+        watch.load(loader.started());
+        let loaded = self.showing(Phase::Load, &loader.tally(), self.load(&mut loader)).await;
+        self.phase(Phase::Drain, "");
+        self.showing(Phase::Drain, &loader.tally(), loader.drain(self.plan.drain)).await;
+        loaded
+    }
+}
+
+fn outcome(result: Result<(), LiveError>, origin: Instant) -> Outcome {
+    let (kind, reason) = match result {
+        Ok(()) => (OutcomeKind::Completed, None),
+        Err(error @ LiveError::Interrupted) => (OutcomeKind::Interrupted, Some(error.to_string())),
+        Err(error) => (OutcomeKind::Error, Some(error.to_string())),
+    };
+    Outcome { kind, reason, duration_ms: millis(origin.elapsed()) }
+}

@@ -1,0 +1,160 @@
+//! The steps that are small.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use scenarios::plan::Operation;
+use serde_json::json;
+
+use super::{LiveError, Phase, Run, Status, tidy};
+use crate::{
+    load::{Loader, LoaderSpec, SchedulingLog, Tally, Tenants, TenantsSpec},
+    watch::Watch,
+};
+
+/// The physical network of the harness's own cloud.
+const PHYSICAL_NETWORK: &str = "physnet1";
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// File of the run folder with the ids of what was made, for people who look while it runs or after it was killed.
+const CREATED_FILE: &str = "created.json";
+
+impl Run<'_> {
+    /// A phase begins.
+    pub(super) fn phase(&self, phase: Phase, text: &str) {
+        self.scribe.event("phase", phase.name());
+        self.tell.phase(phase, text);
+    }
+
+    /// A step, which a wish to stop ends.
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        step: impl Future<Output = Result<T, LiveError>>,
+    ) -> Result<T, LiveError> {
+        tokio::select! {
+            result = step => result,
+            () = self.cancel.cancelled() => Err(LiveError::Interrupted),
+        }
+    }
+
+    /// All samplers that this cloud allows.
+    pub(super) fn watch(&self) -> Watch {
+        let mut watch = Watch::new(self.scribe.clone());
+        watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
+        watch.fleet(self.fleet.clone());
+        let own = self.target.own.as_ref();
+        watch.processes(own.map(|cloud| cloud.processes.clone()).unwrap_or_default());
+        if let Some(cloud) = own {
+            watch.broker(&cloud.broker_metrics_url, &cloud.management_url, &cloud.amqp);
+            watch.database(&cloud.database);
+        }
+        watch
+    }
+
+    /// Removes what earlier runs left, then makes what this one needs.
+    pub(super) async fn make_tenants(&self) -> Result<Tenants, LiveError> {
+        tidy::leftovers(self).await?;
+        let spec = TenantsSpec {
+            projects: self.plan.tenants.projects,
+            users: self.plan.tenants.users,
+            ports: self.ports(),
+            physical_network: self.target.own.is_some().then_some(PHYSICAL_NETWORK),
+        };
+        let step = LiveError::api("make projects, users, network, image and flavor");
+        let tenants = Tenants::create(&self.admin, &self.name, spec).await.map_err(step)?;
+        self.note_created(&tenants)?;
+        Ok(tenants)
+    }
+
+    /// Ports that the boots of the plan may make. A closed loop that ends by time gets room for many.
+    fn ports(&self) -> u64 {
+        const UNKNOWN: u64 = 30_000;
+        let ports = self.plan.load.iter().filter_map(|load| match load.operation {
+            Operation::Boot { nics } => {
+                Some(load.operations(self.plan.seed).unwrap_or(UNKNOWN).saturating_mul(nics.into()))
+            }
+            _ => None,
+        });
+        ports.fold(0, u64::saturating_add)
+    }
+
+    fn note_created(&self, tenants: &Tenants) -> Result<(), LiveError> {
+        let users: Vec<_> = tenants.users.iter().map(|user| &user.login().user).collect();
+        let projects: std::collections::BTreeSet<_> = tenants.users.iter().map(|user| &user.login().project).collect();
+        let created = json!({
+            "run": self.name.as_str(), "projects": projects, "users": users,
+            "network": tenants.network, "image": tenants.image, "flavor": tenants.flavor,
+        });
+        let path = self.scribe.recorder().path().join(CREATED_FILE);
+        let text = format!("{created:#}\n");
+        fs::write(&path, text).map_err(|source| LiveError::File { path: path.display().to_string(), source })
+    }
+
+    /// The streams begin, now.
+    pub(super) fn begin_load(&self, tenants: Tenants) -> Loader {
+        let conductor = self.target.own.iter().flat_map(|cloud| &cloud.processes);
+        let conductor = conductor.filter(|process| process.name == "nova-conductor").map(|process| &process.log_path);
+        let fleet = self.fleet.clone();
+        let spec = LoaderSpec {
+            tenants,
+            admin: self.admin.clone(),
+            recorder: self.scribe.recorder().clone(),
+            origin: self.scribe.origin(),
+            scheduling: conductor.map(|path| SchedulingLog::new(path)).next(),
+            timeline_of: Box::new(move |server| fleet.with(|fleet| fleet.take_build_timeline(server)).flatten()),
+        };
+        Loader::start(self.plan, spec)
+    }
+
+    /// Waits until every operation has been started.
+    pub(super) async fn load(&self, loader: &mut Loader) -> Result<(), LiveError> {
+        let started = async {
+            loader.all_started().await;
+            Ok(())
+        };
+        self.unless_cancelled(started).await
+    }
+
+    /// A step, while its progress is told.
+    pub(super) async fn showing<T>(
+        &self,
+        phase: Phase,
+        tally: &(dyn Fn() -> Tally + Send + Sync),
+        step: impl Future<Output = T>,
+    ) -> T {
+        let begun = Instant::now();
+        let tell = async {
+            loop {
+                tokio::time::sleep(TELL_EVERY).await;
+                self.tell.status(&status(phase, tally(), begun.elapsed()));
+            }
+        };
+        tokio::select! {
+            result = step => result,
+            () = tell => unreachable!("it tells for ever"),
+        }
+    }
+}
+
+fn status(phase: Phase, tally: Tally, since: Duration) -> Status {
+    let Tally { started, ended, failed, intended } = tally;
+    let of = intended.map(|intended| format!(" of {intended}")).unwrap_or_default();
+    let text =
+        format!("{started}{of} operations started, {} under way, {failed} failed", started.saturating_sub(ended));
+    Status { phase, done: ended, total: intended, text, since }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_what_has_ended() {
+        let tally = Tally { started: 40, ended: 30, failed: 2, intended: Some(100) };
+        let status = status(Phase::Load, tally, Duration::from_secs(30));
+        assert_eq!(status.text, "40 of 100 operations started, 10 under way, 2 failed");
+        assert_eq!(status.estimate(), Some(Duration::from_secs(70)));
+    }
+}

@@ -1,0 +1,82 @@
+//! The cloud that a run works on: the harness's own, or one that the scenario names.
+
+use fake_hv::{BrokerAddress, ServiceApis};
+
+use super::LiveError;
+use crate::{
+    Amqp, Cloud,
+    load::{Apis, Http, Login, Session},
+};
+
+/// A cloud, as far as a run needs to know it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where its services are.
+    pub apis: Apis,
+    /// Its administrator.
+    pub admin: Login,
+    /// Whom the simulated hypervisors log in as.
+    pub nova_service: Login,
+    /// Its broker.
+    pub amqp: Amqp,
+    /// The harness's own cloud, whose processes, broker and database can be watched; `None`: somebody else's.
+    pub own: Option<Cloud>,
+}
+
+impl Target {
+    /// A cloud that the harness brought up.
+    pub fn own(cloud: &Cloud) -> Self {
+        Self {
+            apis: Apis::from(cloud),
+            admin: Login::from(&cloud.admin),
+            nova_service: Login::from(&cloud.nova_service),
+            amqp: cloud.amqp.clone(),
+            own: Some(cloud.clone()),
+        }
+    }
+
+    /// Tries what every run needs first: the administrator's password.
+    ///
+    /// # Errors
+    /// [`LiveError::Login`] when Keystone refuses or does not answer.
+    pub async fn log_in(&self, http: Http) -> Result<Session, LiveError> {
+        let session = Session::new(http, self.apis.clone(), self.admin.clone());
+        let refused = |error: crate::load::ApiError| LiveError::Login {
+            url: self.apis.identity.clone(),
+            user: self.admin.user.clone(),
+            reason: error.short(),
+            advice: match error.status() {
+                Some(401) => "Name or password is wrong, or the user has no role in the project: see clouds.yaml",
+                Some(_) => "This Keystone does not do what it should: see its log",
+                None => "Nobody answers there: is the cloud up? `kagemusha status` says so of its own",
+            },
+        };
+        session.authenticate().await.map_err(refused)?;
+        Ok(session)
+    }
+
+    /// The broker as the fleet takes it.
+    pub(super) fn broker(&self) -> BrokerAddress {
+        BrokerAddress {
+            host: self.amqp.host.clone(),
+            port: self.amqp.port,
+            user: self.amqp.user.clone(),
+            password: fake_hv::Secret::new(self.amqp.password.reveal()),
+            vhost: self.amqp.vhost.clone(),
+        }
+    }
+
+    /// The services as the fleet takes them.
+    pub(super) fn service_apis(&self) -> ServiceApis {
+        let without = |url: &str, version: &str| url.strip_suffix(version).unwrap_or(url).to_owned();
+        ServiceApis {
+            identity_url: without(&self.apis.identity, "/v3"),
+            placement_url: self.apis.placement.clone(),
+            network_url: without(&self.apis.network, "/v2.0"),
+            user: self.nova_service.user.clone(),
+            password: fake_hv::Secret::new(self.nova_service.password.reveal()),
+            project: self.nova_service.project.clone(),
+            domain: self.nova_service.user_domain.clone(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Leaves the cloud as it was: before a run what earlier ones left, after it what it made, and proof.
+
+use super::{LiveError, Run, broker_queues::BrokerQueues};
+use crate::load::{self, RunName};
+
+/// Removes what runs that were killed have left. On a cloud of somebody else's another run may be under way, from another
+/// machine, so there they are only told of.
+pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
+    let api = LiveError::api("remove what an earlier run left");
+    let others = |name: &RunName| *name != run.name;
+    let found = load::remains(&run.admin, &others).await.map_err(&api)?;
+    if !found.is_empty() && run.target.own.is_none() {
+        run.tell.note(&format!("there is more of kagemusha here, of a run that goes on or was killed: {found}"));
+    } else if !found.is_empty() {
+        run.tell.note(&format!("an earlier run left {found}; they are removed"));
+        run.scribe.event("warning", format!("an earlier run had left {found}"));
+        for failure in load::clean_up(&run.admin, &others).await.map_err(&api)? {
+            run.scribe.event("warning", format!("could not remove what an earlier run left: {failure}"));
+        }
+    }
+    if let Some(queues) = broker_queues(run) {
+        // Queues of a topic outlive their consumers for ever; those of a dead fleet have none.
+        if let Err(error) = queues.delete(&others).await {
+            run.scribe.event("warning", format!("cannot remove queues of earlier runs: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Removes all that the run made, stops the fleet in between, and records what is left. Goes on whatever fails.
+pub(super) async fn clean_up(run: &Run<'_>) {
+    let ours = |name: &RunName| *name == run.name;
+    let warn = |what: &str, error: &dyn std::fmt::Display| {
+        run.tell.note(&format!("{what}: {error}"));
+        run.scribe.event("warning", format!("{what}: {error}"));
+    };
+    // While their hosts live, as an operator would.
+    if let Err(error) = load::delete_servers(&run.admin, &ours).await {
+        warn("cannot delete the servers", &error);
+    }
+    if let Some(fleet) = run.fleet.take() {
+        fleet.stop().await;
+    }
+    match load::clean_up(&run.admin, &ours).await {
+        Ok(failures) => failures.iter().for_each(|failure| warn("could not be deleted", failure)),
+        Err(error) => warn("cannot clean up", &error),
+    }
+    match load::remains(&run.admin, &ours).await {
+        Ok(left) if left.is_empty() => run.scribe.event(
+            "verified",
+            "nothing of the run is left in Nova, Placement, Neutron, Glance and Keystone: no server, compute service, \
+             resource provider, agent, network, port, image, flavor, user or project",
+        ),
+        Ok(left) => warn("left in the cloud", &left),
+        Err(error) => warn("cannot tell what is left in the cloud", &error),
+    }
+    queues_are_gone(run, &ours).await;
+}
+
+async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)) {
+    let Some(queues) = broker_queues(run) else { return };
+    let left = match queues.named(ours).await {
+        Ok(left) => left,
+        Err(error) => return run.scribe.event("warning", format!("cannot tell which queues are left: {error}")),
+    };
+    if left.is_empty() {
+        return run.scribe.event("verified", "no queue of the run's hosts is left in RabbitMQ");
+    }
+    run.scribe.event("warning", format!("the fleet left {} queues, such as {}", left.len(), left[0]));
+    if let Err(error) = queues.delete(ours).await {
+        run.scribe.event("warning", format!("these queues cannot be removed: {error}"));
+    }
+}
+
+fn broker_queues(run: &Run<'_>) -> Option<BrokerQueues> {
+    run.target.own.as_ref().map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.amqp))
+}

@@ -1,0 +1,82 @@
+//! What a run folder says about where and how it was made.
+
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
+
+use control_plane::live::Target;
+use recording::Manifest;
+use scenarios::Plan;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+/// `runs/SCENARIO-TIME`, in UTC.
+pub(super) fn default_folder(scenario: &str) -> PathBuf {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let now = OffsetDateTime::now_utc().format(&format).expect("the format has nothing that a time could lack");
+    PathBuf::from("runs").join(format!("{scenario}-{now}"))
+}
+
+pub(super) fn manifest(plan: &Plan, target: &Target) -> Manifest {
+    let own = target.own.as_ref();
+    let mut tuning = scenarios::options::non_defaults(&plan.tuning, &plan.release);
+    // The reasons stand in cloud.json; here it matters that the values are not the defaults.
+    let deviations = own.iter().flat_map(|cloud| cloud.deviations_from_defaults.keys());
+    for (option, value) in deviations.filter_map(|deviation| deviation.split_once(" = ")) {
+        tuning.entry(option.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    Manifest {
+        schema: Manifest::SCHEMA,
+        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: plan.scenario.clone(),
+        target: "live".to_owned(),
+        release: plan.release.clone(),
+        seed: plan.seed,
+        command: env::args().collect(),
+        started_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the year has four digits"),
+        machine: machine(),
+        packages: own.map(|cloud| cloud.packages.clone()).unwrap_or_default(),
+        tuning,
+    }
+}
+
+/// Facts of this machine, as far as the kernel tells them.
+fn machine() -> BTreeMap<String, String> {
+    let cores = std::thread::available_parallelism().ok().map(|cores| cores.to_string());
+    let memory = line_of("/proc/meminfo", "MemTotal").and_then(|text| bytes_of(&text)).map(|bytes| bytes.to_string());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
+    let facts = [
+        ("cores", cores),
+        ("memory_bytes", memory),
+        ("kernel", kernel),
+        ("cpu", line_of("/proc/cpuinfo", "model name")),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// What stands after the colon in the first line of this name.
+fn line_of(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// `24586688 kB`
+fn bytes_of(text: &str) -> Option<u64> {
+    text.strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        assert_eq!(bytes_of("2 kB"), Some(2048));
+        assert_eq!(bytes_of("2"), None);
+    }
+
+    #[test]
+    fn this_machine_has_cores_and_memory() {
+        let facts = machine();
+        assert!(facts["cores"].parse::<u32>().unwrap() >= 1);
+        assert!(facts["memory_bytes"].parse::<u64>().unwrap() > 1 << 20);
+    }
+}

@@ -1,0 +1,109 @@
+//! A run's progress on the terminal: one line that changes, or, where nobody watches, a line every few seconds.
+
+use std::{
+    io::IsTerminal,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use control_plane::live::{Phase, Status, Tell};
+use indicatif::{ProgressBar, ProgressStyle};
+use scenarios::{Plan, show_time};
+
+/// Time between lines when standard error is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Progress on standard error.
+pub(super) struct RunTerminal {
+    begun: Instant,
+    bar: Option<ProgressBar>,
+    last_line: Mutex<Option<Instant>>,
+}
+
+impl RunTerminal {
+    /// Says what is to come.
+    pub(super) fn new(plan: &Plan) -> Self {
+        eprintln!("{}: {}", plan.scenario, plan.description);
+        if let Some(takes) = load_takes(plan) {
+            eprintln!("the load alone takes {} if the cloud keeps up", show_time(takes));
+        }
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("{elapsed:>7} {spinner} {msg}").expect("the template is well-formed"),
+            );
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { begun: Instant::now(), bar, last_line: Mutex::default() }
+    }
+
+    /// No more progress comes.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let line = format!("{:>6.1}s {text}", self.begun.elapsed().as_secs_f64());
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Tell for RunTerminal {
+    fn phase(&self, phase: Phase, text: &str) {
+        let words = in_words(phase);
+        self.line(&if text.is_empty() { words.to_owned() } else { format!("{words}: {text}") });
+    }
+
+    fn status(&self, status: &Status) {
+        let left = status.estimate().filter(|left| !left.is_zero()).map(|left| {
+            let whole = Duration::from_secs(left.as_secs().max(1));
+            format!(", about {} left", show_time(whole))
+        });
+        let text = format!("{}{}", status.text, left.unwrap_or_default());
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            return;
+        }
+        let mut last = self.last_line.lock().expect("no holder of this lock panics");
+        if last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            *last = Some(Instant::now());
+            self.line(&format!("  {text}"));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.line(&format!("· {text}"));
+    }
+}
+
+fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Tenants => "makes projects, users, network, image and flavor",
+        Phase::Register => "registers the fleet",
+        Phase::Load => "loads",
+        Phase::Drain => "waits for what is under way",
+        Phase::CleanUp => "cleans up",
+        Phase::End => "done",
+    }
+}
+
+/// Time from the beginning of the load to its last intended start, if every operation took no time; `None` when a stream has
+/// no schedule of its own.
+fn load_takes(plan: &Plan) -> Option<Duration> {
+    let mut ends: Vec<(&str, Duration)> = Vec::new();
+    for load in &plan.load {
+        let before = load
+            .after
+            .as_deref()
+            .map_or(Some(Duration::ZERO), |after| ends.iter().find(|(name, _)| *name == after).map(|(_, end)| *end))?;
+        let last = load.intended_starts(plan.seed)?.last().unwrap_or_default();
+        ends.push((&load.name, before + load.start + last));
+    }
+    ends.into_iter().map(|(_, end)| end).max()
+}
