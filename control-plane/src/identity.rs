@@ -50,6 +50,11 @@ impl Session {
         self.request(Method::GET, service, path, None).await
     }
 
+    /// `DELETE` of a service's API.
+    pub(crate) async fn delete(&self, service: &str, path: &str) -> Result<(), UpError> {
+        self.request(Method::DELETE, service, path, None).await.map(drop)
+    }
+
     async fn request(&self, method: Method, service: &str, path: &str, body: Option<&Value>) -> Result<Value, UpError> {
         let url = format!("{}{path}", self.urls[service]);
         let failed = |answer: String| UpError::Api { request: format!("{method} {url}"), answer };

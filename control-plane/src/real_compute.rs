@@ -18,10 +18,11 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 
 /// Starts a nova-compute for this host name and waits until Nova's service list shows it up. `down` stops it, or [`stop`].
 ///
-/// A host name keeps its identity in its folder under the state folder: it can be started again later, under that name.
+/// The fake driver makes up a new node identity at each start and never writes it down, and Nova refuses a known host
+/// without its identity. So what Nova remembers of an earlier nova-compute of this name is deleted first.
 ///
 /// # Errors
-/// When the name is none, the process ends, or it is not up in time.
+/// When the name is none, Nova still has servers on that host, the process ends, or it is not up in time.
 pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if host.is_empty() || !host.chars().all(plain) {
@@ -37,22 +38,41 @@ pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError>
     if load(&state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
         return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
     }
+    let session = Session::new(&settings);
+    forget_host(&session, host).await?;
     let (record, mut child) = launch(&state, &launch_it)?;
-    let up = wait_up(&record, host, &Session::new(&settings), || child.try_wait().ok().flatten()).await;
+    let up = wait_up(&record, host, &session, || child.try_wait().ok().flatten()).await;
     if up.is_err() {
         stop_recorded(&state, std::slice::from_ref(&record)).await?;
     }
     up.map(|()| record.process)
 }
 
-/// Stops a nova-compute that [`start`] started, with SIGTERM first.
+/// Stops a nova-compute that [`start`] started, with SIGTERM first, and deletes what Nova and Placement know of its host.
 ///
 /// # Errors
-/// When it survives SIGKILL.
+/// When it survives SIGKILL, or Nova still has servers on its host.
 pub async fn stop(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError> {
     let state = state_of(cloud)?;
     let records: Vec<Record> = load(&state)?.into_iter().filter(|record| record.process == *process).collect();
-    stop_recorded(&state, &records).await.map(drop)
+    stop_recorded(&state, &records).await?;
+    match process.name.strip_prefix(service::REAL_COMPUTE_PREFIX) {
+        Some(host) => forget_host(&Session::new(&settings(&state, cloud)?), host).await,
+        None => Ok(()),
+    }
+}
+
+/// Deletes a compute service; Nova deletes its node, its host mapping and its resource provider with it.
+async fn forget_host(session: &Session, host: &str) -> Result<(), UpError> {
+    let known = session.get("nova", &service_path(host)).await?;
+    for row in known["services"].as_array().into_iter().flatten() {
+        session.delete("nova", &format!("/v2.1/os-services/{}", row["id"])).await?;
+    }
+    Ok(())
+}
+
+fn service_path(host: &str) -> String {
+    format!("/v2.1/os-services?binary=nova-compute&host={host}")
 }
 
 async fn wait_up(
@@ -68,8 +88,7 @@ async fn wait_up(
             let reason = ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"));
             return Err(UpError::step(step, reason, Some(log)));
         }
-        let path = format!("/v2.1/os-services?binary=nova-compute&host={host}");
-        let answer = session.get("nova", &path).await?;
+        let answer = session.get("nova", &service_path(host)).await?;
         if answer["services"][0]["state"] == "up" {
             return Ok(());
         }

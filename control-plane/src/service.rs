@@ -234,10 +234,13 @@ fn daemons(settings: &Settings<'_>) -> Vec<Service> {
     ]
 }
 
+/// What the name of a real nova-compute's process begins with; the host's name follows.
+pub(crate) const REAL_COMPUTE_PREFIX: &str = "nova-compute-";
+
 /// An unmodified nova-compute with the fake driver; its configuration is at `conf`.
 pub(crate) fn real_compute(settings: &Settings<'_>, host: &str, conf: &Path) -> Launch {
     let conf = conf.display().to_string();
-    let name = format!("nova-compute-{host}");
+    let name = format!("{REAL_COMPUTE_PREFIX}{host}");
     let program = settings.state.venv_bin("nova-compute");
     launch(&name, "nova-compute", program, &["--config-file", &conf], order::REAL_COMPUTE)
 }

@@ -167,6 +167,10 @@ async fn a_real_compute_boots_a_server(state: &StateDir) {
     real_compute::stop(&cloud, &compute).await.unwrap();
     assert_eq!(shown, "ACTIVE");
     assert!(!procfs::is_alive(compute.pid, compute.start_ticks));
+    for list in ["compute service", "hypervisor", "resource provider"] {
+        let args: Vec<&str> = list.split(' ').chain(["list", "-f", "value"]).collect();
+        assert!(!text(&client(state, &args)).contains("real-1"), "{list} still knows the host");
+    }
 }
 
 fn find<'a>(cloud: &'a Cloud, name: &str) -> &'a ManagedProcess {
