@@ -131,11 +131,19 @@ fn login(user: &Credentials) -> Value {
     } })
 }
 
+/// Whether the services can log in already.
+pub(crate) fn is_set_up(settings: &Settings<'_>) -> bool {
+    settings.state.is_done("identity", &form(settings))
+}
+
+fn form(settings: &Settings<'_>) -> String {
+    let urls: String = CATALOGUE.iter().map(|(service, ..)| settings.url(service)).collect();
+    fingerprint(&[urls.as_bytes()])
+}
+
 /// Makes the services' project, users and roles, and the catalogue. What is there already is left as it is.
 pub(crate) async fn set_up(settings: &Settings<'_>, session: &Session) -> Result<(), UpError> {
-    let urls: String = CATALOGUE.iter().map(|(service, ..)| settings.url(service)).collect();
-    let form = fingerprint(&[urls.as_bytes()]);
-    if settings.state.is_done("identity", &form) {
+    if is_set_up(settings) {
         return Ok(());
     }
     let project = json!({ "name": SERVICE_PROJECT, "domain_id": "default" });
@@ -155,7 +163,7 @@ pub(crate) async fn set_up(settings: &Settings<'_>, session: &Session) -> Result
         let service = session.ensure("service", name, json!({ "name": name, "type": kind })).await?;
         endpoints(session, &service, &format!("{}{path}", settings.url(name))).await?;
     }
-    settings.state.mark_done("identity", &form)
+    settings.state.mark_done("identity", &form(settings))
 }
 
 async fn endpoints(session: &Session, service: &str, url: &str) -> Result<(), UpError> {

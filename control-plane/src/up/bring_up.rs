@@ -67,10 +67,17 @@ impl<'a> BringUp<'a> {
         let apis = self.chosen(|at| at == order::APIS || at == order::PROXY);
         let daemons = self.chosen(|at| at == order::DAEMONS);
         self.processes.start(&apis)?;
-        // They load while the APIs do, and need those only for their first work.
-        self.processes.start(&daemons)?;
+        // They load while the APIs do. But nova-conductor logs in while it starts, and ends when it cannot, so for the
+        // first time they have to wait until there are users.
+        let first_time = !identity::is_set_up(self.settings);
+        if !first_time {
+            self.processes.start(&daemons)?;
+        }
         self.steps.run("start the APIs", self.processes.wait_ready(&apis, &self.session)).await?;
         self.steps.run("users and endpoints", identity::set_up(self.settings, &self.session)).await?;
+        if first_time {
+            self.processes.start(&daemons)?;
+        }
         self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await
     }
 
