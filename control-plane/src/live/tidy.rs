@@ -1,7 +1,12 @@
 //! Leaves the cloud as it was: before a run what earlier ones left, after it what it made, and proof.
 
+use std::time::Duration;
+
 use super::{LiveError, Run, broker_queues::BrokerQueues};
 use crate::load::{self, RunName};
+
+/// Deleting a queue takes a millisecond, and the fleet's are deleted one after another: enough for 10,000 hypervisors.
+const FLEET_WITHIN: Duration = Duration::from_secs(60);
 
 /// Removes what runs that were killed have left. On a cloud of somebody else's another run may be under way, from another
 /// machine, so there they are only told of.
@@ -39,7 +44,10 @@ pub(super) async fn clean_up(run: &Run<'_>) {
         warn("cannot delete the servers", &error);
     }
     if let Some(fleet) = run.fleet.take() {
-        fleet.stop().await;
+        // A broker that has died answers no farewell.
+        if tokio::time::timeout(FLEET_WITHIN, fleet.stop()).await.is_err() {
+            warn("the fleet", &format!("has not said farewell to RabbitMQ within {} s", FLEET_WITHIN.as_secs()));
+        }
     }
     match load::clean_up(&run.admin, &ours).await {
         Ok(failures) => failures.iter().for_each(|failure| warn("could not be deleted", failure)),
