@@ -37,8 +37,8 @@ def main():
             "release": sys.argv[1],
             "service_version": service.SERVICE_VERSION,
             "sent": sent,
-            # The tracker adds COMPUTE_NODE to what the driver is capable of.
-            "traits": sorted(traits + ["COMPUTE_NODE"]),
+            # The tracker adds these two to what the driver is capable of.
+            "traits": sorted(traits + ["COMPUTE_NODE", "OWNER_NOVA"]),
             "object_versions": versions,
         },
         sys.stdout,
