@@ -100,7 +100,7 @@ impl Fleet {
     pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
         let release = Release::load(&spec.release)?;
         let broker = Broker::new(spec.broker.clone(), spec.plan.connections, Handle::current());
-        broker.probe().await?;
+        broker.probe(spec.plan.hypervisors).await?;
         let counters = Arc::new(Counters::default());
         let setup = Setup {
             config: Config {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     ServiceApis, agent,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    link::{Incoming, Link, Message, ReplyError, ReplyTo, Target},
+    amqp::{Incoming, Link, Message, ReplyError, ReplyTo, Target},
     nova::{self, Author, Body, Documents, Identity, Received, Release, Rows},
     timestamp,
 };

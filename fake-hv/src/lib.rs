@@ -13,7 +13,6 @@ mod golden;
 mod host;
 mod http;
 mod http_client;
-mod link;
 mod nova;
 mod secret;
 mod stats;
@@ -22,7 +21,7 @@ mod worker;
 
 pub use apis::ServiceApis;
 pub use fleet::{Fleet, FleetError, FleetSpec};
-pub use link::{Broker, BrokerAddress, LinkError};
+pub use amqp::{Broker, BrokerAddress, LinkError};
 pub use nova::{Release, ReleaseError};
 pub use secret::Secret;
 pub use stats::{BuildTimeline, FleetStats};

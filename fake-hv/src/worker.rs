@@ -18,7 +18,7 @@ use crate::{
     host::{Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
-    link::{Broker, EventSender, HostIndex, Link, LinkEvent},
+    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent},
     nova::Identity,
     stats::{Counters, add},
 };
@@ -174,6 +174,7 @@ impl Worker {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
                 self.event("link_lost", index, &reason);
             }
+            LinkEvent::Serving(_) => {}
             LinkEvent::Restored => {
                 self.counters.links_down.fetch_sub(1, Ordering::Relaxed);
                 self.event("link_restored", index, "");
