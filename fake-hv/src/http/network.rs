@@ -69,7 +69,12 @@ impl Client<'_> {
 
     pub(super) fn decode_network(&mut self, request: &NetworkRequest, answer: HttpAnswer) -> Result<Response, Fault> {
         use NetworkRequest as N;
-        successful(answer.status)?;
+        match (request, answer.status) {
+            // A Neutron without the L3 extension has no floating IPs (`_get_floating_ips_by_fixed_and_port`), and a port that
+            // is gone already need not be deleted (`_delete_ports`).
+            (N::GetFloatingIps { .. } | N::DeletePort { .. }, 404) => {}
+            (_, status) => successful(status)?,
+        }
         let body = answer.body;
         match request {
             N::CreatePort { instance, .. } => self.created(*instance, &body),
