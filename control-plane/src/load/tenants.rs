@@ -1,5 +1,7 @@
 //! What a run makes before it loads: projects, users, a network, an image, a flavor.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
@@ -90,8 +92,24 @@ async fn create_project(admin: &Session, domain: &str, name: String) -> Result<(
     let compute = json!({"quota_set": {"instances": -1, "cores": -1, "ram": -1, "force": true}});
     admin.call(&Call::put("set quota", Service::Compute, format!("/os-quota-sets/{id}"), compute)).await?;
     let network = json!({"quota": {"port": -1, "security_group": -1, "security_group_rule": -1}});
-    admin.call(&Call::put("set quota", Service::Network, format!("/quotas/{id}"), network)).await?;
+    patiently(admin, &Call::put("set quota", Service::Network, format!("/quotas/{id}"), network)).await?;
     Ok((id, name))
+}
+
+/// How often, and after which pause, Neutron is asked again.
+const PATIENCE: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// A request to a Neutron that may just have been started. Of its first requests only one loads the policies, and those that
+/// come meanwhile are refused as if the administrator were none (`neutron_lib/policy/_engine.py`, `init`, with threads).
+async fn patiently(admin: &Session, call: &Call) -> Result<(), ApiError> {
+    let (times, pause) = PATIENCE;
+    for _ in 1..times {
+        match admin.call(call).await {
+            Err(error) if error.status() == Some(403) => tokio::time::sleep(pause).await,
+            other => return other.map(drop),
+        }
+    }
+    admin.call(call).await.map(drop)
 }
 
 async fn create_user(
