@@ -111,7 +111,11 @@ impl Ground {
         let gone = self.poller.watch(&id, Wait::Gone);
         let error = match owner.call(&Call::delete("delete", Service::Compute, format!("/servers/{id}"))).await {
             Err(error) => Some(error.short()),
-            Ok(_) => gone.await.err().map(|_| "the poller has ended".to_owned()),
+            Ok(_) => match gone.await {
+                Ok(Seen::Error) => Some(fault_of(&owner, &id).await),
+                Ok(_) => None,
+                Err(_) => Some("the poller has ended".to_owned()),
+            },
         };
         Ended { error, server: Some(id), host, phases_ms: Vec::new() }
     }

@@ -48,7 +48,7 @@ pub(crate) enum Seen {
 pub(crate) enum Wait {
     /// ACTIVE or ERROR.
     Built,
-    /// Deleted.
+    /// Deleted, or in ERROR.
     Gone,
 }
 
@@ -133,15 +133,16 @@ impl Book {
     fn wanted(&mut self) -> Vec<Seen> {
         self.built.retain(|_, sender| !sender.is_closed());
         self.gone.retain(|_, sender| !sender.is_closed());
-        let built = [Seen::Active, Seen::Error].into_iter().filter(|_| !self.built.is_empty());
-        built.chain((!self.gone.is_empty()).then_some(Seen::Gone)).collect()
+        let (built, gone) = (!self.built.is_empty(), !self.gone.is_empty());
+        let asked = [(Seen::Active, built), (Seen::Error, built || gone), (Seen::Gone, gone)];
+        asked.into_iter().filter(|(_, wanted)| *wanted).map(|(seen, _)| seen).collect()
     }
 
     fn report<'a>(&mut self, seen: Seen, servers: impl Iterator<Item = &'a str>) {
         for server in servers {
-            // A server that goes while it is built is seen as gone by its boot, too.
+            // A server that goes while it is built is seen as gone by its boot, too; one that cannot be deleted is in ERROR.
             let built = self.built.remove(server);
-            let gone = if seen == Seen::Gone { self.gone.remove(server) } else { None };
+            let gone = if seen == Seen::Active { None } else { self.gone.remove(server) };
             for sender in built.into_iter().chain(gone) {
                 let _nobody_waits_any_more = sender.send(seen);
             }
@@ -208,7 +209,11 @@ mod tests {
         };
         let mut boots = [watch("a", Wait::Built), watch("b", Wait::Built), watch("c", Wait::Built)];
         let mut delete = watch("c", Wait::Gone);
-        book.report(Seen::Active, ["a", "a", "stranger"].into_iter());
+        let mut stuck = watch("d", Wait::Gone);
+        book.report(Seen::Active, ["a", "a", "d", "stranger"].into_iter());
+        assert!(stuck.try_recv().is_err());
+        book.report(Seen::Error, ["d"].into_iter());
+        assert_eq!(stuck.try_recv().unwrap(), Seen::Error);
         book.report(Seen::Error, ["b"].into_iter());
         assert!(delete.try_recv().is_err());
         book.report(Seen::Gone, ["c", "a"].into_iter());
