@@ -11,6 +11,9 @@ pub(crate) async fn send(client: &reqwest::Client, request: HttpRequest) -> Opti
     if let Some(token) = &request.token {
         builder = builder.header("X-Auth-Token", token.as_ref());
     }
+    if let Some(token) = &request.service_token {
+        builder = builder.header("X-Service-Token", token.as_ref());
+    }
     if let Some(version) = request.placement_version {
         builder = builder.header("OpenStack-API-Version", format!("placement {version}"));
     }

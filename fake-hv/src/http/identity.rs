@@ -18,6 +18,7 @@ pub(crate) fn authenticate(apis: &ServiceApis) -> HttpRequest {
         method: "POST",
         url: format!("{}/v3/auth/tokens", apis.identity_url),
         token: None,
+        service_token: None,
         placement_version: None,
         body: Some(body),
     }

@@ -20,6 +20,8 @@ pub(crate) struct HttpRequest {
     pub(crate) url: String,
     /// Token for `X-Auth-Token`; without one for Keystone itself.
     pub(crate) token: Option<Box<str>>,
+    /// Token for `X-Service-Token`: who passes a user's token on.
+    pub(crate) service_token: Option<Box<str>>,
     /// `OpenStack-API-Version` of Placement.
     pub(crate) placement_version: Option<&'static str>,
     pub(crate) body: Option<Value>,

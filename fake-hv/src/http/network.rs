@@ -49,9 +49,11 @@ impl Client<'_> {
                 ("DELETE", format!("/v2.0/ports/{port}"), None, user_token(document))
             }
         };
+        // As `[service_user] send_service_user_token` has it: without it Neutron lets no user delete the port of a VM.
+        let service_token = user_token.as_ref().and(self.sessions.network.clone());
         let token = user_token.or_else(|| self.sessions.network.clone());
         let url = format!("{}{path}", self.apis.network_url);
-        Some(HttpRequest { method, url, token, placement_version: None, body })
+        Some(HttpRequest { method, url, token, service_token, placement_version: None, body })
     }
 
     /// `PUT /ports/{id}`: the port belongs to this VM on this host.

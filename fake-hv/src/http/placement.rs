@@ -34,6 +34,7 @@ impl Client<'_> {
             method,
             url: format!("{}{path}", self.apis.placement_url),
             token: self.sessions.placement.clone(),
+            service_token: None,
             placement_version: version,
             body,
         }
