@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+mod load;
+
 use std::{
     collections::BTreeMap,
     env,
