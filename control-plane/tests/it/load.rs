@@ -58,7 +58,9 @@ timeout = "2m"
 fn cloud(test: &str) -> Option<(StateDir, Cloud)> {
     let asked = env::var("KAGEMUSHA_LIVE").is_ok_and(|value| value == "1");
     let Some(path) = env::var_os("KAGEMUSHA_LIVE_CLOUD").filter(|_| asked) else {
-        eprintln!("{test}: skipped; set KAGEMUSHA_LIVE=1 and KAGEMUSHA_LIVE_CLOUD to the state folder of a cloud that is up");
+        eprintln!(
+            "{test}: skipped; set KAGEMUSHA_LIVE=1 and KAGEMUSHA_LIVE_CLOUD to the state folder of a cloud that is up"
+        );
         return None;
     };
     let state = StateDir::resolve(Some(Path::new(&path))).unwrap();
@@ -148,7 +150,9 @@ async fn all_operations_succeed_and_boots_have_their_phases(state: &StateDir, cl
         // The scheduler's time is known to 10 ms.
         assert!(parts <= whole + 10.0, "{parts} ms of {whole} ms: {boot:?}");
     }
-    for metric in ["process.cpu_s", "machine.cpu_s", "broker.queues", "database.queries_total", "fleet.up", "fleet.registered"] {
+    for metric in
+        ["process.cpu_s", "machine.cpu_s", "broker.queues", "database.queries_total", "fleet.up", "fleet.registered"]
+    {
         assert!(recording.series.instances(metric).next().is_some(), "no samples of {metric}");
     }
     nothing_is_left(&recording);
