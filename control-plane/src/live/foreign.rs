@@ -4,7 +4,7 @@
 //! `~/.config/openstack`, `/etc/openstack`. Passwords must be in it (there is no `secure.yaml` here), and URLs must be
 //! `http`: a load over TLS measures TLS.
 //!
-//! The simulated hypervisors log in as the administrator of `clouds.yaml`, and to the broker by the URL in the environment
+//! The simulated hypervisors log in as a user that the run makes for them, and to the broker by the URL in the environment
 //! variable that the scenario names.
 
 use std::{
@@ -69,7 +69,7 @@ impl Target {
         let identity = with_version(&http_only(&auth.auth_url, "auth_url in clouds.yaml")?, "/v3");
         let unknown = String::new;
         let apis = Apis { identity, compute: unknown(), network: unknown(), image: unknown(), placement: unknown() };
-        let mut target = Self { apis, nova_service: admin.clone(), admin, amqp, own: None };
+        let mut target = Self { apis, admin, nova_service: None, amqp, own: None };
         let session = target.log_in(Http::new(None)).await?;
         let token = session.authenticate().await.and_then(|answer| answer.json());
         let token = token.map_err(LiveError::api("read the catalogue"))?;

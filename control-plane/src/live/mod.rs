@@ -98,9 +98,10 @@ impl Run<'_> {
     async fn make_and_load(&self, watch: &mut Watch) -> Result<(), LiveError> {
         self.phase(Phase::Tenants, self.name.as_str());
         let tenants = self.unless_cancelled(self.make_tenants()).await?;
-        if self.plan.fleet.hypervisors > 0 {
+        let login = self.target.nova_service.as_ref().or(tenants.nova_service.as_ref());
+        if let Some(login) = login.filter(|_| self.plan.fleet.hypervisors > 0) {
             self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
-            self.unless_cancelled(register::register(self)).await?;
+            self.unless_cancelled(register::register(self, login)).await?;
         }
         self.phase(Phase::Load, "");
         let mut loader = self.begin_load(tenants);

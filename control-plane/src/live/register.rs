@@ -10,7 +10,7 @@ use scenarios::{options::compute_options, plan::Plan};
 
 use super::{LiveError, Phase, Run, Status};
 use crate::{
-    load::{ApiError, Session},
+    load::{ApiError, Login, Session},
     watch::compute_services,
 };
 
@@ -20,8 +20,8 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const NAMED: usize = 5;
 
 /// Starts the fleet, and waits until Nova shows all of it up and has mapped it to its cell.
-pub(super) async fn register(run: &Run<'_>) -> Result<(), LiveError> {
-    let spec = fleet_spec(run);
+pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveError> {
+    let spec = fleet_spec(run, login);
     let hosts: BTreeSet<String> = spec.host_names().collect();
     let begun = Instant::now();
     let fleet = Fleet::start(spec, run.scribe.recorder().clone(), run.scribe.origin()).await?;
@@ -44,7 +44,7 @@ pub(super) async fn register(run: &Run<'_>) -> Result<(), LiveError> {
     }
 }
 
-fn fleet_spec(run: &Run<'_>) -> FleetSpec {
+fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
     let Plan { fleet, tuning, release, seed, .. } = run.plan;
     FleetSpec {
         plan: fleet.clone(),
@@ -54,7 +54,7 @@ fn fleet_spec(run: &Run<'_>) -> FleetSpec {
         host_prefix: run.name.as_str().to_owned(),
         first_host: 1,
         broker: run.target.broker(),
-        apis: run.target.service_apis(),
+        apis: run.target.service_apis(login),
     }
 }
 

@@ -60,6 +60,7 @@ impl Run<'_> {
             projects: self.plan.tenants.projects,
             users: self.plan.tenants.users,
             ports: self.ports(),
+            service_user: self.target.nova_service.is_none(),
             physical_network: self.target.own.is_some().then_some(PHYSICAL_NETWORK),
         };
         let step = LiveError::api("make projects, users, network, image and flavor");

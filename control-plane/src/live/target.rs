@@ -15,8 +15,8 @@ pub struct Target {
     pub apis: Apis,
     /// Its administrator.
     pub admin: Login,
-    /// Whom the simulated hypervisors log in as.
-    pub nova_service: Login,
+    /// Whom the simulated hypervisors log in as; `None`: each run makes a user for them.
+    pub nova_service: Option<Login>,
     /// Its broker.
     pub amqp: Amqp,
     /// The harness's own cloud, whose processes, broker and database can be watched; `None`: somebody else's.
@@ -29,7 +29,7 @@ impl Target {
         Self {
             apis: Apis::from(cloud),
             admin: Login::from(&cloud.admin),
-            nova_service: Login::from(&cloud.nova_service),
+            nova_service: Some(Login::from(&cloud.nova_service)),
             amqp: cloud.amqp.clone(),
             own: Some(cloud.clone()),
         }
@@ -67,16 +67,16 @@ impl Target {
     }
 
     /// The services as the fleet takes them.
-    pub(super) fn service_apis(&self) -> ServiceApis {
+    pub(super) fn service_apis(&self, login: &Login) -> ServiceApis {
         let without = |url: &str, version: &str| url.strip_suffix(version).unwrap_or(url).to_owned();
         ServiceApis {
             identity_url: without(&self.apis.identity, "/v3"),
             placement_url: self.apis.placement.clone(),
             network_url: without(&self.apis.network, "/v2.0"),
-            user: self.nova_service.user.clone(),
-            password: fake_hv::Secret::new(self.nova_service.password.reveal()),
-            project: self.nova_service.project.clone(),
-            domain: self.nova_service.user_domain.clone(),
+            user: login.user.clone(),
+            password: fake_hv::Secret::new(login.password.reveal()),
+            project: login.project.clone(),
+            domain: login.user_domain.clone(),
         }
     }
 }

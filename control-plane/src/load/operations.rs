@@ -188,6 +188,7 @@ mod tests {
         Tenants {
             run: RunName::generate(),
             users: Vec::new(),
+            nova_service: None,
             network: network.map(str::to_owned),
             image: "i".to_owned(),
             flavor: "f".to_owned(),

@@ -17,6 +17,8 @@ pub struct TenantsSpec {
     pub users: u32,
     /// Ports that may exist at once; zero makes no network.
     pub ports: u64,
+    /// Whether to make a user that the services may take for one of themselves, for simulated hypervisors to log in as.
+    pub service_user: bool,
     /// Physical network of the VLAN that is made; `None` leaves the kind of network to the cloud.
     pub physical_network: Option<&'static str>,
 }
@@ -28,6 +30,8 @@ pub struct Tenants {
     pub run: RunName,
     /// The users, logged in, in round-robin order.
     pub users: Vec<Session>,
+    /// A user with the roles `admin` and `service`, where one was asked for.
+    pub nova_service: Option<Login>,
     /// The network, where NICs were asked for.
     pub network: Option<String>,
     /// The image that servers are booted from.
@@ -50,7 +54,7 @@ impl Tenants {
     /// What the first request that failed was told. What was made stays; [`super::clean_up`] removes it.
     pub async fn create(admin: &Session, run: &RunName, spec: TenantsSpec) -> Result<Self, ApiError> {
         let domain = default_domain(admin).await?;
-        let role = member_role(admin).await?;
+        let role = role(admin, "member").await?;
         let projects: Vec<(String, String)> = stream::iter((0..spec.projects).map(|n| run.numbered("project", n)))
             .map(|name| create_project(admin, &domain, name))
             .buffered(PARALLEL)
@@ -59,17 +63,21 @@ impl Tenants {
         let users = stream::iter(0..spec.users)
             .map(|n| {
                 let (id, name) = &projects[n as usize % projects.len()];
-                create_user(admin, &domain, &role, run.numbered("user", n), id, name)
+                create_user(admin, &domain, std::slice::from_ref(&role), run.numbered("user", n), id, name)
             })
             .buffered(PARALLEL)
             .try_collect()
             .await?;
+        let nova_service = match spec.service_user {
+            true => Some(create_service_user(admin, &domain, run).await?),
+            false => None,
+        };
         let network = match spec.ports {
             0 => None,
             ports => Some(create_network(admin, run, ports, spec.physical_network).await?),
         };
         let (image, flavor) = (create_image(admin, run).await?, create_flavor(admin, run).await?);
-        Ok(Self { run: run.clone(), users, network, image, flavor })
+        Ok(Self { run: run.clone(), users, nova_service, network, image, flavor })
     }
 }
 
@@ -78,8 +86,17 @@ async fn default_domain(admin: &Session) -> Result<String, ApiError> {
     admin.call(&call).await?.text_at("/domains/0/id")
 }
 
-async fn member_role(admin: &Session) -> Result<String, ApiError> {
-    admin.call(&Call::get("roles", Service::Identity, "/roles?name=member")).await?.text_at("/roles/0/id")
+async fn role(admin: &Session, name: &str) -> Result<String, ApiError> {
+    admin.call(&Call::get("roles", Service::Identity, format!("/roles?name={name}"))).await?.text_at("/roles/0/id")
+}
+
+/// What nova-compute's own user is: without the role `service` its token is refused beside a user's.
+async fn create_service_user(admin: &Session, domain: &str, run: &RunName) -> Result<Login, ApiError> {
+    let (project_id, project) = create_project(admin, domain, run.numbered("project", "service")).await?;
+    let roles = [role(admin, "admin").await?, role(admin, "service").await?];
+    let name = run.numbered("user", "service");
+    let user = create_user(admin, domain, &roles, name, &project_id, &project).await?;
+    Ok(user.login().clone())
 }
 
 /// A project without quotas: the run tests the cloud and not its limits.
@@ -115,7 +132,7 @@ async fn patiently(admin: &Session, call: &Call) -> Result<(), ApiError> {
 async fn create_user(
     admin: &Session,
     domain: &str,
-    role: &str,
+    roles: &[String],
     name: String,
     project_id: &str,
     project: &str,
@@ -123,8 +140,10 @@ async fn create_user(
     let password = Secret::generate();
     let body = json!({"user": {"name": name, "domain_id": domain, "password": password.reveal()}});
     let id = admin.call(&Call::post("create user", Service::Identity, "/users", body)).await?.text_at("/user/id")?;
-    let assignment = format!("/projects/{project_id}/users/{id}/roles/{role}");
-    admin.call(&Call::new("assign role", Service::Identity, reqwest::Method::PUT, assignment)).await?;
+    for role in roles {
+        let assignment = format!("/projects/{project_id}/users/{id}/roles/{role}");
+        admin.call(&Call::new("assign role", Service::Identity, reqwest::Method::PUT, assignment)).await?;
+    }
     let user = admin.as_user(Login::in_default_domain(&name, &password, project));
     user.authenticate().await?;
     Ok(user)
