@@ -16,6 +16,9 @@ use crate::{
 
 /// How often the service list is asked for while hosts come up.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Nova calls a service up from the moment it is created, although its start-up may still wait for Placement; the first
+/// heartbeat comes five seconds after that. Only then does "up" say that a host is alive.
+const FIRST_BEATS: Duration = Duration::from_secs(8);
 /// Hosts that an error names.
 const NAMED: usize = 5;
 
@@ -26,6 +29,7 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let begun = Instant::now();
     let fleet = Fleet::start(spec, run.scribe.recorder().clone(), run.scribe.origin()).await?;
     run.fleet.put(fleet);
+    let mut registered = None;
     loop {
         let services = compute_services(&run.admin, &run.name).await.map_err(LiveError::api("wait for the fleet"))?;
         let up: BTreeSet<String> =
@@ -33,7 +37,11 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         let all_up = up.len() >= hosts.len();
         let mapped =
             if all_up { mapped(&run.admin, run).await.map_err(LiveError::api("list hypervisors"))? } else { 0 };
-        if all_up && mapped >= hosts.len() {
+        if run.fleet.with(|fleet| fleet.stats().registered).unwrap_or_default() >= hosts.len() as u64 {
+            registered.get_or_insert_with(Instant::now);
+        }
+        let beating = registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS);
+        if all_up && beating && mapped >= hosts.len() {
             return Ok(());
         }
         tell(run, up.len(), begun.elapsed());
