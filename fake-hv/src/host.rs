@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     ServiceApis, agent,
-    http::{Client, HttpAnswer, HttpRequest, Sessions},
     amqp::{Incoming, Link, Message, ReplyError, ReplyTo, Target},
+    http::{Client, HttpAnswer, HttpRequest, Sessions},
     nova::{self, Author, Body, Documents, Identity, Received, Release, Rows},
     timestamp,
 };

@@ -19,9 +19,9 @@ mod stats;
 mod timestamp;
 mod worker;
 
+pub use amqp::{Broker, BrokerAddress, LinkError};
 pub use apis::ServiceApis;
 pub use fleet::{Fleet, FleetError, FleetSpec};
-pub use amqp::{Broker, BrokerAddress, LinkError};
 pub use nova::{Release, ReleaseError};
 pub use secret::Secret;
 pub use stats::{BuildTimeline, FleetStats};

@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Release, ServiceApis,
+    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent},
     host::{Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
-    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent},
     nova::Identity,
     stats::{Counters, add},
 };
