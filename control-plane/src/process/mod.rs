@@ -1,7 +1,7 @@
 //! Start processes, record them, find them again and stop them.
 //!
 //! A process is known by its id and its start time, since ids come round again. Each runs in a process group of its own
-//! and carries the state folder in its environment ([`MARK`]), so that what left its group, or was started in the moment
+//! and carries the state folder in its environment (`MARK`), so that what left its group, or was started in the moment
 //! before the harness was killed, is found too.
 
 pub mod procfs;
