@@ -30,10 +30,13 @@ const PAUSE_FACTOR: u32 = 3;
 /// `updated_at` has whole seconds, is cut off rather than rounded, and is set before the change is committed: a round looks
 /// this far back beyond the round before.
 const OVERLAP: Duration = Duration::from_secs(3);
-/// Every so many rounds one looks further back, for a commit that took longer still.
+/// A deletion leaves `updated_at` where the host's last save of the server put it, and the row goes only after the ports and
+/// allocations have: on a busy cloud many seconds later.
+const GONE_OVERLAP: Duration = Duration::from_secs(60);
+/// Every so many rounds of a kind one looks further back, for what took longer still.
 const WIDE_EVERY: u64 = 20;
 /// How far.
-const WIDE_OVERLAP: Duration = Duration::from_secs(60);
+const WIDE_OVERLAP: Duration = Duration::from_secs(900);
 
 /// What the poller saw a server become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,21 +156,25 @@ impl Book {
 /// When each kind of question was last answered, by the clock of the API's machine.
 #[derive(Debug, Default)]
 struct Rounds {
-    answered: HashMap<&'static str, OffsetDateTime>,
-    count: u64,
+    answered: HashMap<&'static str, (OffsetDateTime, u64)>,
 }
 
 impl Rounds {
     fn since(&self, seen: Seen) -> String {
-        let overlap = if self.count.is_multiple_of(WIDE_EVERY) { WIDE_OVERLAP } else { OVERLAP };
-        let last = self.answered.get(key(seen)).copied().unwrap_or_else(|| OffsetDateTime::now_utc() - WIDE_OVERLAP);
+        let first = || (OffsetDateTime::now_utc(), 0);
+        let (last, rounds) = self.answered.get(key(seen)).copied().unwrap_or_else(first);
+        let overlap = match seen {
+            _ if rounds.is_multiple_of(WIDE_EVERY) => WIDE_OVERLAP,
+            Seen::Gone => GONE_OVERLAP,
+            Seen::Active | Seen::Error => OVERLAP,
+        };
         let since = (last - overlap).replace_nanosecond(0).expect("zero is a nanosecond");
         since.format(&Rfc3339).expect("a time of this age has a year of four digits")
     }
 
     fn done(&mut self, seen: Seen, answered_at: OffsetDateTime) {
-        self.answered.insert(key(seen), answered_at);
-        self.count += 1;
+        let rounds = self.answered.get(key(seen)).map_or(0, |(_, rounds)| *rounds);
+        self.answered.insert(key(seen), (answered_at, rounds + 1));
     }
 }
 
@@ -187,6 +194,25 @@ fn parse_date(text: &str) -> Option<OffsetDateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_question_looks_far_back_now_and_then() {
+        let mut rounds = Rounds::default();
+        let begun = OffsetDateTime::now_utc();
+        let mut looked_back = Vec::new();
+        for _ in 0..2 * WIDE_EVERY {
+            for seen in [Seen::Error, Seen::Gone] {
+                let since = OffsetDateTime::parse(&rounds.since(seen), &Rfc3339).expect("a time");
+                looked_back.push((seen, (begun - since).whole_seconds()));
+                rounds.done(seen, begun);
+            }
+        }
+        for (seen, usual_s) in [(Seen::Error, 3), (Seen::Gone, 60)] {
+            let of_kind: Vec<i64> = looked_back.iter().filter(|(kind, _)| *kind == seen).map(|(_, s)| *s).collect();
+            assert_eq!(of_kind.iter().filter(|s| **s >= 890).count(), 2, "{of_kind:?}");
+            assert!(of_kind[1..20].iter().all(|s| (usual_s..=usual_s + 1).contains(s)), "{of_kind:?}");
+        }
+    }
 
     #[test]
     fn nobody_waits_nothing_is_asked() {
@@ -228,7 +254,5 @@ mod tests {
         let date = parse_date("Mon, 23 Nov 2026 08:00:05 GMT").unwrap();
         rounds.done(Seen::Active, date);
         assert_eq!(rounds.since(Seen::Active), "2026-11-23T08:00:02Z");
-        rounds.count = WIDE_EVERY;
-        assert_eq!(rounds.since(Seen::Active), "2026-11-23T07:59:05Z");
     }
 }
