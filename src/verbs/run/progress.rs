@@ -25,7 +25,7 @@ impl RunTerminal {
     pub(super) fn new(plan: &Plan) -> Self {
         eprintln!("{}: {}", plan.scenario, plan.description);
         if let Some(takes) = load_takes(plan) {
-            eprintln!("the load alone takes {} if the cloud keeps up", show_time(takes));
+            eprintln!("the load alone takes {} if the cloud keeps up", whole_seconds(takes));
         }
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
@@ -62,8 +62,7 @@ impl Tell for RunTerminal {
 
     fn status(&self, status: &Status) {
         let left = status.estimate().filter(|left| !left.is_zero()).map(|left| {
-            let whole = Duration::from_secs(left.as_secs().max(1));
-            format!(", about {} left", show_time(whole))
+            format!(", about {} left", whole_seconds(left))
         });
         let text = format!("{}{}", status.text, left.unwrap_or_default());
         if let Some(bar) = &self.bar {
@@ -80,6 +79,11 @@ impl Tell for RunTerminal {
     fn note(&self, text: &str) {
         self.line(&format!("· {text}"));
     }
+}
+
+/// An estimate for people: fractions of a second would claim what nobody knows.
+fn whole_seconds(time: Duration) -> String {
+    show_time(Duration::from_secs(time.as_secs_f64().ceil() as u64))
 }
 
 fn in_words(phase: Phase) -> &'static str {
