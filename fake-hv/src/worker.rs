@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Release, ServiceApis,
-    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent},
+    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent, TOPICS},
     host::{Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
@@ -254,5 +254,11 @@ impl Worker {
         }
         while closing.join_next().await.is_some() {}
         self.broker.close_shared().await;
+        // What all hosts of a topic shared; a nova-compute that is left keeps them.
+        let broker = self.broker.clone();
+        let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&TOPICS).await }).await;
+        if let Ok(Err(error)) = deleted {
+            tracing::warn!(%error, "the queues of the topics are left");
+        }
     }
 }

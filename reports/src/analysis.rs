@@ -174,7 +174,7 @@ fn harness(recording: &Recording) -> Harness {
     let late = recording.latency.iter().filter(|(name, _)| name.starts_with("harness/"));
     let late = late.filter_map(|(_, stream)| quantile_ms(&stream.histogram(), 0.99));
     Harness {
-        cpu_s: max(recording.series.points("harness.cpu_s", "")),
+        cpu_s: Some(recording.series.points("harness.cpu_s", "")).filter(|points| !points.is_empty()).map(growth),
         rss_peak_bytes: max(recording.series.points("harness.rss_bytes", "")).map(|most| most as u64),
         late_ms_p99: late.reduce(f64::max),
     }

@@ -86,11 +86,14 @@ fn cloud(page: &mut Page, plan: &Plan) {
             }
         }
     }
-    let tenants = plan.tenants;
+    let tenants = &plan.tenants;
     page.row(
         "tenants",
         &format!("{}, {}", count(tenants.projects.into(), "project"), count(tenants.users.into(), "user")),
     );
+    if let Some(image) = &tenants.image {
+        page.row("image", image);
+    }
 }
 
 fn fleet(page: &mut Page, plan: &Plan) {

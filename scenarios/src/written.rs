@@ -24,6 +24,7 @@ pub(crate) struct Scenario {
     pub(crate) cloud: Cloud,
     pub(crate) projects: Option<Written<u32>>,
     pub(crate) users: Option<Written<u32>>,
+    pub(crate) image: Option<Written<String>>,
     pub(crate) fleet: Fleet,
     pub(crate) tuning: Vec<tuning::Entry>,
     pub(crate) streams: Vec<Stream>,
@@ -89,6 +90,7 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
     if let Some(mut section) = top.section(desk, "tenants") {
         scenario.projects = section.get(desk, "projects");
         scenario.users = section.get(desk, "users");
+        scenario.image = section.get(desk, "image");
         section.finish(desk);
     }
     match top.section(desk, "fleet") {

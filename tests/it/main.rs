@@ -1,4 +1,7 @@
 //! Tests of the whole repository.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
+mod command;
 mod layers;
 mod style;

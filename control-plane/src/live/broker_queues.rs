@@ -1,5 +1,7 @@
 //! Queues of simulated hosts, by RabbitMQ's management API.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::{Amqp, Secret, load::RunName};
@@ -24,20 +26,41 @@ impl BrokerQueues {
         }
     }
 
-    /// Names of the queues of hosts (`compute.HOST`, `compute-alt.HOST`) of these runs. Fanout and reply queues carry no host's
-    /// name; they expire when nobody uses them.
-    pub(super) async fn named(&self, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<Vec<String>, reqwest::Error> {
+    /// Names of all queues.
+    pub(super) async fn names(&self) -> Result<BTreeSet<String>, reqwest::Error> {
         // Without figures: the broker then asks no queue, only its own table.
-        let url = format!("{}?columns=name&disable_stats=true", self.url);
-        let request = self.client.get(url).basic_auth(&self.user, Some(self.password.reveal()));
-        let queues: Vec<Value> = request.send().await?.error_for_status()?.json().await?;
-        let names = queues.into_iter().filter_map(|queue| queue["name"].as_str().map(str::to_owned));
-        Ok(names.filter(|name| run_of(name).is_some_and(|run| ours(&run))).collect())
+        let queues = self.list("columns=name&disable_stats=true").await?;
+        Ok(queues.iter().filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Names of the queues that came after `before`, and those of the hosts of these runs, as far as nobody consumes from
+    /// them. Fanout and reply queues carry no host's name; a service that makes one consumes from it.
+    pub(super) async fn left(
+        &self,
+        before: &BTreeSet<String>,
+        ours: &(dyn Fn(&RunName) -> bool + Sync),
+    ) -> Result<Vec<String>, reqwest::Error> {
+        let queues = self.list("columns=name,consumers").await?;
+        let unused = queues.iter().filter(|queue| queue["consumers"].as_u64().unwrap_or_default() == 0);
+        let names = unused.filter_map(|queue| queue["name"].as_str());
+        let left = names.filter(|name| !before.contains(*name) || run_of(name).is_some_and(|run| ours(&run)));
+        Ok(left.map(str::to_owned).collect())
+    }
+
+    async fn list(&self, query: &str) -> Result<Vec<Value>, reqwest::Error> {
+        let request = self.client.get(format!("{}?{query}", self.url));
+        request.basic_auth(&self.user, Some(self.password.reveal())).send().await?.error_for_status()?.json().await
+    }
+
+    /// Deletes the queues of the hosts (`compute.HOST`, `compute-alt.HOST`) of these runs.
+    pub(super) async fn delete_of(&self, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<(), reqwest::Error> {
+        let names = self.names().await?;
+        self.delete(names.iter().filter(|name| run_of(name).is_some_and(|run| ours(&run)))).await
     }
 
     /// Deletes these queues.
-    pub(super) async fn delete(&self, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<(), reqwest::Error> {
-        for name in self.named(ours).await? {
+    pub(super) async fn delete(&self, names: impl IntoIterator<Item = &String>) -> Result<(), reqwest::Error> {
+        for name in names {
             let request = self.client.delete(format!("{}/{name}", self.url));
             request.basic_auth(&self.user, Some(self.password.reveal())).send().await?;
         }

@@ -11,7 +11,7 @@ mod target;
 mod tell;
 mod tidy;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, sync::OnceLock, time::Instant};
 
 use recording::{Outcome, OutcomeKind, Recorder, millis};
 use scenarios::Plan;
@@ -35,6 +35,8 @@ struct Run<'a> {
     admin: Session,
     scribe: Scribe,
     fleet: SharedFleet,
+    /// Names of the broker's queues before the fleet came.
+    queues_before: OnceLock<BTreeSet<String>>,
     cancel: &'a Cancel,
     tell: &'a dyn Tell,
 }
@@ -79,7 +81,8 @@ async fn log_in<'a>(
     let admin = target.log_in(Http::new(Some((recorder.clone(), origin)))).await?;
     let scribe = Scribe::new(recorder.clone(), origin);
     let (name, fleet) = (RunName::generate(), SharedFleet::default());
-    Ok(Run { plan, target, name, admin, scribe, fleet, cancel, tell })
+    let queues_before = OnceLock::new();
+    Ok(Run { plan, target, name, admin, scribe, fleet, queues_before, cancel, tell })
 }
 
 impl Run<'_> {

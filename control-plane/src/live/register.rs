@@ -80,7 +80,14 @@ fn tell(run: &Run<'_>, up: usize, since: Duration) {
     let started = run.fleet.with(|fleet| fleet.stats()).unwrap_or_default();
     let total = run.plan.fleet.hypervisors;
     let text = format!("{up} of {total} hypervisors up, {} registered", started.registered);
-    run.tell.status(&Status { phase: Phase::Register, done: up as u64, total: Some(total.into()), text, since });
+    run.tell.status(&Status {
+        phase: Phase::Register,
+        done: up as u64,
+        total: Some(total.into()),
+        text,
+        since,
+        planned: None,
+    });
 }
 
 /// What is missing, and what the fleet knows about it.

@@ -62,6 +62,7 @@ impl Run<'_> {
             ports: self.ports(),
             service_user: self.target.nova_service.is_none(),
             physical_network: self.target.own.is_some().then_some(PHYSICAL_NETWORK),
+            image: self.plan.tenants.image.clone(),
         };
         let step = LiveError::api("make projects, users, network, image and flavor");
         let tenants = Tenants::create(&self.admin, &self.name, spec).await.map_err(step)?;
@@ -126,10 +127,11 @@ impl Run<'_> {
         step: impl Future<Output = T>,
     ) -> T {
         let begun = Instant::now();
+        let planned = self.plan.load_takes().filter(|_| phase == Phase::Load);
         let tell = async {
             loop {
                 tokio::time::sleep(TELL_EVERY).await;
-                self.tell.status(&status(phase, tally(), begun.elapsed()));
+                self.tell.status(&status(phase, tally(), begun.elapsed(), planned));
             }
         };
         tokio::select! {
@@ -139,12 +141,12 @@ impl Run<'_> {
     }
 }
 
-fn status(phase: Phase, tally: Tally, since: Duration) -> Status {
+fn status(phase: Phase, tally: Tally, since: Duration, planned: Option<Duration>) -> Status {
     let Tally { started, ended, failed, intended } = tally;
     let of = intended.map(|intended| format!(" of {intended}")).unwrap_or_default();
     let text =
         format!("{started}{of} operations started, {} under way, {failed} failed", started.saturating_sub(ended));
-    Status { phase, done: ended, total: intended, text, since }
+    Status { phase, done: ended, total: intended, text, since, planned }
 }
 
 #[cfg(test)]
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn progress_counts_what_has_ended() {
         let tally = Tally { started: 40, ended: 30, failed: 2, intended: Some(100) };
-        let status = status(Phase::Load, tally, Duration::from_secs(30));
+        let status = status(Phase::Load, tally, Duration::from_secs(30), None);
         assert_eq!(status.text, "40 of 100 operations started, 10 under way, 2 failed");
         assert_eq!(status.estimate(), Some(Duration::from_secs(70)));
     }

@@ -56,7 +56,7 @@ impl Target {
     }
 
     /// The broker as the fleet takes it.
-    pub(super) fn broker(&self) -> BrokerAddress {
+    pub fn broker(&self) -> BrokerAddress {
         BrokerAddress {
             host: self.amqp.host.clone(),
             port: self.amqp.port,
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// The services as the fleet takes them.
-    pub(super) fn service_apis(&self, login: &Login) -> ServiceApis {
+    pub fn service_apis(&self, login: &Login) -> ServiceApis {
         let without = |url: &str, version: &str| url.strip_suffix(version).unwrap_or(url).to_owned();
         ServiceApis {
             identity_url: without(&self.apis.identity, "/v3"),

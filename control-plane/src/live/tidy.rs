@@ -24,9 +24,12 @@ pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
         }
     }
     if let Some(queues) = broker_queues(run) {
-        // Queues of a topic outlive their consumers for ever; those of a dead fleet have none.
-        if let Err(error) = queues.delete(&others).await {
+        // Queues of a host outlive their consumers for ever; those of a dead fleet have none.
+        if let Err(error) = queues.delete_of(&others).await {
             run.scribe.event("warning", format!("cannot remove queues of earlier runs: {error}"));
+        }
+        if let Ok(names) = queues.names().await {
+            let _only_once = run.queues_before.set(names);
         }
     }
     Ok(())
@@ -67,15 +70,18 @@ pub(super) async fn clean_up(run: &Run<'_>) {
 
 async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)) {
     let Some(queues) = broker_queues(run) else { return };
-    let left = match queues.named(ours).await {
+    let Some(before) = run.queues_before.get() else { return };
+    let left = match queues.left(before, ours).await {
         Ok(left) => left,
         Err(error) => return run.scribe.event("warning", format!("cannot tell which queues are left: {error}")),
     };
     if left.is_empty() {
-        return run.scribe.event("verified", "no queue of the run's hosts is left in RabbitMQ");
+        return run
+            .scribe
+            .event("verified", "no queue of the fleet is left in RabbitMQ: none came that nobody consumes from");
     }
     run.scribe.event("warning", format!("the fleet left {} queues, such as {}", left.len(), left[0]));
-    if let Err(error) = queues.delete(ours).await {
+    if let Err(error) = queues.delete(&left).await {
         run.scribe.event("warning", format!("these queues cannot be removed: {error}"));
     }
 }

@@ -31,6 +31,14 @@ pub enum ApiError {
         /// What was looked for in vain.
         expected: String,
     },
+    /// The cloud does not have what the scenario names.
+    #[error("the cloud has no {what}; it has: {has}")]
+    Missing {
+        /// Kind and name.
+        what: String,
+        /// What there is of the kind.
+        has: String,
+    },
 }
 
 /// The longest message that is kept of an error, in characters.
@@ -41,7 +49,7 @@ impl ApiError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::NoAnswer { .. } | Self::Unexpected { .. } => None,
+            Self::NoAnswer { .. } | Self::Unexpected { .. } | Self::Missing { .. } => None,
         }
     }
 
@@ -51,6 +59,7 @@ impl ApiError {
             Self::Status { status, message, .. } => format!("HTTP {status}: {message}"),
             Self::NoAnswer { reason, .. } => format!("no answer: {reason}"),
             Self::Unexpected { expected, .. } => format!("an answer without {expected}"),
+            Self::Missing { .. } => self.to_string(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{ApiError, Call, Login, RunName, Service, Session, apis::DEFAULT_DOMA
 use crate::Secret;
 
 /// What a run needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantsSpec {
     /// Number of projects.
     pub projects: u32,
@@ -21,6 +21,8 @@ pub struct TenantsSpec {
     pub service_user: bool,
     /// Physical network of the VLAN that is made; `None` leaves the kind of network to the cloud.
     pub physical_network: Option<&'static str>,
+    /// Name of an image that is there; `None` makes one.
+    pub image: Option<String>,
 }
 
 /// Who loads, and with what.
@@ -53,6 +55,11 @@ impl Tenants {
     /// # Errors
     /// What the first request that failed was told. What was made stays; [`super::clean_up`] removes it.
     pub async fn create(admin: &Session, run: &RunName, spec: TenantsSpec) -> Result<Self, ApiError> {
+        // First, so that a name that is wrong is told before anything is made.
+        let image = match &spec.image {
+            Some(name) => Some(find_image(admin, name).await?),
+            None => None,
+        };
         let domain = default_domain(admin).await?;
         let role = role(admin, "member").await?;
         let projects: Vec<(String, String)> = stream::iter((0..spec.projects).map(|n| run.numbered("project", n)))
@@ -76,7 +83,11 @@ impl Tenants {
             0 => None,
             ports => Some(create_network(admin, run, ports, spec.physical_network).await?),
         };
-        let (image, flavor) = (create_image(admin, run).await?, create_flavor(admin, run).await?);
+        let image = match image {
+            Some(image) => image,
+            None => create_image(admin, run).await?,
+        };
+        let flavor = create_flavor(admin, run).await?;
         Ok(Self { run: run.clone(), users, nova_service, network, image, flavor })
     }
 }
@@ -177,6 +188,18 @@ fn cidr_for(ports: u64) -> String {
     let addresses = ports.min(1 << 23) * 2 + 2;
     let bits = addresses.next_power_of_two().trailing_zeros().clamp(8, 24);
     format!("10.0.0.0/{}", 32 - bits)
+}
+
+/// An image that all users can boot from.
+async fn find_image(admin: &Session, name: &str) -> Result<String, ApiError> {
+    let images = admin.list("list images", Service::Image, "/images?visibility=public&status=active", "images").await?;
+    let found = images.iter().find(|image| image["name"] == name).and_then(|image| image["id"].as_str());
+    found.map(str::to_owned).ok_or_else(|| {
+        let mut names: Vec<&str> = images.iter().filter_map(|image| image["name"].as_str()).collect();
+        names.sort_unstable();
+        let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        ApiError::Missing { what: format!("active, public image named {name:?} (tenants.image)"), has }
+    })
 }
 
 async fn create_image(admin: &Session, run: &RunName) -> Result<String, ApiError> {

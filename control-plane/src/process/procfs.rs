@@ -15,6 +15,8 @@ pub struct Stat {
     pub group: u32,
     /// CPU time of the process and of its collected children, in clock ticks.
     pub cpu_ticks: u64,
+    /// CPU time of the process alone.
+    pub own_cpu_ticks: u64,
     /// When it started, in clock ticks since boot.
     pub start_ticks: u64,
     /// Resident memory in pages.
@@ -61,10 +63,11 @@ pub fn usage(processes: &[ManagedProcess]) -> BTreeMap<String, Usage> {
     measured.collect()
 }
 
-fn sum<'a>(group: impl Iterator<Item = &'a Stat>) -> Usage {
+/// Usage of several processes together.
+pub fn sum<'a>(group: impl IntoIterator<Item = &'a Stat>) -> Usage {
     let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
     let page_bytes = rustix::param::page_size() as u64;
-    group.fold(Usage::default(), |usage, stat| Usage {
+    group.into_iter().fold(Usage::default(), |usage, stat| Usage {
         cpu_s: usage.cpu_s + stat.cpu_ticks as f64 / ticks_per_s,
         rss_bytes: usage.rss_bytes + stat.rss_pages * page_bytes,
         processes: usage.processes + 1,
@@ -88,12 +91,14 @@ fn parse(line: &str) -> Option<Stat> {
     let fields: Vec<&str> = tail.split_whitespace().collect();
     // proc(5) counts from 1 and the state is field 3, so field N is at N - 3.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    let cpu_ticks = number(14)? + number(15)? + number(16)? + number(17)?;
+    let own_cpu_ticks = number(14)? + number(15)?;
+    let cpu_ticks = own_cpu_ticks + number(16)? + number(17)?;
     Some(Stat {
         pid,
         state: fields.first()?.chars().next()?,
         group: u32::try_from(number(5)?).ok()?,
         cpu_ticks,
+        own_cpu_ticks,
         start_ticks: number(22)?,
         rss_pages: number(24)?,
     })
@@ -107,7 +112,8 @@ mod tests {
     fn a_stat_line_with_a_hostile_name_is_read() {
         let line =
             "42 (a) b (c)) S 1 40 40 0 -1 4194304 1 2 3 4 10 20 3 4 20 0 1 0 777 1000000 55 18446744073709551615 1";
-        let expected = Stat { pid: 42, state: 'S', group: 40, cpu_ticks: 37, start_ticks: 777, rss_pages: 55 };
+        let expected =
+            Stat { pid: 42, state: 'S', group: 40, cpu_ticks: 37, own_cpu_ticks: 30, start_ticks: 777, rss_pages: 55 };
         assert_eq!(parse(line), Some(expected));
     }
 

@@ -28,4 +28,6 @@ pub use broker::{Broker, BrokerAddress, LinkError};
 pub use envelope::{
     Incoming, LARGEST_BODY_BYTES, Message, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };
+pub(crate) use topology::TOPICS;
+
 pub use link::{EventSender, HostIndex, Link, LinkEvent, Target};

@@ -24,7 +24,7 @@ impl RunTerminal {
     /// Says what is to come.
     pub(super) fn new(plan: &Plan) -> Self {
         eprintln!("{}: {}", plan.scenario, plan.description);
-        if let Some(takes) = load_takes(plan) {
+        if let Some(takes) = plan.load_takes() {
             eprintln!("the load alone takes {} if the cloud keeps up", whole_seconds(takes));
         }
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -61,9 +61,10 @@ impl Tell for RunTerminal {
     }
 
     fn status(&self, status: &Status) {
-        let left = status.estimate().filter(|left| !left.is_zero()).map(|left| {
-            format!(", about {} left", whole_seconds(left))
-        });
+        let left = status
+            .estimate()
+            .filter(|left| !left.is_zero())
+            .map(|left| format!(", about {} left", whole_seconds(left)));
         let text = format!("{}{}", status.text, left.unwrap_or_default());
         if let Some(bar) = &self.bar {
             bar.set_message(text);
@@ -95,19 +96,4 @@ fn in_words(phase: Phase) -> &'static str {
         Phase::CleanUp => "cleans up",
         Phase::End => "done",
     }
-}
-
-/// Time from the beginning of the load to its last intended start, if every operation took no time; `None` when a stream has
-/// no schedule of its own.
-fn load_takes(plan: &Plan) -> Option<Duration> {
-    let mut ends: Vec<(&str, Duration)> = Vec::new();
-    for load in &plan.load {
-        let before = load
-            .after
-            .as_deref()
-            .map_or(Some(Duration::ZERO), |after| ends.iter().find(|(name, _)| *name == after).map(|(_, end)| *end))?;
-        let last = load.intended_starts(plan.seed)?.last().unwrap_or_default();
-        ends.push((&load.name, before + load.start + last));
-    }
-    ends.into_iter().map(|(_, end)| end).max()
 }

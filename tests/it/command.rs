@@ -1,0 +1,108 @@
+//! The command with input that is wrong: exit status 2, what was wrong, where, what to do, and nothing left behind.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+const COULD_NOT_RUN: i32 = 2;
+
+const SCENARIO: &str = "\
+name = \"probe\"
+description = \"A scenario to spoil\"
+[fleet]
+hypervisors = 2
+[[load]]
+operation = \"token\"
+arrivals = \"constant\"
+rate = \"1/s\"
+count = 1
+";
+
+fn kagemusha(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kagemusha"));
+    command.current_dir(folder).args(args).env("OS_CLIENT_CONFIG_FILE", folder.join("clouds.yaml")).output().unwrap()
+}
+
+/// Runs the spoilt scenario, and expects each of these in what is said.
+fn refused(scenario: &str, args: &[&str], said: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("probe.toml"), scenario).unwrap();
+    let state = folder.path().join("state");
+    let out = folder.path().join("out");
+    let always = ["run", "probe.toml", "--state", state.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let output = kagemusha(folder.path(), &[&always, args].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    for words in said {
+        assert!(stderr.contains(words), "{words:?} is not said:\n{stderr}");
+    }
+    assert!(!state.exists() && !out.exists(), "something was left behind:\n{stderr}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest() {
+    let scenario = SCENARIO.replace("hypervisors", "hypervisor");
+    refused(&scenario, &[], &["probe.toml:4:1", "unknown key `hypervisor`", "did you mean `hypervisors`"]);
+}
+
+#[test]
+fn an_unknown_option_is_named_with_the_nearest() {
+    let args = ["--set", "tuning.nova.DEFAULT.report_intervall=60"];
+    refused(SCENARIO, &args, &["report_intervall", "report_interval"]);
+}
+
+#[test]
+fn a_wrong_unit_is_told() {
+    refused(&SCENARIO.replace("\"1/s\"", "\"1/week\""), &[], &["probe.toml:8:", "load.token.rate", "/s"]);
+}
+
+#[test]
+fn an_impossible_value_is_told() {
+    refused(&SCENARIO.replace("= 2", "= -2"), &[], &["probe.toml:4:15", "fleet.hypervisors", "-2"]);
+}
+
+#[test]
+fn a_target_that_is_not_built_is_told() {
+    refused(SCENARIO, &["--target", "sim"], &["--target sim is not built yet"]);
+}
+
+const FOREIGN: &str = "[cloud.bring_your_own]\ncloud = \"lab\"\ntransport_url_env = \"KAGEMUSHA_NO_SUCH_VARIABLE\"\n";
+
+#[test]
+fn somebody_elses_cloud_is_left_alone_unless_confirmed() {
+    let scenario = format!("{SCENARIO}{FOREIGN}");
+    refused(&scenario, &[], &["lab", "--allow-foreign-cloud"]);
+    refused(&scenario, &["--allow-foreign-cloud"], &["clouds.yaml"]);
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = kagemusha(folder.path(), &["run", "quikstart"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    assert!(stderr.contains("quikstart") && stderr.contains("quickstart"), "{stderr}");
+}
+
+#[test]
+fn a_run_is_not_written_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("before")).unwrap();
+    let output = kagemusha(folder.path(), &["run", "quickstart", "--out", "before"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    assert!(stderr.contains("before exists already"), "{stderr}");
+}
+
+#[test]
+fn a_state_folder_that_holds_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let diary = folder.path().join("diary.txt");
+    fs::write(&diary, "mine").unwrap();
+    let output = kagemusha(folder.path(), &["down", "--purge", "--state", "."]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    assert!(diary.exists(), "{stderr}");
+}
