@@ -9,9 +9,9 @@ use rustix::{
 use serde::Serialize;
 
 use crate::{
-    Cloud, DEFAULT_BASE_PORT, StateDir, UpError, WSGI_SERVICES,
+    Cloud, DEFAULT_BASE_PORT, StateDir, UpError,
     install::{PYTHON, install_command, missing_packages},
-    ports::{self, Ports},
+    ports::Ports,
     spec::default_wsgi,
 };
 
@@ -126,9 +126,8 @@ fn free_ports(state: &StateDir, base_port: Option<u16>) -> Result<Finding, UpErr
     if up {
         return Ok(finding("ports", Verdict::Ok, format!("from {base}, in use by the cloud that is up"), ""));
     }
-    let wsgi = WSGI_SERVICES.iter().flat_map(|s| (0..default_wsgi(s).processes).map(move |index| ports.wsgi(s, index)));
-    let taken: Vec<String> =
-        ports.single().chain(wsgi).filter(|&port| !ports::is_free(port)).map(|p| p.to_string()).collect();
+    let taken = ports.taken(|service| default_wsgi(service).processes);
+    let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
     Ok(match taken.is_empty() {
         true => finding("ports", Verdict::Ok, format!("free from {base}"), ""),
         false => {

@@ -72,6 +72,12 @@ impl Ports {
         self.base..=self.erlang()
     }
 
+    /// The ports that a cloud with this many processes of each API cannot do without and that are taken.
+    pub(crate) fn taken(self, processes: impl Fn(&str) -> u32) -> Vec<u16> {
+        let wsgi = WSGI_SERVICES.iter().flat_map(|s| (0..processes(s)).map(move |index| self.wsgi(s, index)));
+        self.single().chain(wsgi).filter(|&port| !is_free(port)).collect()
+    }
+
     /// Where Erlang nodes would reach this one; the command line tools of RabbitMQ do.
     pub(crate) fn erlang(self) -> u16 {
         self.base + 11

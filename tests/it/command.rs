@@ -97,6 +97,20 @@ fn a_run_is_not_written_over_another() {
 }
 
 #[test]
+fn a_port_in_use_is_told_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    // Each cloud's range begins with the APIs.
+    let output = kagemusha(folder.path(), &["up", "--state", "state", "--base-port", &(port - 1).to_string()]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    let not_root = stderr.contains("system packages are missing");
+    assert!(not_root || stderr.contains(&format!("port {port} on 127.0.0.1")), "{stderr}");
+    assert!(!folder.path().join("state").exists(), "{stderr}");
+}
+
+#[test]
 fn a_state_folder_that_holds_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let diary = folder.path().join("diary.txt");

@@ -47,10 +47,16 @@ pub(crate) fn command(packages: &[String]) -> String {
     format!("apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
+/// What a user is told who may not install them.
+pub(crate) fn cannot_install(packages: Vec<String>) -> UpError {
+    let command = command(&packages);
+    UpError::MissingPackages { packages, command }
+}
+
 /// Installs what is missing, when this user may; none of the packages' services is started.
 pub(crate) async fn install(state: &StateDir, packages: &[String]) -> Result<(), UpError> {
     if !rustix::process::geteuid().is_root() {
-        return Err(UpError::MissingPackages { packages: packages.to_vec(), command: command(packages) });
+        return Err(cannot_install(packages.to_vec()));
     }
     let _guard = NoServices::install()?;
     let mut args = vec!["install", "-y", "--no-install-recommends"];

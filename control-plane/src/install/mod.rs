@@ -5,7 +5,8 @@ mod release;
 mod venv;
 
 pub(crate) use apt::{
-    command as install_command, install as install_packages, missing as missing_packages, system_versions,
+    cannot_install, command as install_command, install as install_packages, missing as missing_packages,
+    system_versions,
 };
 pub use release::RELEASES;
 pub(crate) use release::{Release, find as find_release};

@@ -12,7 +12,7 @@ use crate::{
     Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
     config::{DATABASE_SOCKET, Secrets, Settings},
     database::BASE_PORT_FILE,
-    install::find_release,
+    install::{self, find_release},
     lock::Lock,
     ports::Ports,
     process::RunAs,
@@ -42,6 +42,9 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     check_socket_path(state)?;
     let spec = with_base_port(state, asked)?;
     let ports = Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?;
+    if !state.exists() {
+        check_foreseeable(&spec, ports)?;
+    }
     state.create()?;
     let _lock = Lock::take(state)?;
     raise_file_limit();
@@ -79,6 +82,18 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
 /// As [`bring_up`].
 pub async fn up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Cloud, UpError> {
     Ok(bring_up(state, spec, progress).await?.cloud)
+}
+
+/// What would stop a new cloud, told before there is anything to leave behind.
+fn check_foreseeable(spec: &CloudSpec, ports: Ports) -> Result<(), UpError> {
+    let missing = install::missing_packages();
+    if !missing.is_empty() && !rustix::process::geteuid().is_root() {
+        return Err(install::cannot_install(missing));
+    }
+    match ports.taken(|service| spec.wsgi[service].processes).first() {
+        Some(&port) => Err(UpError::PortInUse { port, purpose: format!("the cloud's range from {}", ports.base()) }),
+        None => Ok(()),
+    }
 }
 
 /// Ends with [`UpError::Interrupted`] when SIGINT or SIGTERM comes first.
