@@ -32,3 +32,15 @@ impl fmt::Display for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_shows_nothing() {
+        let secret = Secret::new("open sesame");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(secret.reveal(), "open sesame");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::Ini;
-use crate::{Amqp, CloudSpec, Secret, StateDir, UpError, install::Release, ports::Ports, process::RunAs};
+use crate::{Amqp, CloudSpec, Secret, StateDir, UpError, install::Release, ports::Ports, process::RunAs, secret};
 
 /// The address of everything.
 pub(crate) const LOCALHOST: &str = "127.0.0.1";
@@ -121,7 +121,7 @@ impl Secrets {
         let mut secrets: BTreeMap<String, Secret> = state.read_json(FILE)?.unwrap_or_default();
         let before = secrets.len();
         for name in Self::NAMES {
-            secrets.entry(name.to_owned()).or_insert_with(Secret::generate);
+            secrets.entry(name.to_owned()).or_insert_with(secret::generate);
         }
         if secrets.len() > before {
             state.write_json(FILE, &secrets)?;

@@ -61,7 +61,7 @@ impl Target {
             host: self.amqp.host.clone(),
             port: self.amqp.port,
             user: self.amqp.user.clone(),
-            password: fake_hv::Secret::new(self.amqp.password.reveal()),
+            password: self.amqp.password.clone(),
             vhost: self.amqp.vhost.clone(),
         }
     }
@@ -74,7 +74,7 @@ impl Target {
             placement_url: self.apis.placement.clone(),
             network_url: without(&self.apis.network, "/v2.0"),
             user: login.user.clone(),
-            password: fake_hv::Secret::new(login.password.reveal()),
+            password: login.password.clone(),
             project: login.project.clone(),
             domain: login.user_domain.clone(),
         }

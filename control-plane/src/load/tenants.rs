@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{ApiError, Call, Login, RunName, Service, Session, apis::DEFAULT_DOMAIN};
-use crate::Secret;
+use crate::secret;
 
 /// What a run needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ async fn create_user(
     project_id: &str,
     project: &str,
 ) -> Result<Session, ApiError> {
-    let password = Secret::generate();
+    let password = secret::generate();
     let body = json!({"user": {"name": name, "domain_id": domain, "password": password.reveal()}});
     let id = admin.call(&Call::post("create user", Service::Identity, "/users", body)).await?.text_at("/user/id")?;
     for role in roles {

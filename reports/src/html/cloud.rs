@@ -48,8 +48,9 @@ pub(super) fn rpc(run: &Run<'_>) -> Section {
     let body = if rows.is_empty() {
         super::empty("The fleet made no remote calls, or the target does not see them.")
     } else {
-        let note = "<p class=\"note\">What the hypervisors asked of the control plane over RabbitMQ, as they saw it. A call \
-                    that timed out counts with the time its caller waited.</p>\n";
+        let note = "<p class=\"note\">What the hypervisors asked of the control plane, as they saw it: over RabbitMQ, and \
+                    over HTTP where a service stands in front. A call that timed out counts with the time its caller \
+                    waited.</p>\n";
         format!(
             "{note}{}{}",
             table(&["Call", "Calls", "Failed", "Timed out", "p50", "p99"], &rows),
@@ -68,7 +69,12 @@ fn http(recording: &Recording) -> String {
         format!("<td><code>{}</code></td>{}{latencies}", Esc(name), td_count(histogram.len()))
     };
     let rows: Vec<String> = streams.map(row).collect();
-    if rows.is_empty() { String::new() } else { table(&["HTTP request", "Requests", "p50", "p99", "Longest"], &rows) }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let note = "<p class=\"note\">What the load asked of the public APIs, and the harness itself to prepare, to see how far \
+                operations are (poll), and to clean up.</p>\n";
+    format!("{note}{}", table(&["HTTP request", "Requests", "p50", "p99", "Longest"], &rows))
 }
 
 pub(super) fn inside(run: &Run<'_>) -> Section {
