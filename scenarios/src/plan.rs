@@ -39,21 +39,6 @@ pub struct Plan {
     pub late_bound: Duration,
 }
 
-impl Plan {
-    /// Time from the beginning of the load to its last intended start, if every operation took no time; `None` when a
-    /// stream has no schedule of its own.
-    pub fn load_takes(&self) -> Option<Duration> {
-        let mut ends: Vec<(&str, Duration)> = Vec::new();
-        for load in &self.load {
-            let end_of = |name| ends.iter().find(|(other, _)| *other == name).map(|(_, end)| *end);
-            let before = load.after.as_deref().map_or(Some(Duration::ZERO), end_of)?;
-            let last = load.intended_starts(self.seed)?.last().unwrap_or_default();
-            ends.push((&load.name, before + load.start + last));
-        }
-        ends.into_iter().map(|(_, end)| end).max()
-    }
-}
-
 /// Where the cloud comes from and how many processes of each service it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudPlan {

@@ -150,13 +150,6 @@ fn tenants(scenario: &Scenario, desk: &mut Desk<'_>) -> TenantsPlan {
         let message = format!("{users} users leave some of the {projects} projects without any");
         written.complain(desk, message, "give at least one user for each project");
     }
-    if let Some(written) = scenario.image.as_ref().filter(|image| image.value.is_empty()) {
-        written.complain(
-            desk,
-            "an image has a name",
-            "name one of the cloud's, or leave the key out: the run makes one",
-        );
-    }
     TenantsPlan { projects, users, image: scenario.image.as_ref().map(|image| image.value.clone()) }
 }
 

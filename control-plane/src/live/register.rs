@@ -86,7 +86,7 @@ fn tell(run: &Run<'_>, up: usize, since: Duration) {
         total: Some(total.into()),
         text,
         since,
-        planned: None,
+        planned_left: None,
     });
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scenarios::plan::Operation;
+use scenarios::{Schedule, plan::Operation};
 use serde_json::json;
 
 use super::{LiveError, Phase, Run, Status, tidy};
@@ -127,11 +127,11 @@ impl Run<'_> {
         step: impl Future<Output = T>,
     ) -> T {
         let begun = Instant::now();
-        let planned = self.plan.load_takes().filter(|_| phase == Phase::Load);
+        let schedule = if phase == Phase::Load { Schedule::of(self.plan) } else { None };
         let tell = async {
             loop {
                 tokio::time::sleep(TELL_EVERY).await;
-                self.tell.status(&status(phase, tally(), begun.elapsed(), planned));
+                self.tell.status(&status(phase, tally(), begun.elapsed(), schedule.as_ref()));
             }
         };
         tokio::select! {
@@ -141,12 +141,13 @@ impl Run<'_> {
     }
 }
 
-fn status(phase: Phase, tally: Tally, since: Duration, planned: Option<Duration>) -> Status {
+fn status(phase: Phase, tally: Tally, since: Duration, schedule: Option<&Schedule>) -> Status {
     let Tally { started, ended, failed, intended } = tally;
     let of = intended.map(|intended| format!(" of {intended}")).unwrap_or_default();
     let text =
         format!("{started}{of} operations started, {} under way, {failed} failed", started.saturating_sub(ended));
-    Status { phase, done: ended, total: intended, text, since, planned }
+    let planned_left = schedule.map(|schedule| schedule.left(started, since));
+    Status { phase, done: ended, total: intended, text, since, planned_left }
 }
 
 #[cfg(test)]

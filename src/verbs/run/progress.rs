@@ -8,7 +8,7 @@ use std::{
 
 use control_plane::live::{Phase, Status, Tell};
 use indicatif::{ProgressBar, ProgressStyle};
-use scenarios::{Plan, show_time};
+use scenarios::{Plan, Schedule, show_time};
 
 /// Time between lines when standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ impl RunTerminal {
     /// Says what is to come.
     pub(super) fn new(plan: &Plan) -> Self {
         eprintln!("{}: {}", plan.scenario, plan.description);
-        if let Some(takes) = plan.load_takes() {
+        if let Some(takes) = Schedule::of(plan).map(|schedule| schedule.takes()) {
             eprintln!("the load alone takes {} if the cloud keeps up", whole_seconds(takes));
         }
         let bar = std::io::stderr().is_terminal().then(|| {
