@@ -17,7 +17,7 @@ use std::{
 };
 
 use control_plane::{
-    Cloud, ManagedProcess, StateDir,
+    Cloud, Lock, ManagedProcess, StateDir,
     live::Target,
     load::{Http, RunName, Session, clean_up, delete_servers, remains},
     process::procfs::{self, Usage},
@@ -94,6 +94,7 @@ async fn compare(arguments: &Arguments) -> Result<(), Failure> {
     let plan = scenarios::resolve(&source, &sets, Some(1)).map_err(|errors| errors.to_string())?;
     let state = StateDir::resolve(Some(&arguments.state))?;
     let cloud = Cloud::open(&state)?;
+    let _mine = Lock::take(&state)?;
     let admin = Target::own(&cloud).log_in(Http::new(None)).await?;
     let real = real_compute::start(&cloud, REAL_HOST).await?;
     let run = RunName::generate();

@@ -63,8 +63,8 @@ pub enum UpError {
     /// There is no cloud in this state folder.
     #[error("there is no cloud in {}; `kagemusha up` makes one", .0.display())]
     NoCloud(PathBuf),
-    /// Another `kagemusha` works on this state folder.
-    #[error("another kagemusha (process {pid}) is working on {}; wait for it to end", state.display())]
+    /// Another `kagemusha` brings this cloud up, stops it or loads it.
+    #[error("another kagemusha (process {pid}) is working on {}; wait for it to end, or stop it: kill -INT {pid}", state.display())]
     Busy {
         /// The state folder.
         state: PathBuf,

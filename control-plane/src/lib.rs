@@ -1,17 +1,17 @@
 //! A real OpenStack on one machine: installed, configured, started, watched, loaded and stopped by the harness.
 //!
-//! Everything listens on 127.0.0.1, on ports of one range, and lies in one folder, [`StateDir`]. [`up`] may be called
+//! Everything listens on 127.0.0.1, on ports of one range, and lies in one folder, [`StateDir`]. [`bring_up`] may be called
 //! again at any time: what is done is skipped, what is dead is started, what differs is started anew.
 //!
 //! | what | does |
 //! |---|---|
-//! | [`StateDir`], [`Secret`], [`CloudSpec`] | the folder, its passwords, what is asked for |
+//! | [`StateDir`], [`Lock`], [`Secret`], [`CloudSpec`] | the folder, the right to it, its passwords, what is asked for |
 //! | `install` | system packages, the Python environment |
 //! | `config` | every configuration file, tuning and all |
 //! | [`process`] | start, record, find again and stop processes |
 //! | `service`, `ready` | which processes there are, and how to tell that each is ready |
 //! | `database`, `identity` | schemas and cells; users, roles and endpoints |
-//! | [`up`], [`down`], [`status`], [`doctor`] | the verbs |
+//! | [`bring_up`], [`down`], [`status`], [`doctor`] | the verbs |
 //! | [`load`] | operations on the public APIs, at their intended times |
 //! | [`watch`] | what the cloud, its hosts and the harness itself do meanwhile |
 //! | [`live`] | a plan, carried out on a real cloud |
@@ -46,12 +46,13 @@ pub use doctor::{Finding, Verdict, doctor};
 pub use down::down;
 pub use error::UpError;
 pub use install::RELEASES;
+pub use lock::Lock;
 pub use progress::{Progress, Silent};
 pub use secret::Secret;
 pub use spec::{CloudSpec, DEFAULT_RELEASE, WSGI_SERVICES, default_wsgi};
 pub use state_dir::StateDir;
 pub use status::{Health, ProcessStatus, status};
-pub use up::{Up, bring_up, up};
+pub use up::{Up, bring_up};
 
 /// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.
 pub const DEFAULT_BASE_PORT: u16 = 21_000;

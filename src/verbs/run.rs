@@ -11,8 +11,8 @@ use std::{
 };
 
 use control_plane::{
-    Cloud, CloudSpec, StateDir,
-    live::{self, Cancel, Canceller, RunLock, Target},
+    CloudSpec, Lock, StateDir, Up,
+    live::{self, Cancel, Canceller, Target},
 };
 use recording::{OutcomeKind, Recorder};
 use scenarios::Plan;
@@ -131,13 +131,13 @@ fn take_precedence() {
 }
 
 /// The cloud, up and open to its administrator, and the right to load it. A wrong password is told before anything is made.
-async fn target(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<RunLock>), Failure> {
+async fn target(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<Lock>), Failure> {
     let (target, lock) = find(args, plan, state).await?;
     target.log_in(control_plane::load::Http::new(None)).await.map_err(words)?;
     Ok((target, lock))
 }
 
-async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<RunLock>), Failure> {
+async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<Lock>), Failure> {
     if let Some(foreign) = &plan.cloud.bring_your_own {
         if !args.allow_foreign_cloud {
             return Err(format!(
@@ -148,19 +148,9 @@ async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Opt
         }
         return Ok((Target::foreign(foreign).await.map_err(words)?, None));
     }
-    let cloud = bring_up(plan, state).await?;
-    let lock = RunLock::take(state).map_err(words)?;
-    Ok((Target::own(&cloud), Some(lock)))
-}
-
-async fn bring_up(plan: &Plan, state: &StateDir) -> Result<Cloud, Failure> {
-    // A run that goes on must not have its cloud configured anew under it.
-    if state.exists() {
-        drop(RunLock::take(state).map_err(words)?);
-    }
     let spec = CloudSpec::from_plan(&plan.release, &plan.cloud, &plan.tuning);
-    let up = control_plane::bring_up(state, &spec, &Terminal::new()).await.map_err(words)?;
-    Ok(up.cloud)
+    let Up { cloud, lock, .. } = control_plane::bring_up(state, &spec, &Terminal::new()).await.map_err(words)?;
+    Ok((Target::own(&cloud), Some(lock)))
 }
 
 /// Carries the plan out, recording it, and reports.

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use control_plane::{Lock, StateDir};
+
 const COULD_NOT_RUN: i32 = 2;
 
 const SCENARIO: &str = "\
@@ -119,4 +121,19 @@ fn a_state_folder_that_holds_something_else_is_left_alone() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
     assert!(diary.exists(), "{stderr}");
+}
+
+#[test]
+fn a_cloud_that_is_being_worked_on_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::resolve(Some(&folder.path().join("state"))).unwrap();
+    state.create().unwrap();
+    let _run = Lock::take(&state).unwrap();
+    for args in [&["up", "--state", "state"][..], &["down", "--purge", "--state", "state"]] {
+        let output = kagemusha(folder.path(), args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+        assert!(stderr.contains(&format!("kill -INT {}", std::process::id())), "{stderr}");
+    }
+    assert!(state.exists());
 }

@@ -35,12 +35,6 @@ pub enum LiveError {
     /// Not all hypervisors came up in time.
     #[error("{0}")]
     Register(String),
-    /// Another run works on this cloud.
-    #[error("another run is under way on this cloud (lock {lock}); wait for it to end")]
-    Busy {
-        /// The file that it holds.
-        lock: String,
-    },
     /// A file of the run could not be written.
     #[error("{path}: {source}")]
     File {

@@ -3,7 +3,6 @@
 mod broker_queues;
 mod error;
 mod foreign;
-mod lock;
 mod logs;
 mod register;
 mod steps;
@@ -23,7 +22,6 @@ use crate::{
 use logs::Logs;
 
 pub use error::LiveError;
-pub use lock::RunLock;
 pub use target::Target;
 pub use tell::{Cancel, Canceller, Phase, Status, Tell};
 

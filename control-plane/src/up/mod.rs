@@ -25,13 +25,15 @@ use bring_up::BringUp;
 pub struct Up {
     /// The cloud.
     pub cloud: Cloud,
+    /// The right to work on it, for as long as this is held.
+    pub lock: Lock,
     /// Names of the processes that this call started; none: the cloud was up already.
     pub started: Vec<String>,
     /// Each step of this call with its time.
     pub steps: Vec<(String, Duration)>,
 }
 
-/// Brings the cloud of a state folder up, and says what that took; [`up`] tells the cloud only.
+/// Brings the cloud of a state folder up, and says what that took.
 ///
 /// # Errors
 /// Says which step of which process failed, with the end of its log. What this call started is stopped again, also when
@@ -46,7 +48,7 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
         check_foreseeable(&spec, ports)?;
     }
     state.create()?;
-    let _lock = Lock::take(state)?;
+    let lock = Lock::take(state)?;
     raise_file_limit();
     let steps = Steps::new(progress);
     let mut settings = Settings {
@@ -68,20 +70,12 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     let result = until_signal(bring_up.run()).await;
     let started = bring_up.processes.started();
     match result {
-        Ok(cloud) => Ok(Up { cloud, started, steps: steps.finish() }),
+        Ok(cloud) => Ok(Up { cloud, lock, started, steps: steps.finish() }),
         Err(error) => {
             bring_up.processes.stop_started().await?;
             Err(error)
         }
     }
-}
-
-/// Brings the cloud of a state folder up.
-///
-/// # Errors
-/// As [`bring_up`].
-pub async fn up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Cloud, UpError> {
-    Ok(bring_up(state, spec, progress).await?.cloud)
 }
 
 /// What would stop a new cloud, told before there is anything to leave behind.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, env, path::Path, time::Instant};
 
 use control_plane::{
-    Cloud, StateDir,
-    live::{self, Cancel, LiveError, Phase, RunLock, Status, Target, Tell},
+    Cloud, Lock, StateDir,
+    live::{self, Cancel, LiveError, Phase, Status, Target, Tell},
     load::Http,
 };
 use recording::{Manifest, Outcome, OutcomeKind, Recorder, Recording};
@@ -92,7 +92,7 @@ impl Tell for StopAt {
 }
 
 async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcome, Recording) {
-    let _lock = RunLock::take(state).unwrap();
+    let _lock = Lock::take(state).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let plan = plan();

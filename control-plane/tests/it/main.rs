@@ -54,12 +54,12 @@ async fn a_cloud_lives_from_up_to_down() {
 
 /// Everything between `up` and `down`. One test, since a cloud is dear.
 async fn tell_its_life(state: &StateDir, spec: &CloudSpec) {
-    let up = bring_up_timed(state, spec).await;
+    let cloud = bring_up_timed(state, spec).await.cloud;
     all_is_well(state).await;
-    nothing_shows_a_password(&up.cloud);
+    nothing_shows_a_password(&cloud);
     the_ordinary_client_works(state);
     a_second_up_does_nothing(state, spec).await;
-    a_dead_process_is_started_again(state, spec, &up.cloud).await;
+    a_dead_process_is_started_again(state, spec, &cloud).await;
     tuning_touches_its_service_only(state, spec).await;
     a_real_compute_boots_a_server(state).await;
 }
