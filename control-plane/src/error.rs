@@ -31,7 +31,7 @@ pub enum UpError {
     /// A port that the cloud needs is taken.
     #[error(
         "port {port} on 127.0.0.1, for {purpose}, is in use by another process\n\
-         Stop that process, or choose another range with --base-port PORT \
+         Stop that process, or choose another range with `kagemusha up --base-port PORT` \
          (a cloud that was up before keeps its ports: `kagemusha down --purge` first)"
     )]
     PortInUse {

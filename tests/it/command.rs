@@ -1,9 +1,11 @@
 //! The command with input that is wrong: exit status 2, what was wrong, where, what to do, and nothing left behind.
 
 use std::{
-    fs,
+    env, fs,
     path::Path,
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use control_plane::{Lock, StateDir};
@@ -136,4 +138,42 @@ fn a_cloud_that_is_being_worked_on_is_left_alone() {
         assert!(stderr.contains(&format!("kill -INT {}", std::process::id())), "{stderr}");
     }
     assert!(state.exists());
+}
+
+/// In the command line of a build that the package manager of Python starts, while broker and database run already.
+const BUILDING: &str = "setup.py";
+/// A range that neither a user's cloud nor those of other tests are in.
+const BASE_PORT: &str = "25000";
+
+#[test]
+fn an_interrupted_up_leaves_no_process() {
+    if env::var("KAGEMUSHA_LIVE").is_ok_and(|value| value == "1") {
+        let folder = tempfile::tempdir().unwrap();
+        let mut up = Command::new(env!("CARGO_BIN_EXE_kagemusha"))
+            .current_dir(folder.path())
+            .args(["up", "--state", "state", "--base-port", BASE_PORT])
+            .spawn()
+            .unwrap();
+        let building = || of_state(folder.path()).iter().any(|command| command.contains(BUILDING));
+        while !building() {
+            assert!(up.try_wait().unwrap().is_none(), "up ended before it could be interrupted");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Command::new("kill").args(["-INT", &up.id().to_string()]).status().unwrap();
+        assert_eq!(up.wait().unwrap().code(), Some(COULD_NOT_RUN));
+        assert_eq!(of_state(folder.path()), Vec::<String>::new());
+    } else {
+        eprintln!("skipped, since it starts a part of a real cloud; set KAGEMUSHA_LIVE=1 to run it");
+    }
+}
+
+/// The command lines of all processes that carry the state folder in their environment.
+fn of_state(folder: &Path) -> Vec<String> {
+    let mark = format!("KAGEMUSHA_PROCESS_OF={}", folder.join("state").display());
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\0', " ");
+    processes
+        .filter(|path| read(&path.join("environ")).contains(&mark))
+        .map(|path| read(&path.join("cmdline")))
+        .collect()
 }

@@ -18,6 +18,7 @@ pub(crate) async fn install(state: &StateDir, release: &Release) -> Result<(), U
     if venv.exists() {
         fs::remove_dir_all(&venv).map_err(|source| UpError::file(&venv, source))?;
     }
+    let temporary = venv.join("tmp");
     let step = "install Python packages";
     let none = BTreeMap::new();
     let make = ["-m".into(), "venv".into(), venv.clone().into_os_string()];
@@ -25,8 +26,10 @@ pub(crate) async fn install(state: &StateDir, release: &Release) -> Result<(), U
     for (name, text) in [("build", release.build_lock), ("requirements", release.lock)] {
         let file = venv.join(format!("{name}.txt"));
         fs::write(&file, text).map_err(|source| UpError::file(&file, source))?;
-        pip_install(state, step, name, &file).await?;
+        fs::create_dir_all(&temporary).map_err(|source| UpError::file(&temporary, source))?;
+        pip_install(state, step, name, &file, &temporary).await?;
     }
+    fs::remove_dir_all(&temporary).map_err(|source| UpError::file(&temporary, source))?;
     // Once and on all cores, rather than by each of twenty processes at its first start.
     let compile: Vec<OsString> = ["-m", "compileall", "-q", "-j", "0"].map(OsString::from).to_vec();
     let compile = [compile, vec![venv.join("lib").into()]].concat();
@@ -35,7 +38,8 @@ pub(crate) async fn install(state: &StateDir, release: &Release) -> Result<(), U
     state.mark_done("venv", &fingerprint)
 }
 
-async fn pip_install(state: &StateDir, step: &str, name: &str, file: &Path) -> Result<(), UpError> {
+/// What pip unpacks and builds lies in `temporary`: when it is killed, it leaves that behind.
+async fn pip_install(state: &StateDir, step: &str, name: &str, file: &Path, temporary: &Path) -> Result<(), UpError> {
     let flags = [
         "-m",
         "pip",
@@ -51,11 +55,13 @@ async fn pip_install(state: &StateDir, step: &str, name: &str, file: &Path) -> R
     ];
     let mut args: Vec<OsString> = flags.map(OsString::from).to_vec();
     args.push(file.into());
-    run_command(state, step, &format!("pip-{name}"), &state.venv_bin("python"), &args, &pip_environment()).await
+    let mut env = user_settings();
+    env.insert("TMPDIR", temporary.into());
+    run_command(state, step, &format!("pip-{name}"), &state.venv_bin("python"), &args, &env).await
 }
 
 /// How this user reaches packages (mirror, proxy, certificates) is the user's own setting, and pip's.
-fn pip_environment() -> BTreeMap<&'static str, OsString> {
+fn user_settings() -> BTreeMap<&'static str, OsString> {
     const KEPT: [&str; 15] = [
         "HOME",
         "PIP_INDEX_URL",

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::{MARK, Record, procfs, save};
+use rustix::process::Signal;
+
+use super::{MARK, Record, procfs, save, stop::signal_group};
 use crate::{ManagedProcess, StateDir, UpError};
 
 /// A user to run as; `None` in its place means the user who runs the harness.
@@ -74,7 +76,7 @@ pub(crate) fn launch(state: &StateDir, launch: &Launch) -> Result<(Record, Child
     Ok((record, child))
 }
 
-/// Runs a command to its end, its output in a log. It is killed when the future is dropped.
+/// Runs a command to its end, its output in a log. It is killed, with what it started, when the future is dropped.
 pub(crate) async fn run_command(
     state: &StateDir,
     step: &str,
@@ -91,15 +93,26 @@ pub(crate) async fn run_command(
     let mut command = tokio::process::Command::new(program);
     command.args(args).env_clear().envs(base_environment(state)).envs(env);
     command.current_dir(state.path()).stdin(Stdio::null()).stdout(log).stderr(second);
-    command.process_group(0).kill_on_drop(true);
-    let status = command
-        .status()
-        .await
-        .map_err(|error| UpError::step(step, format!("cannot run {}: {error}", program.display()), None))?;
+    command.process_group(0);
+    let cannot_run = |error| UpError::step(step, format!("cannot run {}: {error}", program.display()), None);
+    let mut group = Group(command.spawn().map_err(cannot_run)?);
+    let status = group.0.wait().await.map_err(cannot_run)?;
     if status.success() {
         return Ok(());
     }
     Err(UpError::step(step, format!("{} ended with {status}", program.display()), Some(&log_path)))
+}
+
+/// A process that leads a group, killed with the whole group when dropped before its end was seen.
+struct Group(tokio::process::Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The id is known for as long as it cannot have been given to another process.
+        if let Some(leader) = self.0.id() {
+            signal_group(leader, Signal::KILL);
+        }
+    }
 }
 
 /// The environment of every process: nothing of the user's own (no proxy, no `OS_*`, no locale surprises).

@@ -33,7 +33,7 @@ pub(crate) async fn stop_all(state: &StateDir) -> Result<Vec<String>, UpError> {
 pub(crate) async fn stop_recorded(state: &StateDir, records: &[Record]) -> Result<Vec<String>, UpError> {
     let alive: Vec<&Record> = records.iter().filter(|record| group_is_ours(record)).collect();
     for record in &alive {
-        signal_group(record, Signal::TERM);
+        signal_group(record.process.pid, Signal::TERM);
     }
     let started = Instant::now();
     loop {
@@ -44,7 +44,7 @@ pub(crate) async fn stop_recorded(state: &StateDir, records: &[Record]) -> Resul
         let waited = started.elapsed();
         for record in &left {
             if waited >= Duration::from_millis(record.stop_within_ms) {
-                signal_group(record, Signal::KILL);
+                signal_group(record.process.pid, Signal::KILL);
             }
         }
         let longest = left.iter().map(|record| record.stop_within_ms).max().unwrap_or(0);
@@ -91,8 +91,9 @@ fn group_is_ours(record: &Record) -> bool {
         .any(|stat| stat.group == process.pid && stat.state != 'Z' && stat.start_ticks >= process.start_ticks)
 }
 
-fn signal_group(record: &Record, signal: Signal) {
-    if let Some(group) = i32::try_from(record.process.pid).ok().and_then(Pid::from_raw) {
+/// Sends a signal to the group that this process leads.
+pub(super) fn signal_group(leader: u32, signal: Signal) {
+    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
         // It may have ended since it was looked at; the next look tells.
         let _ = kill_process_group(group, signal);
     }

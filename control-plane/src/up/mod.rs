@@ -3,10 +3,10 @@
 mod bring_up;
 mod processes;
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, pin::pin, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
@@ -60,18 +60,25 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
         mariadb_user: None,
         rabbitmq_user: None,
     };
-    until_signal(bring_up::packages(state, &steps)).await?;
+    let mut signals = Signals::listen()?;
+    packages(state, &steps, &mut signals).await?;
     settings.mariadb_user = server_user(state, "mysql");
     settings.rabbitmq_user = server_user(state, "rabbitmq");
     if rustix::process::geteuid().is_root() && settings.mariadb_user.is_none() {
         steps.note("the state folder lies in a folder of root's, so MariaDB and RabbitMQ run as root too");
     }
     let bring_up = BringUp::new(&settings, &steps)?;
-    let result = until_signal(bring_up.run()).await;
+    let result = tokio::select! {
+        result = bring_up.run() => result,
+        () = signals.next() => Err(UpError::Interrupted),
+    };
     let started = bring_up.processes.started();
     match result {
         Ok(cloud) => Ok(Up { cloud, lock, started, steps: steps.finish() }),
         Err(error) => {
+            if !started.is_empty() {
+                steps.note("stopping what was started");
+            }
             bring_up.processes.stop_started().await?;
             Err(error)
         }
@@ -90,14 +97,37 @@ fn check_foreseeable(spec: &CloudSpec, ports: Ports) -> Result<(), UpError> {
     }
 }
 
-/// Ends with [`UpError::Interrupted`] when SIGINT or SIGTERM comes first.
-async fn until_signal<T>(work: impl Future<Output = Result<T, UpError>>) -> Result<T, UpError> {
-    let listen = |kind| signal(kind).map_err(|error| UpError::invalid(format!("cannot listen for signals: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+/// Installs the system packages that are missing. A signal takes effect after that: a package manager that is killed
+/// half-way leaves the machine broken, and one that is left alone works on behind the user's back.
+async fn packages(state: &StateDir, steps: &Steps<'_>, signals: &mut Signals) -> Result<(), UpError> {
+    let mut work = pin!(bring_up::packages(state, steps));
     tokio::select! {
-        result = work => result,
-        _ = interrupt.recv() => Err(UpError::Interrupted),
-        _ = terminate.recv() => Err(UpError::Interrupted),
+        result = &mut work => result,
+        () = signals.next() => {
+            steps.note("stopping as soon as the package manager has ended, which must not be killed half-way");
+            work.await.and(Err(UpError::Interrupted))
+        }
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, UpError> {
+        let to = |kind| signal(kind).map_err(|error| UpError::invalid(format!("cannot listen for signals: {error}")));
+        Ok(Self { interrupt: to(SignalKind::interrupt())?, terminate: to(SignalKind::terminate())? })
+    }
+
+    /// Ends when one comes.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
