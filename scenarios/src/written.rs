@@ -205,6 +205,11 @@ fn connections(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Written
             shared.finish(desk);
             written(ConnectionMode::Shared { connections: connections.value })
         }
+        Value::Text(mode) if mode == "shared" => {
+            let help = "such as { shared = 16 }, or with --set: fleet.connections.shared=16";
+            desk.complain(&place, &key, Complaint::new("\"shared\" has to say how many connections", help));
+            None
+        }
         Value::Text(mode) => {
             let help = format!("{}{MODES}", nearest::hint(mode, ["faithful", "single", "shared"]));
             desk.complain(&place, &key, Complaint::new(format!("there is no connection mode {mode:?}"), help));

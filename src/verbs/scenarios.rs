@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use scenarios::{Source, library};
+use scenarios::{Plan, Source, library};
 use serde_json::json;
 
 use super::{exit, fail};
@@ -47,15 +47,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn list(as_json: bool) {
-    let described: Vec<(&str, String)> =
-        library::all().iter().map(|shipped| (shipped.name, description(shipped))).collect();
+    let plans: Vec<(&str, Plan)> = library::all().iter().map(|shipped| (shipped.name, plan(shipped))).collect();
     if as_json {
-        let rows: Vec<_> = described.iter().map(|(name, text)| json!({"name": name, "description": text})).collect();
-        print(&format!("{:#}", json!(rows)));
+        let row = |(name, plan): &(&str, Plan)| json!({"name": name, "description": plan.description, "hypervisors": plan.fleet.hypervisors});
+        print(&format!("{:#}", json!(plans.iter().map(row).collect::<Vec<_>>())));
         return;
     }
-    for (name, description) in described {
-        print(&format!("{name:<12}  {description}"));
+    for (name, plan) in plans {
+        print(&format!("{name:<12}{:>6} hypervisors  {}", plan.fleet.hypervisors, plan.description));
     }
 }
 
@@ -63,7 +62,7 @@ fn show(shipped: &library::Shipped, as_json: bool) {
     if as_json {
         let whole = json!({
             "name": shipped.name,
-            "description": description(shipped),
+            "description": plan(shipped).description,
             "readme": shipped.readme,
             "scenario": shipped.text,
         });
@@ -73,9 +72,9 @@ fn show(shipped: &library::Shipped, as_json: bool) {
     }
 }
 
-fn description(shipped: &library::Shipped) -> String {
+fn plan(shipped: &library::Shipped) -> Plan {
     let plan = scenarios::resolve(&shipped.source(), &[], None);
-    plan.expect("every scenario of the library resolves; a test keeps it so").description
+    plan.expect("every scenario of the library resolves; a test keeps it so")
 }
 
 /// Prints to the standard output. That a reader such as `head` has gone is no error of ours.
