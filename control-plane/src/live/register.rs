@@ -29,11 +29,12 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let begun = Instant::now();
     let fleet = Fleet::start(spec, run.scribe.recorder().clone(), run.scribe.origin()).await?;
     run.fleet.put(fleet);
-    let mut registered = None;
+    let (mut registered, mut up) = (None, BTreeSet::new());
     loop {
         let services = compute_services(&run.admin, &run.name).await.map_err(LiveError::api("wait for the fleet"))?;
-        let up: BTreeSet<String> =
-            services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
+        if let Some(services) = services {
+            up = services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
+        }
         let all_up = up.len() >= hosts.len();
         let mapped =
             if all_up { mapped(&run.admin, run).await.map_err(LiveError::api("list hypervisors"))? } else { 0 };
