@@ -30,9 +30,15 @@ impl std::fmt::Display for Remains {
         if self.is_empty() {
             return f.write_str("nothing");
         }
-        let words: Vec<String> = self.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let words: Vec<String> = self.counts.iter().map(|(kind, count)| counted(*count, kind)).collect();
         f.write_str(&words.join(", "))
     }
+}
+
+/// "2 servers", "1 server": every kind here has a regular plural.
+fn counted(count: usize, plural: &str) -> String {
+    let word = if count == 1 { plural.strip_suffix('s').unwrap_or(plural) } else { plural };
+    format!("{count} {word}")
 }
 
 /// Which runs a clean-up is about.
@@ -237,6 +243,6 @@ mod tests {
     #[test]
     fn what_is_left_is_said_in_words() {
         assert_eq!(Remains::default().to_string(), "nothing");
-        assert_eq!(Remains { counts: vec![("servers", 2), ("users", 1)] }.to_string(), "2 servers, 1 users");
+        assert_eq!(Remains { counts: vec![("servers", 2), ("users", 1)] }.to_string(), "2 servers, 1 user");
     }
 }
