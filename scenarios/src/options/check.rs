@@ -101,6 +101,13 @@ fn unknown(options: &ServiceOptions, release: &str, service: &str, option: &str)
     }
     let message = format!("{service} {release} has no option `{option}`");
     let Some((_, name)) = option.rsplit_once('.') else {
+        if service_options(release, "wsgi").is_some_and(|all| all.contains_key(&format!("{service}.{option}"))) {
+            let help = format!(
+                "the API servers' {option} are no option of the service: write \"{service}.{option}\" below [wsgi] in a \
+                 tuning file, {service} = {{ {option} = … }} below [cloud.wsgi] in a scenario"
+            );
+            return Complaint::new(message, help);
+        }
         let place = options.keys().find(|known| known.rsplit_once('.').is_some_and(|(_, known)| known == option));
         let help = match place {
             Some(place) => format!("write it with its section: `{place}`"),
@@ -142,6 +149,12 @@ mod tests {
     fn nova(option: &str, value: OptionValue) -> Result<String, String> {
         let checked = check_one("2026.2", "nova", option, &value);
         checked.map_err(|wrong| format!("{}; {}", wrong.complaint.message, wrong.complaint.help.unwrap_or_default()))
+    }
+
+    #[test]
+    fn processes_of_the_api_servers_have_a_place_of_their_own() {
+        let wrong = nova("processes", OptionValue::Integer(9)).expect_err("no option of the service");
+        assert!(wrong.contains("write \"nova.processes\" below [wsgi]"), "{wrong}");
     }
 
     #[test]
