@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use crate::{
     ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice, PlacementRequest, Response,
-    executor::Host, lock::LockName, network, resources, state::Guest,
+    executor::Host,
+    lock::{InstanceLockName, LockName},
+    network, resources,
+    state::Guest,
 };
 
 /// How a build that does not end ACTIVE ends.
@@ -37,7 +40,7 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
     let uuid = instance.uuid;
     host.milestone(Milestone::BuildReceived(uuid));
     let _slot = host.acquire(LockName::Builds).await;
-    let _lock = host.lock_instance(uuid).await;
+    let _lock = host.lock_instance(uuid, InstanceLockName::Operation).await;
     host.milestone(Milestone::BuildStarted(uuid));
     host.state().guests.insert(uuid, Guest::new(instance));
     // Nova starts the event best effort: a build does not fail for want of it.

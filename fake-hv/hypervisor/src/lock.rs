@@ -13,6 +13,15 @@ pub(crate) enum LockName {
     Resources,
 }
 
+/// Which of a VM's locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum InstanceLockName {
+    /// `utils.synchronized(instance.uuid)`: one operation at a time.
+    Operation,
+    /// `refresh_cache-{uuid}`: one thread at a time makes the VM's network information and saves it.
+    InfoCache,
+}
+
 /// A semaphore that hands its permits out in the order they were asked for.
 #[derive(Debug)]
 pub(crate) struct FairSemaphore {
@@ -58,22 +67,23 @@ impl Host {
         Permit { host: self.clone(), lock }
     }
 
-    /// Waits until no other thread works on the VM.
-    pub(crate) async fn lock_instance(&self, instance: Uuid) -> InstanceLock {
-        self.watch(None, |state| state.busy.insert(instance).then_some(())).await;
-        InstanceLock { host: self.clone(), instance }
+    /// Waits until no other thread holds this lock of the VM.
+    pub(crate) async fn lock_instance(&self, instance: Uuid, name: InstanceLockName) -> InstanceLock {
+        let key = (instance, name);
+        self.watch(None, |state| state.instance_locks.insert(key).then_some(())).await;
+        InstanceLock { host: self.clone(), key }
     }
 }
 
-/// Held while a thread works on a VM.
+/// Lets the next thread in when it is dropped.
 pub(crate) struct InstanceLock {
     host: Host,
-    instance: Uuid,
+    key: (Uuid, InstanceLockName),
 }
 
 impl Drop for InstanceLock {
     fn drop(&mut self) {
-        self.host.state().busy.remove(&self.instance);
+        self.host.state().instance_locks.remove(&self.key);
         self.host.notify();
     }
 }

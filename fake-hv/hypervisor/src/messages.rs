@@ -284,9 +284,21 @@ pub enum PlacementRequest {
 /// Requests of nova-compute to Neutron's API.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NetworkRequest {
-    /// `GET /networks` by id, as the VM's project.
-    GetNetworks(Uuid),
-    /// `GET /extensions`, cached for `[neutron] extension_sync_interval`.
+    /// `GET /networks` by id, as the VM's user: those that the build asks for.
+    GetRequestedNetworks(Uuid),
+    /// `GET /networks` by id: those of some of the VM's ports.
+    GetNetworks {
+        /// The instance.
+        instance: Uuid,
+        /// The ports.
+        ports: Vec<Uuid>,
+    },
+    /// `GET /networks` of the VM's project, which a VM without ports could have.
+    GetProjectNetworks(Uuid),
+    /// `GET /networks` that are shared, likewise.
+    GetSharedNetworks,
+    /// `GET /extensions`, cached for `[neutron] extension_sync_interval`; answers [`Response::Found`] when networks may
+    /// have several segments (`multi-provider`).
     GetExtensions,
     /// `POST /ports`; answers [`Response::Port`].
     CreatePort {
@@ -320,6 +332,21 @@ pub enum NetworkRequest {
     },
     /// `GET /ports` of the DHCP servers of a port's network.
     GetDhcpPorts {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// `GET /networks/{id}` with the segments of a port's network; answers [`Response::Found`] when one of them is on a
+    /// physical network.
+    GetSegments {
+        /// The instance.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// `GET /networks/{id}` with the physical network of a port's network.
+    GetPhysicalNetwork {
         /// The instance.
         instance: Uuid,
         /// The port.

@@ -94,7 +94,11 @@ impl NetworkRequest {
     /// Method and path shape.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::GetNetworks(_) => "GET /v2.0/networks",
+            Self::GetRequestedNetworks(_)
+            | Self::GetNetworks { .. }
+            | Self::GetProjectNetworks(_)
+            | Self::GetSharedNetworks => "GET /v2.0/networks",
+            Self::GetSegments { .. } | Self::GetPhysicalNetwork { .. } => "GET /v2.0/networks/{id}",
             Self::GetExtensions => "GET /v2.0/extensions",
             Self::CreatePort { .. } => "POST /v2.0/ports",
             Self::BindPort { .. } => "PUT /v2.0/ports/{id}",

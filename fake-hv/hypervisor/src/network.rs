@@ -4,14 +4,25 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host};
+use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host, lock::InstanceLockName};
 
 /// `[neutron] extension_sync_interval`.
 const EXTENSION_SYNC_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Which ports of a VM are looked up again for its info cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refresh {
+    /// Those that were just allocated: their networks are known.
+    Allocated,
+    /// The one that changed, if the cache has any.
+    Port(Uuid),
+    /// Those that the cache has.
+    All,
+}
+
 /// `allocate_for_instance`: makes and binds one port for each network, then fills the VM's info cache.
 pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> Result<(), Fault> {
-    host.network(NetworkRequest::GetNetworks(instance)).await?;
+    host.network(NetworkRequest::GetRequestedNetworks(instance)).await?;
     read_extensions(host).await?;
     let mut ports = Vec::with_capacity(networks.len());
     for network in networks {
@@ -26,41 +37,83 @@ pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> 
         host.network(NetworkRequest::BindPort { instance, port }).await?;
         host.conductor(ConductorCall::CreateInterface { instance, port }).await?;
     }
-    rebuild_info_cache(host, instance).await
+    refresh_info_cache(host, instance, Refresh::Allocated).await
 }
 
 async fn read_extensions(host: &Host) -> Result<(), Fault> {
     let now = host.now();
     let fresh = host.peek().extensions_read.is_some_and(|read| now - read < EXTENSION_SYNC_INTERVAL);
     if !fresh {
-        host.network(NetworkRequest::GetExtensions).await?;
-        host.state().extensions_read = Some(now);
+        let multi_provider = host.network(NetworkRequest::GetExtensions).await?.found();
+        let mut state = host.state();
+        state.extensions_read = Some(now);
+        state.multi_provider = multi_provider;
     }
     Ok(())
 }
 
-/// `get_instance_nw_info`: reads all ports of the VM and saves what it finds.
-pub(crate) async fn rebuild_info_cache(host: &Host, instance: Uuid) -> Result<(), Fault> {
+/// `get_instance_nw_info`: reads what Neutron has of the VM's ports and saves it. Only one thread at a time does so for a VM:
+/// Neutron tells of each change while a build is still reading.
+pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Refresh) -> Result<(), Fault> {
+    let _lock = host.lock_instance(instance, InstanceLockName::InfoCache).await;
     host.conductor(ConductorCall::RefreshInfoCache(instance)).await?;
     host.network(NetworkRequest::GetPorts(instance)).await?;
-    let ports = host.peek().guests.get(&instance).map(|guest| guest.ports.clone()).unwrap_or_default();
-    if !ports.is_empty() {
-        host.network(NetworkRequest::GetNetworks(instance)).await?;
+    let (known, cached) = {
+        let state = host.peek();
+        let guest = state.guests.get(&instance);
+        (guest.map(|guest| guest.ports.clone()).unwrap_or_default(), guest.is_some_and(|guest| guest.ports_cached))
+    };
+    let ports = match refresh {
+        Refresh::Allocated => known,
+        Refresh::Port(port) if cached => known.into_iter().filter(|candidate| *candidate == port).collect(),
+        Refresh::Port(_) | Refresh::All => {
+            if cached {
+                known
+            } else {
+                Vec::new()
+            }
+        }
+    };
+    if refresh != Refresh::Allocated {
+        read_networks(host, instance, &ports).await?;
     }
-    for port in ports {
-        host.network(NetworkRequest::GetFloatingIps { instance, port }).await?;
-        host.network(NetworkRequest::GetSubnets { instance, port }).await?;
-        host.network(NetworkRequest::GetDhcpPorts { instance, port }).await?;
+    for port in &ports {
+        read_port(host, instance, *port).await?;
+    }
+    if let (false, Some(guest)) = (ports.is_empty(), host.state().guests.get_mut(&instance)) {
+        guest.ports_cached = true;
     }
     host.conductor(ConductorCall::SaveInfoCache(instance)).await.map(drop)
 }
 
+/// `_get_available_networks`: those of the ports, or without ports all that the VM could have.
+async fn read_networks(host: &Host, instance: Uuid, ports: &[Uuid]) -> Result<(), Fault> {
+    if !ports.is_empty() {
+        return host.network(NetworkRequest::GetNetworks { instance, ports: ports.to_vec() }).await.map(drop);
+    }
+    host.network(NetworkRequest::GetProjectNetworks(instance)).await?;
+    host.network(NetworkRequest::GetSharedNetworks).await.map(drop)
+}
+
+/// `_build_vif_model`.
+async fn read_port(host: &Host, instance: Uuid, port: Uuid) -> Result<(), Fault> {
+    host.network(NetworkRequest::GetFloatingIps { instance, port }).await?;
+    host.network(NetworkRequest::GetSubnets { instance, port }).await?;
+    host.network(NetworkRequest::GetDhcpPorts { instance, port }).await?;
+    read_extensions(host).await?;
+    let multi_provider = host.peek().multi_provider;
+    if multi_provider && host.network(NetworkRequest::GetSegments { instance, port }).await?.found() {
+        return Ok(());
+    }
+    host.network(NetworkRequest::GetPhysicalNetwork { instance, port }).await.map(drop)
+}
+
 /// `network-changed`: refreshes the cache of the VM that the port belongs to.
-pub(crate) async fn refresh_after_event(host: Host, instance: Uuid, _port: Uuid) {
+pub(crate) async fn refresh_after_event(host: Host, instance: Uuid, port: Uuid) {
     if !host.peek().guests.contains_key(&instance) {
         return; // the VM is gone; the original logs it
     }
-    let _failed = rebuild_info_cache(&host, instance).await.err();
+    let _failed = refresh_info_cache(&host, instance, Refresh::Port(port)).await.err();
 }
 
 /// `network-vif-plugged`: whoever waits for the port may go on.

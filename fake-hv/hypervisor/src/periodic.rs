@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::{ComputeOptions, ConductorCall, Fault, Notice, Time, executor::Host, resources};
+use crate::{
+    ComputeOptions, ConductorCall, Fault, Notice, Time,
+    executor::Host,
+    network::{self, Refresh},
+    resources,
+};
 
 /// `DEFAULT_INTERVAL` of oslo.service: longest pause of the thread, and the spacing that zero stands for.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -142,7 +147,7 @@ async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
         next
     };
     match next {
-        Some(instance) => crate::network::rebuild_info_cache(host, instance).await,
+        Some(instance) => network::refresh_info_cache(host, instance, Refresh::All).await,
         None => Ok(()),
     }
 }

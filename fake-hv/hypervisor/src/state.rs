@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     ComputeOptions, Delay, Instance, Resources, Time, Times, Usage,
-    lock::{FairSemaphore, LockName},
+    lock::{FairSemaphore, InstanceLockName, LockName},
     resources::Provider,
 };
 
@@ -34,13 +34,15 @@ pub(crate) struct Guest {
     pub(crate) running: bool,
     pub(crate) claimed: bool,
     pub(crate) ports: Vec<Uuid>,
+    /// Whether the ports are in the VM's info cache.
+    pub(crate) ports_cached: bool,
     /// Ports whose `network-vif-plugged` has come.
     pub(crate) plugged: Vec<Uuid>,
 }
 
 impl Guest {
     pub(crate) fn new(instance: Instance) -> Self {
-        Self { instance, running: false, claimed: false, ports: Vec::new(), plugged: Vec::new() }
+        Self { instance, running: false, claimed: false, ports: Vec::new(), ports_cached: false, plugged: Vec::new() }
     }
 }
 
@@ -60,12 +62,14 @@ pub(crate) struct State {
     pub(crate) placement_session: bool,
     pub(crate) network_session: bool,
     pub(crate) extensions_read: Option<Time>,
+    /// Whether Neutron has the extension `multi-provider`.
+    pub(crate) multi_provider: bool,
     /// The VM whose info cache was healed last.
     pub(crate) healed_last: Option<Uuid>,
     /// Ports that the L2 agent still has to wire or to report gone.
     pub(crate) agent_work: AgentWork,
-    /// VMs that a thread works on: `utils.synchronized(instance.uuid)`.
-    pub(crate) busy: BTreeSet<Uuid>,
+    /// Locks of VMs that threads hold.
+    pub(crate) instance_locks: BTreeSet<(Uuid, InstanceLockName)>,
     builds: FairSemaphore,
     resources: FairSemaphore,
 }
@@ -95,9 +99,10 @@ impl State {
             placement_session: false,
             network_session: false,
             extensions_read: None,
+            multi_provider: false,
             healed_last: None,
             agent_work: AgentWork::default(),
-            busy: BTreeSet::new(),
+            instance_locks: BTreeSet::new(),
             builds: FairSemaphore::new(builds),
             resources: FairSemaphore::new(1),
         }

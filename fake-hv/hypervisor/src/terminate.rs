@@ -2,12 +2,18 @@
 
 use uuid::Uuid;
 
-use crate::{ActionEvent, ConductorCall, Fault, InstanceState, Milestone, Notice, executor::Host, network, resources};
+use crate::{
+    ActionEvent, ConductorCall, Fault, InstanceState, Milestone, Notice,
+    executor::Host,
+    lock::InstanceLockName,
+    network::{self, Refresh},
+    resources,
+};
 
 /// Handles the cast.
 pub(crate) async fn run(host: Host, instance: Uuid) {
     let _lost = host.conductor(ConductorCall::StartEvent(instance, ActionEvent::Terminate)).await.err();
-    let _lock = host.lock_instance(instance).await;
+    let _lock = host.lock_instance(instance, InstanceLockName::Operation).await;
     let failure = match terminate(&host, instance).await {
         Ok(()) => None,
         Err(Fault::Remote(class)) if class == "InstanceNotFound" => None, // somebody was quicker
@@ -28,7 +34,7 @@ async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
     let ports = host.peek().guests.get(&instance).map(|guest| guest.ports.clone()).unwrap_or_default();
     if ports.is_empty() {
         // Without cached network information the original looks for some before it destroys the guest.
-        network::rebuild_info_cache(host, instance).await?;
+        network::refresh_info_cache(host, instance, Refresh::All).await?;
     }
     destroy_guest(host, instance, ports).await;
     network::deallocate(host, instance).await?;

@@ -1,5 +1,7 @@
 //! Neutron's API (`nova/network/neutron.py`).
 
+use std::collections::BTreeSet;
+
 use hypervisor::{Fault, NetworkRequest, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,10 +13,22 @@ impl Client<'_> {
     pub(super) fn encode_network(&self, request: &NetworkRequest) -> Option<HttpRequest> {
         use NetworkRequest as N;
         let (method, path, body, user_token) = match request {
-            N::GetNetworks(instance) => {
+            N::GetRequestedNetworks(instance) => {
                 let document = self.documents.get(instance)?;
-                ("GET", format!("/v2.0/networks?{}", id_filter(&network_ids(document))), None, user_token(document))
+                let ids = id_filter(&document.requested_networks());
+                ("GET", format!("/v2.0/networks?{ids}"), None, user_token(document))
             }
+            N::GetNetworks { instance, ports } => {
+                let document = self.documents.get(instance)?;
+                let of_ports = document.ports.iter().filter(|port| ports.contains(&port.id));
+                let ids: BTreeSet<_> = of_ports.map(|port| port.network.to_string()).collect();
+                ("GET", format!("/v2.0/networks?{}", id_filter(&ids)), None, None)
+            }
+            N::GetProjectNetworks(instance) => {
+                let project = self.documents.get(instance)?.project();
+                ("GET", format!("/v2.0/networks?tenant_id={project}&shared=False"), None, None)
+            }
+            N::GetSharedNetworks => ("GET", "/v2.0/networks?shared=True".to_owned(), None, None),
             N::GetExtensions => ("GET", "/v2.0/extensions".to_owned(), None, None),
             N::CreatePort { instance, network } => {
                 let document = self.documents.get(instance)?;
@@ -43,6 +57,15 @@ impl Client<'_> {
             N::GetDhcpPorts { instance, port } => {
                 let network = self.port(*instance, *port)?.network;
                 ("GET", format!("/v2.0/ports?network_id={network}&device_owner=network%3Adhcp"), None, None)
+            }
+            N::GetSegments { instance, port } => {
+                let network = self.port(*instance, *port)?.network;
+                ("GET", format!("/v2.0/networks/{network}?fields=segments"), None, None)
+            }
+            N::GetPhysicalNetwork { instance, port } => {
+                let network = self.port(*instance, *port)?.network;
+                let fields = "fields=provider%3Aphysical_network&fields=provider%3Anetwork_type";
+                ("GET", format!("/v2.0/networks/{network}?{fields}"), None, None)
             }
             N::DeletePort { instance, port } => {
                 let document = self.documents.get(instance)?;
@@ -85,34 +108,46 @@ impl Client<'_> {
                 Ok(Response::Done)
             }
             N::GetPorts(instance) => {
-                let ports = body["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-                self.keep_ports(*instance, ports);
+                self.keep_ports(*instance, list(&body, "ports"));
                 Ok(Response::Done)
             }
-            N::GetNetworks(instance) => {
-                if let Some(document) = self.documents.get_mut(instance) {
-                    document.networks = body["networks"].clone();
-                }
+            N::GetRequestedNetworks(instance) | N::GetNetworks { instance, .. } => {
+                self.keep_networks(*instance, &body);
                 Ok(Response::Done)
             }
             N::GetSubnets { instance, .. } => {
                 if let Some(document) = self.documents.get_mut(instance) {
-                    document.subnets.extend(body["subnets"].as_array().cloned().unwrap_or_default());
+                    document.subnets = list(&body, "subnets").to_vec();
                 }
                 Ok(Response::Done)
             }
-            N::GetDhcpPorts { instance, port } => {
-                self.finish_network_info(*instance, *port);
+            N::GetDhcpPorts { instance, .. } => {
+                if let Some(document) = self.documents.get_mut(instance) {
+                    document.dhcp_ports = list(&body, "ports").to_vec();
+                }
+                Ok(Response::Done)
+            }
+            N::GetSegments { instance, port } => {
+                let segments = list(&body["network"], "segments");
+                let physical = segments.iter().find(|segment| segment["provider:physical_network"].is_string());
+                Ok(Response::Found(physical.is_some_and(|segment| self.finish_port(*instance, *port, segment))))
+            }
+            N::GetPhysicalNetwork { instance, port } => {
+                self.finish_port(*instance, *port, &body["network"]);
                 Ok(Response::Done)
             }
             N::DeletePort { instance, port } => {
                 if let Some(document) = self.documents.get_mut(instance) {
                     document.ports.retain(|known| known.id != *port);
-                    vif::refresh(document);
+                    vif::forget(document, *port);
                 }
                 Ok(Response::Done)
             }
-            N::GetExtensions | N::GetFloatingIps { .. } => Ok(Response::Done),
+            N::GetExtensions => {
+                let several = list(&body, "extensions").iter().any(|extension| extension["alias"] == "multi-provider");
+                Ok(Response::Found(several))
+            }
+            N::GetFloatingIps { .. } | N::GetProjectNetworks(_) | N::GetSharedNetworks => Ok(Response::Done),
         }
     }
 
@@ -136,13 +171,37 @@ impl Client<'_> {
         }
     }
 
-    /// The last request for the last port: all that the network information needs is there.
-    fn finish_network_info(&mut self, instance: Uuid, port: Uuid) {
+    fn keep_networks(&mut self, instance: Uuid, body: &Value) {
         let Some(document) = self.documents.get_mut(&instance) else { return };
-        if document.ports.last().is_some_and(|last| last.id == port) {
-            vif::refresh(document);
+        for record in list(body, "networks") {
+            let text = |name: &str| record[name].as_str().unwrap_or_default();
+            let Ok(id) = text("id").parse() else { continue };
+            let network = document.networks.entry(id).or_default();
+            network.name = text("name").into();
+            network.project = text("tenant_id").into();
+            network.mtu = record["mtu"].as_u64().and_then(|mtu| u32::try_from(mtu).ok());
         }
     }
+
+    /// The last request for a port: all that the network information needs of it is there. Whether there is such a port.
+    fn finish_port(&mut self, instance: Uuid, port: Uuid, provider: &Value) -> bool {
+        let Some(document) = self.documents.get_mut(&instance) else { return false };
+        let Some(id) = document.ports.iter().find(|known| known.id == port).map(|known| known.network) else {
+            return false;
+        };
+        let network = document.networks.entry(id).or_default();
+        network.physical = provider["provider:physical_network"].as_str().map(Into::into);
+        network.tunneled = provider["provider:network_type"].as_str().is_some_and(|kind| TUNNELS.contains(&kind));
+        vif::cache(document, port);
+        true
+    }
+}
+
+/// `L3_NETWORK_TYPES` of Nova.
+const TUNNELS: [&str; 3] = ["vxlan", "gre", "geneve"];
+
+fn list<'a>(body: &'a Value, key: &str) -> &'a [Value] {
+    body[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 impl Port {
@@ -161,20 +220,88 @@ fn user_token(document: &InstanceDocument) -> Option<Box<str>> {
     document.context.get("_context_auth_token").and_then(Value::as_str).map(Into::into)
 }
 
-fn network_ids(document: &InstanceDocument) -> Vec<String> {
-    let known: Vec<_> = document.ports.iter().map(|port| port.network.to_string()).collect();
-    if known.is_empty() { document.requested_networks() } else { known }
-}
-
-fn subnet_ids(port: &Port) -> Vec<String> {
-    let addresses = port.record["fixed_ips"].as_array().map(Vec::as_slice).unwrap_or_default();
-    addresses.iter().filter_map(|ip| ip["subnet_id"].as_str().map(str::to_owned)).collect()
+fn subnet_ids(port: &Port) -> BTreeSet<String> {
+    list(&port.record, "fixed_ips").iter().filter_map(|ip| ip["subnet_id"].as_str().map(str::to_owned)).collect()
 }
 
 fn first_address(port: &Port) -> Option<&str> {
     port.record.pointer("/fixed_ips/0/ip_address")?.as_str()
 }
 
-fn id_filter(ids: &[String]) -> String {
-    ids.iter().map(|id| format!("id={id}")).collect::<Vec<_>>().join("&")
+fn id_filter<'a>(ids: impl IntoIterator<Item = &'a String>) -> String {
+    ids.into_iter().map(|id| format!("id={id}")).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use hypervisor::Resources;
+
+    use super::*;
+    use crate::{
+        ServiceApis,
+        http::Sessions,
+        nova::{Documents, Identity, Release},
+    };
+
+    const MADE_BY_NOVA: &str = include_str!("../../tests/data/network_info.json");
+
+    /// Answers that Neutron gives for one port, and its network information in the end.
+    fn look_up(case: &Value) -> Value {
+        let vm = Uuid::from_u128(1);
+        let port: Uuid = case["port"]["id"].as_str().and_then(|id| id.parse().ok()).expect("a UUID");
+        let object = json!({"nova_object.data": {
+            "project_id": "p", "info_cache": {"nova_object.data": {"network_info": "[]"}},
+        }});
+        let mut documents = Documents::from([(vm, InstanceDocument::new(object, Value::Null))]);
+        let mut client = Client {
+            apis: &ServiceApis {
+                identity_url: String::new(),
+                placement_url: String::new(),
+                network_url: String::new(),
+                user: String::new(),
+                password: crate::Secret::new("secret"),
+                project: String::new(),
+                domain: String::new(),
+            },
+            release: &Release::load("2026.2").expect("it ships"),
+            identity: &Identity { host: "host".into(), node: Uuid::nil() },
+            resources: &Resources {
+                vcpus: 1,
+                memory_mb: 1,
+                local_gb: 1,
+                cpu_allocation_ratio: 1.0,
+                ram_allocation_ratio: 1.0,
+                disk_allocation_ratio: 1.0,
+            },
+            sessions: &mut Sessions::default(),
+            documents: &mut documents,
+        };
+        let mut ask = |request: NetworkRequest, body: Value| {
+            assert!(client.encode_network(&request).is_some(), "{request:?} has a request");
+            let answer = HttpAnswer { status: 200, body, ..HttpAnswer::default() };
+            client.decode_network(&request, answer).expect("a good answer")
+        };
+        ask(NetworkRequest::GetPorts(vm), json!({"ports": [case["port"]]}));
+        ask(NetworkRequest::GetNetworks { instance: vm, ports: vec![port] }, json!({"networks": case["networks"]}));
+        ask(NetworkRequest::GetFloatingIps { instance: vm, port }, json!({"floatingips": []}));
+        ask(NetworkRequest::GetSubnets { instance: vm, port }, json!({"subnets": case["subnets"]}));
+        ask(NetworkRequest::GetDhcpPorts { instance: vm, port }, json!({"ports": case["dhcp_ports"]}));
+        let mut provider = list(case, "provider").iter();
+        let mut next = || json!({"network": provider.next()});
+        let several = case["multi_provider"] == true;
+        let found = several && ask(NetworkRequest::GetSegments { instance: vm, port }, next()) == Response::Found(true);
+        if !found {
+            ask(NetworkRequest::GetPhysicalNetwork { instance: vm, port }, next());
+        }
+        assert!(provider.next().is_none(), "every answer is asked for");
+        serde_json::from_str(documents[&vm].network_info()).expect("JSON")
+    }
+
+    #[test]
+    fn network_information_is_what_nova_makes_of_it() {
+        let made: Value = serde_json::from_str(MADE_BY_NOVA).expect("JSON");
+        for case in list(&made, "cases") {
+            assert_eq!(look_up(case), json!([case["vif"]]), "{}", case["name"]);
+        }
+    }
 }

@@ -1,73 +1,111 @@
 //! Network information of a VM, as Nova keeps it in the info cache (`nova/network/model.py`).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::nova::{InstanceDocument, Port};
 
-/// Makes the info cache from the ports, networks and subnets that Neutron gave, and lets go of those.
-pub(crate) fn refresh(document: &mut InstanceDocument) {
-    let vifs: Vec<Value> = document.ports.iter().map(|port| vif(document, port)).collect();
-    document.set_network_info(&Value::from(vifs).to_string());
-    document.networks = Value::Null;
+/// What `DEV_NAME_LEN` characters of an interface's name leave of a port's id.
+const NIC_NAME_LEN: usize = 14;
+
+/// Puts what Neutron said of a port into the info cache, in place of what the cache had of it (`_build_vif_model`).
+pub(crate) fn cache(document: &mut InstanceDocument, port: Uuid) {
+    let Some(record) = document.ports.iter().find(|known| known.id == port) else { return };
+    let fresh = vif(document, record);
     document.subnets = Vec::new();
+    document.dhcp_ports = Vec::new();
+    change(document, |vifs| match vifs.iter_mut().find(|vif| vif["id"] == fresh["id"]) {
+        Some(old) => *old = fresh,
+        None => vifs.push(fresh),
+    });
+}
+
+/// Takes a port out of the info cache.
+pub(crate) fn forget(document: &mut InstanceDocument, port: Uuid) {
+    let id = port.to_string();
+    change(document, |vifs| vifs.retain(|vif| vif["id"] != id.as_str()));
+}
+
+fn change(document: &mut InstanceDocument, change: impl FnOnce(&mut Vec<Value>)) {
+    let mut vifs: Vec<Value> = serde_json::from_str(document.network_info()).unwrap_or_default();
+    change(&mut vifs);
+    document.set_network_info(&Value::from(vifs).to_string());
 }
 
 fn vif(document: &InstanceDocument, port: &Port) -> Value {
     let record = &port.record;
+    let or_empty = |name: &str| if record[name].is_object() { record[name].clone() } else { json!({}) };
+    let bridged_by_ovs = record["binding:vif_type"] == "ovs";
+    let active = record["admin_state_up"] == false || record["status"] == "ACTIVE";
     json!({
-        "id": port.id, "address": port.mac_address, "network": network(document, port),
-        "type": record["binding:vif_type"], "details": record["binding:vif_details"],
-        "devname": devname(port), "ovs_interfaceid": port.id, "qbh_params": null, "qbg_params": null,
-        "active": record["status"] == "ACTIVE", "vnic_type": record["binding:vnic_type"],
-        "profile": record["binding:profile"], "preserve_on_delete": false, "delegate_create": true, "meta": {},
+        "id": port.id, "address": port.mac_address, "network": network(document, port, bridged_by_ovs),
+        "type": record["binding:vif_type"], "details": or_empty("binding:vif_details"), "devname": devname(port),
+        "ovs_interfaceid": bridged_by_ovs.then_some(port.id), "qbh_params": null, "qbg_params": null,
+        "active": active, "vnic_type": record["binding:vnic_type"], "profile": or_empty("binding:profile"),
+        "preserve_on_delete": false, "delegate_create": true, "meta": {},
     })
 }
 
-/// `tap` and the first eleven characters of the port's id: what fits an interface name.
 fn devname(port: &Port) -> String {
-    let id = port.id.to_string();
-    format!("tap{}", &id[..11])
+    let mut name = format!("tap{}", port.id);
+    name.truncate(NIC_NAME_LEN);
+    name
 }
 
-fn network(document: &InstanceDocument, port: &Port) -> Value {
-    let id = port.network.to_string();
-    let networks = document.networks.as_array().map(Vec::as_slice).unwrap_or_default();
-    let record = networks.iter().find(|network| network["id"] == id.as_str());
-    let field = |name: &str| record.map_or(Value::Null, |record| record[name].clone());
+fn network(document: &InstanceDocument, port: &Port, bridged_by_ovs: bool) -> Value {
+    let network = document.networks.get(&port.network).cloned().unwrap_or_default();
+    let bridge = port.record["binding:vif_details"]["bridge_name"].as_str().unwrap_or("br-int");
     json!({
-        "id": id, "bridge": "br-int", "label": field("name"), "subnets": subnets(document, port),
+        "id": port.network, "bridge": bridged_by_ovs.then_some(bridge), "label": network.name,
+        "subnets": document.subnets.iter().map(|subnet| self::subnet(document, port, subnet)).collect::<Vec<_>>(),
         "meta": {
-            "injected": false, "tenant_id": field("tenant_id"), "mtu": field("mtu"),
-            "physical_network": field("provider:physical_network"), "tunneled": false,
+            "injected": false, "tenant_id": network.project, "mtu": network.mtu, "physical_network": network.physical,
+            "tunneled": network.tunneled,
         },
     })
 }
 
-fn subnets(document: &InstanceDocument, port: &Port) -> Vec<Value> {
-    let addresses = port.record["fixed_ips"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut seen: Vec<&Value> = Vec::new();
-    let mut subnets = Vec::new();
-    for address in addresses {
-        let id = &address["subnet_id"];
-        if seen.contains(&id) {
-            continue;
-        }
-        seen.push(id);
-        let Some(subnet) = document.subnets.iter().find(|subnet| subnet["id"] == *id) else { continue };
-        let ips =
-            addresses.iter().filter(|other| other["subnet_id"] == *id).map(|other| ip(&other["ip_address"], "fixed"));
-        subnets.push(json!({
-            "cidr": subnet["cidr"], "dns": [], "gateway": ip(&subnet["gateway_ip"], "gateway"),
-            "ips": ips.collect::<Vec<_>>(), "routes": [], "version": 4, "meta": {},
-        }));
+fn subnet(document: &InstanceDocument, port: &Port, subnet: &Value) -> Value {
+    let on_subnet = |address: &&Value| address["subnet_id"] == subnet["id"];
+    let ips = list(&port.record["fixed_ips"]).iter().filter(on_subnet).map(|address| {
+        let mut ip = ip(&address["ip_address"], "fixed");
+        ip["floating_ips"] = json!([]);
+        ip
+    });
+    let routes = list(&subnet["host_routes"]).iter().map(|route| {
+        json!({
+            "cidr": route["destination"], "gateway": ip(&route["nexthop"], "gateway"), "interface": null, "meta": {},
+        })
+    });
+    json!({
+        "cidr": subnet["cidr"], "gateway": ip(&subnet["gateway_ip"], "gateway"), "version": version(&subnet["cidr"]),
+        "dns": list(&subnet["dns_nameservers"]).iter().map(|server| ip(server, "dns")).collect::<Vec<_>>(),
+        "ips": ips.collect::<Vec<_>>(), "routes": routes.collect::<Vec<_>>(), "meta": subnet_meta(document, subnet),
+    })
+}
+
+fn subnet_meta(document: &InstanceDocument, subnet: &Value) -> Map<String, Value> {
+    let mut meta = Map::from_iter([("enable_dhcp".to_owned(), (subnet["enable_dhcp"] == true).into())]);
+    if subnet["ipv6_address_mode"].is_string() {
+        meta.insert("ipv6_address_mode".to_owned(), subnet["ipv6_address_mode"].clone());
     }
-    subnets
+    let addresses = document.dhcp_ports.iter().flat_map(|port| list(&port["fixed_ips"]));
+    // The last one that is found stays, as in the original.
+    if let Some(server) = addresses.filter(|address| address["subnet_id"] == subnet["id"]).last() {
+        meta.insert("dhcp_server".to_owned(), server["ip_address"].clone());
+    }
+    meta
 }
 
 fn ip(address: &Value, kind: &str) -> Value {
-    let mut ip = json!({"address": address, "type": kind, "version": 4, "meta": {}});
-    if kind == "fixed" {
-        ip["floating_ips"] = json!([]);
-    }
-    ip
+    json!({"address": address, "type": kind, "version": version(address), "meta": {}})
+}
+
+/// Of an address or a CIDR.
+fn version(address: &Value) -> Option<u8> {
+    address.as_str().map(|text| if text.contains(':') { 6 } else { 4 })
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }

@@ -15,8 +15,19 @@ pub(crate) struct Port {
     pub(crate) id: Uuid,
     pub(crate) network: Uuid,
     pub(crate) mac_address: Box<str>,
-    /// The port as Neutron gave it, kept until the network information is made from it.
+    /// The port as Neutron gave it.
     pub(crate) record: Value,
+}
+
+/// A network of a VM, as far as its network information needs it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Network {
+    pub(crate) name: Box<str>,
+    pub(crate) project: Box<str>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) physical: Option<Box<str>>,
+    /// Whether its frames travel in a tunnel between the hosts.
+    pub(crate) tunneled: bool,
 }
 
 /// A VM's record.
@@ -29,9 +40,10 @@ pub(crate) struct InstanceDocument {
     /// The root disk's block device mapping, as the conductor gave it.
     pub(crate) block_devices: Value,
     pub(crate) ports: Vec<Port>,
-    /// Networks and subnets by id, as Neutron gave them; dropped when the network information is made.
-    pub(crate) networks: Value,
+    pub(crate) networks: BTreeMap<Uuid, Network>,
+    /// Subnets of the port that is being looked up, and the DHCP servers' ports on its network, as Neutron gave them.
     pub(crate) subnets: Vec<Value>,
+    pub(crate) dhcp_ports: Vec<Value>,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
 }
@@ -48,8 +60,9 @@ impl InstanceDocument {
             context,
             block_devices: Value::Null,
             ports: Vec::new(),
-            networks: Value::Null,
+            networks: BTreeMap::new(),
             subnets: Vec::new(),
+            dhcp_ports: Vec::new(),
             build_request: None,
         }
     }
@@ -151,6 +164,11 @@ impl InstanceDocument {
     pub(crate) fn destroyed(&mut self) -> Value {
         self.set(json!({"resources": null}));
         self.object.clone()
+    }
+
+    /// Network information in the record's info cache.
+    pub(crate) fn network_info(&self) -> &str {
+        self.field("info_cache")["nova_object.data"]["network_info"].as_str().unwrap_or("[]")
     }
 
     /// Puts network information into the record's info cache.

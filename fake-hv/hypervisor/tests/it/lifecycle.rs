@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{ComputeOptions, Fault, Input, Milestone, Rpc};
+use hypervisor::{ComputeOptions, Fault, Input, Milestone, Response, Rpc};
 
 use crate::driver::{Driver, NETWORK, PORT, VM, instance};
 
@@ -124,6 +124,71 @@ fn boot_with_nic_waits_for_the_agent_and_gives_the_port_back() {
     driver.input(Input::Rpc(Rpc::Terminate { instance: VM }));
     driver.run_for(Duration::from_secs(30));
     assert_eq!(driver.times_of("DELETE /v2.0/ports/{id}").len(), 1, "{PORT} is deleted");
+}
+
+/// Requests to Neutron from the cast on, as `allocate_for_instance` makes them for one new port.
+const ALLOCATION: &[&str] = &[
+    "POST /v3/auth/tokens",
+    "GET /v2.0/networks",
+    "GET /v2.0/extensions",
+    "POST /v2.0/ports",
+    "PUT /v2.0/ports/{id}",
+    "VirtualInterface.create",
+    "InstanceInfoCache.refresh",
+    "GET /v2.0/ports",
+    "GET /v2.0/floatingips",
+    "GET /v2.0/subnets",
+    "GET /v2.0/ports", // of the DHCP servers
+    "GET /v2.0/networks/{id}",
+    "InstanceInfoCache.save",
+];
+
+/// What `network-changed` of a port in the info cache leads to.
+const REFRESH: &[&str] = &[
+    "InstanceInfoCache.refresh",
+    "GET /v2.0/ports",
+    "GET /v2.0/networks",
+    "GET /v2.0/floatingips",
+    "GET /v2.0/subnets",
+    "GET /v2.0/ports",
+    "GET /v2.0/networks/{id}",
+    "InstanceInfoCache.save",
+];
+
+fn about_networks(driver: &Driver) -> Vec<&str> {
+    let mut names = driver.names();
+    names.retain(|name| ALLOCATION.contains(name));
+    names
+}
+
+#[test]
+fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
+    let mut driver = Driver::started(quiet());
+    driver.mute = Some("GET /v2.0/subnets");
+    driver.input(Input::Rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK] }));
+    driver.input(Input::Rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
+    assert_eq!(about_networks(&driver), ALLOCATION[..10], "nothing of the second while the first is under way");
+    driver.mute = None;
+    let id = driver.unanswered.remove(0);
+    driver.input(Input::Reply { id, result: Ok(Response::Done) });
+    assert_eq!(about_networks(&driver), [ALLOCATION, REFRESH].concat());
+}
+
+#[test]
+fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
+    let mut driver = Driver::started(quiet());
+    driver.mute = Some("PUT /v2.0/ports/{id}");
+    driver.input(Input::Rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK] }));
+    driver.sent.clear();
+    driver.input(Input::Rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
+    let expected = [
+        "InstanceInfoCache.refresh",
+        "GET /v2.0/ports",
+        "GET /v2.0/networks", // of the project
+        "GET /v2.0/networks", // shared
+        "InstanceInfoCache.save",
+    ];
+    assert_eq!(about_networks(&driver), expected);
 }
 
 #[test]
