@@ -200,6 +200,7 @@ fn recorder(folder: &Path, plan: &Plan) -> Result<Recorder, Failure> {
         machine: Default::default(),
         packages: Default::default(),
         tuning: Default::default(),
+        deviations: Default::default(),
     };
     Ok(Recorder::create(folder, &manifest, "{}")?)
 }

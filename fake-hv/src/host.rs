@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     ServiceApis, agent,
-    amqp::{Incoming, Link, Message, ReplyError, ReplyTo, Target},
+    amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     http::{Client, HttpAnswer, HttpRequest, Sessions},
     nova::{self, Author, Body, Documents, Identity, Received, Release, Rows},
     timestamp,
@@ -276,14 +276,15 @@ impl Host {
                 }
             }
             Received::Pong(pong) => self.answer(reply_to, Ok(pong)),
-            Received::Unknown { class, message } => {
-                self.answer(reply_to, Err((class, message)));
+            Received::Refused(raised) => self.answer(reply_to, Err(raised)),
+            Received::Unknown(raised) => {
+                self.answer(reply_to, Err(raised));
                 effects.push(Effect::UnknownRequest(method));
             }
         }
     }
 
-    fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, (&'static str, String)>) {
+    fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, Raised>) {
         if let Some(reply_to) = reply_to {
             self.link.reply(reply_to, result);
         }

@@ -29,7 +29,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn stop(args: &Args) -> Result<(), UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
-    let stopped = runtime()?.block_on(control_plane::down(&state, args.purge))?;
+    let stopped = match runtime()?.block_on(control_plane::down(&state, args.purge)) {
+        Err(UpError::NoCloud(folder)) if !folder.exists() => {
+            // What was asked for is the case already: a clean-up may come twice.
+            println!("There is no {}: nothing to stop.", folder.display());
+            return Ok(());
+        }
+        stopped => stopped?,
+    };
     match stopped.len() {
         0 => println!("Nothing was running."),
         count => println!("Stopped {count} processes; none is left."),

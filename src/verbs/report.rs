@@ -45,9 +45,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::from(summary.outcome.exit_status())
         }
-        Err(error) => {
-            eprintln!("kagemusha report: {error}");
-            ExitCode::from(super::exit::COULD_NOT_RUN)
-        }
+        Err(error) => super::fail(&error),
     }
 }

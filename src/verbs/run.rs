@@ -61,7 +61,7 @@ pub(crate) struct Args {
 enum TargetKind {
     /// A real OpenStack.
     Live,
-    /// Virtual time.
+    /// Virtual time: not built yet.
     Sim,
 }
 
@@ -160,7 +160,7 @@ async fn record(args: &Args, plan: &Plan, target: &Target, out: &Path) -> Result
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
     let origin = Instant::now();
     let (canceller, cancel) = Cancel::new();
-    let signals = tokio::spawn(listen(canceller)?);
+    let signals = tokio::spawn(listen(canceller, out.to_owned())?);
     let terminal = RunTerminal::new(plan);
     let outcome = live::run(plan, target, &recorder, origin, &cancel, &terminal).await;
     terminal.finish();
@@ -182,7 +182,7 @@ async fn record(args: &Args, plan: &Plan, target: &Target, out: &Path) -> Result
 }
 
 /// Turns the first SIGINT or SIGTERM into the wish to stop, and the second into the end.
-fn listen(canceller: Canceller) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+fn listen(canceller: Canceller, out: PathBuf) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
     Ok(async move {
@@ -196,6 +196,10 @@ fn listen(canceller: Canceller) -> Result<impl Future<Output = ()> + Send + 'sta
                 eprintln!("once more stops at once and leaves what was made for the next run to remove");
                 canceller.cancel();
             } else {
+                eprintln!(
+                    "stopped at once: servers, tenants and hosts of the run stay until the next run removes them"
+                );
+                eprintln!("`kagemusha report {}` reports what was recorded", out.display());
                 std::process::exit(exit::COULD_NOT_RUN.into());
             }
         }

@@ -17,7 +17,7 @@ use super::{exit, fail};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Show one scenario: its README, then its text, ready to be saved and changed
+    /// Show one scenario: its README as comments, then its text, ready to be saved and changed
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print JSON
@@ -31,7 +31,8 @@ Examples:
   kagemusha scenarios quickstart
   kagemusha scenarios --json
 
-To make one of your own, save the text of one that is near to what you want as my/scenario.toml, change it, and
+To make one of your own, save one that is near to what you want, change it, check it, run it:
+  mkdir my && kagemusha scenarios quickstart > my/scenario.toml
   kagemusha check my
   kagemusha run my";
 
@@ -68,8 +69,17 @@ fn show(shipped: &library::Shipped, as_json: bool) {
         });
         print(&format!("{whole:#}"));
     } else {
-        print(&format!("{}\n\n---- scenario.toml ----\n\n{}", shipped.readme.trim_end(), shipped.text.trim_end()));
+        print(&text(shipped));
     }
+}
+
+fn text(shipped: &library::Shipped) -> String {
+    format!("{}\n{}", commented(shipped.readme.trim_end()), shipped.text.trim_end())
+}
+
+/// As comments of TOML, so that all that is shown is a scenario.
+fn commented(text: &str) -> String {
+    text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect()
 }
 
 fn plan(shipped: &library::Shipped) -> Plan {
@@ -113,5 +123,19 @@ fn unknown(name: &str) -> String {
             format!("there is no scenario {name:?}, did you mean {near:?}? Shipped are {names}; or give a path")
         }
         None => format!("there is no scenario {name:?}: it is neither shipped ({names}) nor a path that exists"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_a_scenario() {
+        for shipped in library::all() {
+            let saved = Source { name: "my/scenario.toml".to_owned(), text: text(shipped) };
+            let again = scenarios::resolve(&saved, &[], None).expect("it was saved as it was shown");
+            assert_eq!(again.load, plan(shipped).load);
+        }
     }
 }

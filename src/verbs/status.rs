@@ -36,6 +36,8 @@ fn show(args: &Args) -> Result<bool, UpError> {
     let processes = runtime()?.block_on(control_plane::status(&state))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&processes).expect("statuses have text keys only"));
+    } else if processes.iter().all(|process| process.health == Health::Dead) {
+        println!("The cloud in {} is stopped; `kagemusha up` starts it again.", state.path().display());
     } else {
         print_table(&processes);
     }

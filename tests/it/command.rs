@@ -126,6 +126,14 @@ fn a_state_folder_that_holds_something_else_is_left_alone() {
 }
 
 #[test]
+fn down_may_come_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = kagemusha(folder.path(), &["down", "--purge", "--state", "state"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to stop"));
+}
+
+#[test]
 fn a_cloud_that_is_being_worked_on_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::resolve(Some(&folder.path().join("state"))).unwrap();

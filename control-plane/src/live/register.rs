@@ -80,7 +80,8 @@ async fn mapped(admin: &Session, run: &Run<'_>) -> Result<usize, ApiError> {
 fn tell(run: &Run<'_>, up: usize, since: Duration) {
     let started = run.fleet.with(|fleet| fleet.stats()).unwrap_or_default();
     let total = run.plan.fleet.hypervisors;
-    let text = format!("{up} of {total} hypervisors up, {} registered", started.registered);
+    // Nova shows a host as up from the moment its service record is made; its start-up goes on for a while.
+    let text = format!("{up} of {total} hypervisors up, {} through with their start-up", started.registered);
     run.tell.status(&Status {
         phase: Phase::Register,
         done: up as u64,

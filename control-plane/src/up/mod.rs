@@ -65,7 +65,9 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     settings.mariadb_user = server_user(state, "mysql");
     settings.rabbitmq_user = server_user(state, "rabbitmq");
     if rustix::process::geteuid().is_root() && settings.mariadb_user.is_none() {
-        steps.note("the state folder lies in a folder of root's, so MariaDB and RabbitMQ run as root too");
+        steps.note(
+            "the state folder lies in a folder of root's, so MariaDB and RabbitMQ run as root too; nothing to do",
+        );
     }
     let bring_up = BringUp::new(&settings, &steps)?;
     let result = tokio::select! {

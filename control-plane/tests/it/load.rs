@@ -1,14 +1,21 @@
 //! A small load on a cloud that is up: `KAGEMUSHA_LIVE=1 KAGEMUSHA_LIVE_CLOUD=STATE_DIR`.
 
-use std::{collections::BTreeMap, env, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use control_plane::{
     Cloud, Lock, StateDir,
     live::{self, Cancel, LiveError, Phase, Status, Target, Tell},
-    load::Http,
+    load::{Http, Service},
 };
 use recording::{Manifest, Outcome, OutcomeKind, Recorder, Recording};
 use scenarios::{Plan, Source};
+use serde_json::Value;
+use tokio::sync::oneshot;
 
 const SCENARIO: &str = r#"
 name = "small"
@@ -108,6 +115,7 @@ async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcom
         machine: BTreeMap::new(),
         packages: BTreeMap::new(),
         tuning: BTreeMap::new(),
+        deviations: BTreeMap::new(),
     };
     let recorder = Recorder::create(&out, &manifest, &serde_json::to_string(&plan).unwrap()).unwrap();
     let (canceller, cancel) = Cancel::new();
@@ -136,8 +144,57 @@ async fn runs_leave_the_cloud_as_it_was() {
     a_wrong_password_is_told(&cloud).await;
 }
 
+/// What a user sees of the run's servers and hosts while it goes on, until it is told that the run is over.
+#[derive(Default)]
+struct Seen {
+    /// ACTIVE servers, with their addresses.
+    servers: BTreeMap<String, Value>,
+    /// The longest list of hypervisors that was given.
+    hypervisors: usize,
+}
+
+async fn look(cloud: &Cloud, over: oneshot::Receiver<()>) -> Seen {
+    let admin = Target::own(cloud).log_in(Http::new(None)).await.unwrap();
+    let mut seen = Seen::default();
+    let looking = async {
+        loop {
+            let servers =
+                admin.list("list", Service::Compute, "/servers/detail?all_tenants=1&status=ACTIVE", "servers");
+            for server in servers.await.unwrap() {
+                seen.servers.insert(server["name"].to_string(), server["addresses"].clone());
+            }
+            let hypervisors = admin.list("list", Service::Compute, "/os-hypervisors/detail", "hypervisors");
+            seen.hypervisors = seen.hypervisors.max(hypervisors.await.unwrap().len());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        _ = over => {}
+    }
+    seen
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Whether a server has one address, on a network with a name.
+fn one_address(addresses: &Value) -> bool {
+    let networks = addresses.as_object().map(|networks| networks.iter().collect::<Vec<_>>()).unwrap_or_default();
+    matches!(networks[..], [(name, list)] if name != "null" && list.as_array().is_some_and(|list| list.len() == 1))
+}
+
 async fn all_operations_succeed_and_boots_have_their_phases(state: &StateDir, cloud: &Cloud) {
-    let (outcome, recording) = run(state, cloud, None).await;
+    let (end, over) = oneshot::channel();
+    let whole_run = async {
+        let result = run(state, cloud, None).await;
+        drop(end);
+        result
+    };
+    let ((outcome, recording), seen) = tokio::join!(whole_run, look(cloud, over));
+    assert!(seen.servers.len() >= 4, "{} of 6 servers were seen ACTIVE", seen.servers.len());
+    let wrong: Vec<_> = seen.servers.iter().filter(|(_, addresses)| !one_address(addresses)).collect();
+    assert!(wrong.is_empty(), "servers without their address: {wrong:?}");
+    assert!(seen.hypervisors >= 5, "`openstack hypervisor list` shows {} of 5 hosts", seen.hypervisors);
     assert_eq!(outcome.kind, OutcomeKind::Completed, "{outcome:?}");
     let failed: Vec<_> = recording.operations.iter().filter(|operation| operation.error.is_some()).collect();
     assert!(failed.is_empty(), "{failed:?}");

@@ -206,10 +206,10 @@ fn read_failure(failure: &Value) -> ReplyError {
 }
 
 /// Serialises an answer.
-pub fn write_reply(to: &ReplyTo, result: Result<Value, (&'static str, String)>) -> Vec<u8> {
+pub fn write_reply(to: &ReplyTo, result: Result<Value, Raised>) -> Vec<u8> {
     let (result, failure) = match result {
         Ok(result) => (result, Value::Null),
-        Err((class, message)) => (Value::Null, json::dumps(&failure(class, &message)).into()),
+        Err(raised) => (Value::Null, json::dumps(&raised.failure()).into()),
     };
     wrap(&serde_json::json!({
         "result": result, "failure": failure, "ending": true, "_msg_id": to.message_id,
@@ -217,11 +217,23 @@ pub fn write_reply(to: &ReplyTo, result: Result<Value, (&'static str, String)>) 
     }))
 }
 
-fn failure(class: &str, message: &str) -> Value {
-    serde_json::json!({
-        "class": class, "module": "oslo_messaging.rpc.dispatcher", "message": message, "tb": [], "args": [message],
-        "kwargs": {},
-    })
+/// An exception of a server, for its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raised {
+    /// Its class, without module.
+    pub class: &'static str,
+    /// The module it is defined in: the caller makes an exception of it only if it knows the module.
+    pub module: &'static str,
+    /// Its text; empty: it was raised without one.
+    pub message: String,
+}
+
+impl Raised {
+    fn failure(&self) -> Value {
+        let Self { class, module, message } = self;
+        let args = if message.is_empty() { serde_json::json!([]) } else { serde_json::json!([message]) };
+        serde_json::json!({"class": class, "module": module, "message": message, "tb": [], "args": args, "kwargs": {}})
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +262,8 @@ mod tests {
         let to = request.reply_to.expect("a call");
         let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
         assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let failed = read(write_reply(&to, Err(("Boom", "it went".to_owned()))));
+        let raised = Raised { class: "Boom", module: "builtins", message: "it went".to_owned() };
+        let failed = read(write_reply(&to, Err(raised)));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));
     }

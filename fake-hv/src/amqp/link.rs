@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Broker,
     connection::{Command, Handle},
-    envelope::{Incoming, Message, ReplyError, ReplyTo},
+    envelope::{Incoming, Message, Raised, ReplyError, ReplyTo},
     outgoing::{Exchange, Outgoing},
     topology::{self, TOPICS},
 };
@@ -77,7 +77,7 @@ pub(crate) enum Order {
     },
     Reply {
         to: ReplyTo,
-        result: Result<Value, (&'static str, String)>,
+        result: Result<Value, Raised>,
     },
     /// A call whose reply queue, on another connection, is there.
     Forwarded(Outgoing),
@@ -163,7 +163,7 @@ impl Link {
     }
 
     /// Answers a request. A missing reply queue is tried for 60 s, as oslo.messaging does, then the answer is dropped.
-    pub fn reply(&self, to: ReplyTo, result: Result<Value, (&'static str, String)>) {
+    pub fn reply(&self, to: ReplyTo, result: Result<Value, Raised>) {
         self.to(&self.channels.send, Order::Reply { to, result });
     }
 

@@ -26,7 +26,7 @@ mod topology;
 
 pub use broker::{Broker, BrokerAddress, LinkError};
 pub use envelope::{
-    Incoming, LARGEST_BODY_BYTES, Message, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
+    Incoming, LARGEST_BODY_BYTES, Message, Raised, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };
 pub(crate) use topology::TOPICS;
 

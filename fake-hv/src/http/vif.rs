@@ -84,14 +84,14 @@ fn subnet(document: &InstanceDocument, port: &Port, subnet: &Value) -> Value {
     })
 }
 
-fn subnet_meta(document: &InstanceDocument, subnet: &Value) -> Map<String, Value> {
+fn subnet_meta<'a>(document: &'a InstanceDocument, subnet: &Value) -> Map<String, Value> {
     let mut meta = Map::from_iter([("enable_dhcp".to_owned(), (subnet["enable_dhcp"] == true).into())]);
     if subnet["ipv6_address_mode"].is_string() {
         meta.insert("ipv6_address_mode".to_owned(), subnet["ipv6_address_mode"].clone());
     }
-    let addresses = document.dhcp_ports.iter().flat_map(|port| list(&port["fixed_ips"]));
-    // The last one that is found stays, as in the original.
-    if let Some(server) = addresses.filter(|address| address["subnet_id"] == subnet["id"]).last() {
+    let of_subnet = |port: &'a Value| list(&port["fixed_ips"]).iter().find(|ip| ip["subnet_id"] == subnet["id"]);
+    // The last server stays, as in the original.
+    if let Some(server) = document.dhcp_ports.iter().rev().find_map(of_subnet) {
         meta.insert("dhcp_server".to_owned(), server["ip_address"].clone());
     }
     meta

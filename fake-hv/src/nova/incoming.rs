@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Documents, InstanceDocument};
+use crate::amqp::Raised;
 
 /// What a request to the compute service comes to.
 #[derive(Debug, PartialEq)]
@@ -13,8 +14,10 @@ pub(crate) enum Received {
     Rpc(Vec<Rpc>),
     /// Answered by the transport layer of every nova service: `ping` of the base API.
     Pong(Value),
-    /// A method this compute service does not have; a caller gets this exception class and message.
-    Unknown { class: &'static str, message: String },
+    /// A method that the fake driver does not support either.
+    Refused(Raised),
+    /// A method this compute service does not have.
+    Unknown(Raised),
 }
 
 /// Reads a request, and takes over the records it brings.
@@ -32,10 +35,14 @@ pub(crate) fn receive(
         (None, "build_and_run_instance") => build(args, context, documents),
         (None, "terminate_instance") => terminate(args, context, documents),
         (None, "external_instance_event") => external_event(&args, &context, documents),
-        _ => Received::Unknown {
-            class: "UnsupportedVersion",
-            message: format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
-        },
+        // Without it `openstack hypervisor list` fails: the API takes this exception for "not known", and no other.
+        (None, "get_host_uptime") => {
+            Received::Refused(Raised { class: "NotImplementedError", module: "builtins", message: String::new() })
+        }
+        _ => unknown(
+            "UnsupportedVersion",
+            format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
+        ),
     }
 }
 
@@ -44,7 +51,11 @@ fn pong(arg: Option<Value>) -> Value {
 }
 
 fn malformed(method: &str, what: &str) -> Received {
-    Received::Unknown { class: "RemoteError", message: format!("{method}: {what}") }
+    unknown("RemoteError", format!("{method}: {what}"))
+}
+
+fn unknown(class: &'static str, message: String) -> Received {
+    Received::Unknown(Raised { class, module: "oslo_messaging.rpc.dispatcher", message })
 }
 
 fn build(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {
@@ -127,7 +138,7 @@ mod tests {
     fn unknown_methods_are_refused_by_name() {
         let received = receive("dance", None, "6.0", json!({}), Value::Null, &mut Documents::new());
         assert!(
-            matches!(received, Received::Unknown { class: "UnsupportedVersion", message } if message.contains("dance"))
+            matches!(received, Received::Unknown(raised) if raised.class == "UnsupportedVersion" && raised.message.contains("dance"))
         );
     }
 

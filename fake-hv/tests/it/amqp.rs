@@ -12,7 +12,7 @@ use std::{
 
 use fake_hv::{
     Secret,
-    amqp::{Broker, BrokerAddress, HostIndex, Link, LinkEvent, Message, ReplyTo, Target},
+    amqp::{Broker, BrokerAddress, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
 };
 use hypervisor::RequestId;
 use scenarios::plan::ConnectionMode;
@@ -127,7 +127,12 @@ async fn calls_fanouts_and_failures_arrive_in_every_mode() {
         assert_eq!((host, method.as_str(), reply_to), (2, "to_all", None));
         client.call(RequestId(5), Target::nova("compute.km-test-2"), message("fail"), PATIENCE);
         let (_, _, _, reply_to) = fleet.next_request().await;
-        server.reply(reply_to.expect("it is a call"), Err(("UnsupportedVersion", "no such thing".to_owned())));
+        let raised = Raised {
+            class: "UnsupportedVersion",
+            module: "oslo_messaging.rpc.dispatcher",
+            message: "no such thing".to_owned(),
+        };
+        server.reply(reply_to.expect("it is a call"), Err(raised));
         let (_, event) = fleet.next().await;
         let LinkEvent::Reply(RequestId(5), Err(error)) = event else { panic!("a failure was expected, not {event:?}") };
         assert_eq!((error.class.as_str(), error.message.as_str()), ("UnsupportedVersion", "no such thing"));

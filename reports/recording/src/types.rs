@@ -28,9 +28,12 @@ pub struct Manifest {
     pub machine: BTreeMap<String, String>,
     /// Versions of the packages under test.
     pub packages: BTreeMap<String, String>,
-    /// Options that differ from the release's defaults, as `service: section.name` (`nova: DEFAULT.report_interval`) to
-    /// the value as the configuration file has it.
+    /// Options that were asked for and differ from the release's defaults, as `service: section.name`
+    /// (`nova: DEFAULT.report_interval`) to the value as the configuration file has it.
     pub tuning: BTreeMap<String, String>,
+    /// What the harness itself sets otherwise than the defaults, as `service: section.name = value`, to its reason.
+    #[serde(default)]
+    pub deviations: BTreeMap<String, String>,
 }
 
 impl Manifest {

@@ -19,7 +19,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         ("Load", load),
         ("Tenants", format!("{} projects, {} users", plan.tenants.projects, plan.tenants.users)),
         ("Machine", Esc(&machine(manifest)).to_string()),
-        ("Began", Esc(&manifest.started_at).to_string()),
+        ("Began", Esc(&to_the_second(&manifest.started_at)).to_string()),
         ("Lasted", words::duration_ms(run.analysis.summary.duration_s * 1e3)),
         ("Seed", plan.seed.to_string()),
         ("To repeat it", format!("<code>{}</code>", Esc(&command(manifest)))),
@@ -37,6 +37,12 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     let text = Esc(&plan.scenario_text).to_string();
     body.push_str(&format!("<details><summary>The scenario as it was written</summary><pre>{text}</pre></details>\n"));
     Section { anchor: "setup".into(), title: "What was run".into(), body }
+}
+
+/// `2026-11-23T17:24:57.906428687Z` as people write it.
+fn to_the_second(time: &str) -> String {
+    let seconds = time.split(['.', 'Z']).next().unwrap_or(time);
+    format!("{} UTC", seconds.replacen('T', " ", 1))
 }
 
 fn cloud(run: &Run<'_>) -> String {
@@ -158,11 +164,21 @@ fn quote(word: &str) -> String {
 }
 
 pub(super) fn tuning(run: &Run<'_>) -> Section {
-    let tuning = &run.recording.manifest.tuning;
-    if tuning.is_empty() {
-        let body = "<p>None: every option had the default of its release.</p>\n".to_owned();
-        return Section { anchor: "tuning".into(), title: "Options that differed".into(), body };
+    let manifest = &run.recording.manifest;
+    let mut body = if manifest.tuning.is_empty() {
+        "<p>The run asked for none: every option that is not listed below had the default of its release.</p>\n"
+            .to_owned()
+    } else {
+        configuration(&manifest.tuning)
+    };
+    if !manifest.deviations.is_empty() {
+        body.push_str(&own_settings(&manifest.deviations));
     }
+    Section { anchor: "tuning".into(), title: "Options that differed from the defaults".into(), body }
+}
+
+/// The options that were asked for, file by file.
+fn configuration(tuning: &BTreeMap<String, String>) -> String {
     /// Options of one service by section, as the file has them.
     type Sections<'a> = BTreeMap<&'a str, Vec<(&'a str, &'a str)>>;
     let mut files: BTreeMap<&str, Sections<'_>> = BTreeMap::new();
@@ -172,7 +188,8 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
         let (section, name) = option.rsplit_once('.').unwrap_or(("DEFAULT", option));
         files.entry(service.trim()).or_default().entry(section).or_default().push((name, value));
     }
-    let mut body = "<p class=\"note\">Ready to be pasted into a real configuration.</p>\n".to_owned();
+    let mut body =
+        "<p class=\"note\">What the run asked for, ready to be pasted into a real configuration.</p>\n".to_owned();
     for (service, sections) in files {
         let sections: Vec<String> = sections
             .iter()
@@ -184,7 +201,15 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
         let file = if service.is_empty() { "configuration".to_owned() } else { format!("{service}.conf") };
         body.push_str(&format!("<h3>{}</h3>\n<pre>{}</pre>\n", Esc(&file), Esc(&sections.join("\n"))));
     }
-    Section { anchor: "tuning".into(), title: "Options that differed from the defaults".into(), body }
+    body
+}
+
+/// What the harness sets for itself, which no real configuration needs.
+fn own_settings(deviations: &BTreeMap<String, String>) -> String {
+    let row =
+        |(option, reason): (&String, &String)| format!("<td><code>{}</code></td><td>{}</td>", Esc(option), Esc(reason));
+    let rows: Vec<String> = deviations.iter().map(row).collect();
+    format!("<h3>Set by the harness for the cloud it brings up</h3>\n{}", super::table(&["option", "why"], &rows))
 }
 
 pub(super) fn files(raw_files: &[String]) -> Section {
@@ -205,6 +230,12 @@ pub(super) fn files(raw_files: &[String]) -> Section {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_to_the_second() {
+        assert_eq!(to_the_second("2026-11-23T17:24:57.906428687Z"), "2026-11-23 17:24:57 UTC");
+        assert_eq!(to_the_second("2026-11-23T17:24:57Z"), "2026-11-23 17:24:57 UTC");
+    }
 
     #[test]
     fn words_survive_a_shell() {

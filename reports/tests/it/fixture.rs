@@ -85,6 +85,7 @@ fn manifest() -> Manifest {
             ("nova: database.max_pool_size", "50"),
             ("neutron: DEFAULT.rpc_workers", "2"),
         ]),
+        deviations: map(&[("mariadb: max_connections = 8000", "151 are <not> enough")]),
     }
 }
 

@@ -16,12 +16,6 @@ pub(super) fn default_folder(scenario: &str) -> PathBuf {
 
 pub(super) fn manifest(plan: &Plan, target: &Target) -> Manifest {
     let own = target.own.as_ref();
-    let mut tuning = scenarios::options::non_defaults(&plan.tuning, &plan.release);
-    // The reasons stand in cloud.json; here it matters that the values are not the defaults.
-    let deviations = own.iter().flat_map(|cloud| cloud.deviations_from_defaults.keys());
-    for (option, value) in deviations.filter_map(|deviation| deviation.split_once(" = ")) {
-        tuning.entry(option.to_owned()).or_insert_with(|| value.to_owned());
-    }
     Manifest {
         schema: Manifest::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -33,7 +27,8 @@ pub(super) fn manifest(plan: &Plan, target: &Target) -> Manifest {
         started_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the year has four digits"),
         machine: machine(),
         packages: own.map(|cloud| cloud.packages.clone()).unwrap_or_default(),
-        tuning,
+        tuning: scenarios::options::non_defaults(&plan.tuning, &plan.release),
+        deviations: own.map(|cloud| cloud.deviations_from_defaults.clone()).unwrap_or_default(),
     }
 }
 

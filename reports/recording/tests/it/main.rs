@@ -23,6 +23,7 @@ fn manifest() -> Manifest {
         machine: BTreeMap::from([("cores".into(), "2".into())]),
         packages: BTreeMap::from([("nova".into(), "34.0.0".into())]),
         tuning: BTreeMap::from([("nova: DEFAULT.report_interval".into(), "60".into())]),
+        deviations: BTreeMap::from([("mariadb: max_connections = 8000".into(), "151 are not enough".into())]),
     }
 }
 
