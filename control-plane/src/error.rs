@@ -31,8 +31,8 @@ pub enum UpError {
     /// A port that the cloud needs is taken.
     #[error(
         "port {port} on 127.0.0.1, for {purpose}, is in use by another process\n\
-         Stop that process, or choose another range with `kagemusha up --base-port PORT` \
-         (a cloud that was up before keeps its ports: `kagemusha down --purge` first)"
+         Stop that process, or bring the cloud up on another range with `kagemusha up --base-port PORT`, which runs keep to \
+         (a cloud that is in the state folder already keeps its own until `kagemusha down --purge`)"
     )]
     PortInUse {
         /// The port.

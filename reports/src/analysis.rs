@@ -199,7 +199,7 @@ fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, O
     if let Some(late_ms) = summary.harness.late_ms_p99.filter(|late_ms| *late_ms > bound_ms) {
         let reason = format!(
             "the harness itself was late: {late_ms} ms at the 99th percentile, the plan allows {bound_ms} ms; \
-             the figures prove nothing about the cloud"
+             the figures prove nothing about the cloud. Run it again without other work on this machine, or with less load"
         );
         return (Verdict::Invalid, Some(reason));
     }

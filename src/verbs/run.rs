@@ -117,6 +117,12 @@ fn run_live(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     drop(lock);
     if args.down {
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
+    } else if target.own.is_some() {
+        let openrc = state.join("openrc");
+        eprintln!(
+            "the cloud keeps running: `. {}` for the openstack client; `kagemusha down` stops it",
+            openrc.display()
+        );
     }
     Ok(status)
 }

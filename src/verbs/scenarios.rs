@@ -31,7 +31,7 @@ Examples:
   kagemusha scenarios quickstart
   kagemusha scenarios --json
 
-To make one of your own, save one that is near to what you want, change it, check it, run it:
+To make one of your own, save one that is near to what you want, give it its own name, change it, check it, run it:
   mkdir my && kagemusha scenarios quickstart > my/scenario.toml
   kagemusha check my
   kagemusha run my";

@@ -36,7 +36,10 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     }
     for event in &run.recording.events {
         if ["warning", "error", "host_down", "interrupted"].contains(&event.kind.as_str()) {
-            add(event.kind.replace('_', " "), &event.detail, event.t_ms);
+            let loaded = (run.window_s.0..=run.window_s.1).contains(&(event.t_ms / 1e3));
+            // A host is down for a while between its registration and its first heartbeat; only the load's time counts.
+            let outside = if event.kind == "host_down" && !loaded { " (outside the load)" } else { "" };
+            add(format!("{}{outside}", event.kind.replace('_', " ")), &event.detail, event.t_ms);
         }
     }
     let mut groups: Vec<((String, String), Group)> = groups.into_iter().collect();
