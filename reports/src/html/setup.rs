@@ -206,10 +206,12 @@ fn configuration(tuning: &BTreeMap<String, String>) -> String {
 
 /// What the harness sets for itself, which no real configuration needs.
 fn own_settings(deviations: &BTreeMap<String, String>) -> String {
-    let row =
-        |(option, reason): (&String, &String)| format!("<td><code>{}</code></td><td>{}</td>", Esc(option), Esc(reason));
+    let row = |(option, reason): (&String, &String)| {
+        format!("<td class=\"wide\"><code>{}</code></td><td class=\"wide\">{}</td>", Esc(option), Esc(reason))
+    };
     let rows: Vec<String> = deviations.iter().map(row).collect();
-    format!("<h3>Set by the harness for the cloud it brings up</h3>\n{}", super::table(&["option", "why"], &rows))
+    let table = super::table(&["Option", "Why"], &rows);
+    format!("<h3>Set by the harness for the cloud it brings up</h3>\n<div class=\"own\">{table}</div>\n")
 }
 
 pub(super) fn files(raw_files: &[String]) -> Section {
