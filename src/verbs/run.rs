@@ -18,7 +18,7 @@ use recording::{OutcomeKind, Recorder};
 use scenarios::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{exit, fail, runtime, scenarios::load, scenarios::print, up::Terminal};
+use super::{command, exit, fail, runtime, scenarios::load, scenarios::print, up::Terminal};
 use progress::RunTerminal;
 
 /// Runs a scenario and writes a report.
@@ -118,11 +118,8 @@ fn run_live(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     if args.down {
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
     } else if target.own.is_some() {
-        let openrc = state.join("openrc");
-        eprintln!(
-            "the cloud keeps running: `. {}` for the openstack client; `kagemusha down` stops it",
-            openrc.display()
-        );
+        let (openrc, down) = (state.join("openrc"), command("down", args.state.as_deref()));
+        eprintln!("the cloud keeps running: `. {}` for the openstack client; {down} stops it", openrc.display());
     }
     Ok(status)
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use control_plane::{Health, ProcessStatus, StateDir, UpError};
 
-use super::{exit, fail, runtime};
+use super::{command, exit, fail, runtime};
 
 /// Shows each process of the cloud, its health, CPU, memory and port.
 ///
@@ -37,7 +37,8 @@ fn show(args: &Args) -> Result<bool, UpError> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&processes).expect("statuses have text keys only"));
     } else if processes.iter().all(|process| process.health == Health::Dead) {
-        println!("The cloud in {} is stopped; `kagemusha up` starts it again.", state.path().display());
+        let up = command("up", args.state.as_deref());
+        println!("The cloud in {} is stopped; {up} starts it again.", state.path().display());
     } else {
         print_table(&processes);
     }

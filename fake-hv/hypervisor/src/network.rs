@@ -65,14 +65,9 @@ pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Ref
     };
     let ports = match refresh {
         Refresh::Allocated => known,
-        Refresh::Port(port) if cached => known.into_iter().filter(|candidate| *candidate == port).collect(),
-        Refresh::Port(_) | Refresh::All => {
-            if cached {
-                known
-            } else {
-                Vec::new()
-            }
-        }
+        Refresh::Port(_) | Refresh::All if !cached => Vec::new(),
+        Refresh::Port(port) => known.into_iter().filter(|candidate| *candidate == port).collect(),
+        Refresh::All => known,
     };
     if refresh != Refresh::Allocated {
         read_networks(host, instance, &ports).await?;

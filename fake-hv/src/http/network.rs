@@ -6,7 +6,7 @@ use hypervisor::{Fault, NetworkRequest, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Client, HttpAnswer, HttpRequest, successful, vif};
+use super::{Client, HttpAnswer, HttpRequest, list, successful, vif};
 use crate::nova::{InstanceDocument, Port};
 
 impl Client<'_> {
@@ -108,7 +108,7 @@ impl Client<'_> {
                 Ok(Response::Done)
             }
             N::GetPorts(instance) => {
-                self.keep_ports(*instance, list(&body, "ports"));
+                self.keep_ports(*instance, list(&body["ports"]));
                 Ok(Response::Done)
             }
             N::GetRequestedNetworks(instance) | N::GetNetworks { instance, .. } => {
@@ -117,18 +117,18 @@ impl Client<'_> {
             }
             N::GetSubnets { instance, .. } => {
                 if let Some(document) = self.documents.get_mut(instance) {
-                    document.subnets = list(&body, "subnets").to_vec();
+                    document.subnets = list(&body["subnets"]).to_vec();
                 }
                 Ok(Response::Done)
             }
             N::GetDhcpPorts { instance, .. } => {
                 if let Some(document) = self.documents.get_mut(instance) {
-                    document.dhcp_ports = list(&body, "ports").to_vec();
+                    document.dhcp_ports = list(&body["ports"]).to_vec();
                 }
                 Ok(Response::Done)
             }
             N::GetSegments { instance, port } => {
-                let segments = list(&body["network"], "segments");
+                let segments = list(&body["network"]["segments"]);
                 let physical = segments.iter().find(|segment| segment["provider:physical_network"].is_string());
                 Ok(Response::Found(physical.is_some_and(|segment| self.finish_port(*instance, *port, segment))))
             }
@@ -144,7 +144,7 @@ impl Client<'_> {
                 Ok(Response::Done)
             }
             N::GetExtensions => {
-                let several = list(&body, "extensions").iter().any(|extension| extension["alias"] == "multi-provider");
+                let several = list(&body["extensions"]).iter().any(|extension| extension["alias"] == "multi-provider");
                 Ok(Response::Found(several))
             }
             N::GetFloatingIps { .. } | N::GetProjectNetworks(_) | N::GetSharedNetworks => Ok(Response::Done),
@@ -173,7 +173,7 @@ impl Client<'_> {
 
     fn keep_networks(&mut self, instance: Uuid, body: &Value) {
         let Some(document) = self.documents.get_mut(&instance) else { return };
-        for record in list(body, "networks") {
+        for record in list(&body["networks"]) {
             let text = |name: &str| record[name].as_str().unwrap_or_default();
             let Ok(id) = text("id").parse() else { continue };
             let network = document.networks.entry(id).or_default();
@@ -200,10 +200,6 @@ impl Client<'_> {
 /// `L3_NETWORK_TYPES` of Nova.
 const TUNNELS: [&str; 3] = ["vxlan", "gre", "geneve"];
 
-fn list<'a>(body: &'a Value, key: &str) -> &'a [Value] {
-    body[key].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
 impl Port {
     fn read(record: &Value) -> Option<Self> {
         Some(Self {
@@ -221,7 +217,7 @@ fn user_token(document: &InstanceDocument) -> Option<Box<str>> {
 }
 
 fn subnet_ids(port: &Port) -> BTreeSet<String> {
-    list(&port.record, "fixed_ips").iter().filter_map(|ip| ip["subnet_id"].as_str().map(str::to_owned)).collect()
+    list(&port.record["fixed_ips"]).iter().filter_map(|ip| ip["subnet_id"].as_str().map(str::to_owned)).collect()
 }
 
 fn first_address(port: &Port) -> Option<&str> {
@@ -286,7 +282,7 @@ mod tests {
         ask(NetworkRequest::GetFloatingIps { instance: vm, port }, json!({"floatingips": []}));
         ask(NetworkRequest::GetSubnets { instance: vm, port }, json!({"subnets": case["subnets"]}));
         ask(NetworkRequest::GetDhcpPorts { instance: vm, port }, json!({"ports": case["dhcp_ports"]}));
-        let mut provider = list(case, "provider").iter();
+        let mut provider = list(&case["provider"]).iter();
         let mut next = || json!({"network": provider.next()});
         let several = case["multi_provider"] == true;
         let found = several && ask(NetworkRequest::GetSegments { instance: vm, port }, next()) == Response::Found(true);
@@ -300,7 +296,7 @@ mod tests {
     #[test]
     fn network_information_is_what_nova_makes_of_it() {
         let made: Value = serde_json::from_str(MADE_BY_NOVA).expect("JSON");
-        for case in list(&made, "cases") {
+        for case in list(&made["cases"]) {
             assert_eq!(look_up(case), json!([case["vif"]]), "{}", case["name"]);
         }
     }

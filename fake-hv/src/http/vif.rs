@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::list;
 use crate::nova::{InstanceDocument, Port};
 
-/// What `DEV_NAME_LEN` characters of an interface's name leave of a port's id.
+/// Longest name of an interface, as Nova has it.
 const NIC_NAME_LEN: usize = 14;
 
 /// Puts what Neutron said of a port into the info cache, in place of what the cache had of it (`_build_vif_model`).
@@ -104,8 +105,4 @@ fn ip(address: &Value, kind: &str) -> Value {
 /// Of an address or a CIDR.
 fn version(address: &Value) -> Option<u8> {
     address.as_str().map(|text| if text.contains(':') { 6 } else { 4 })
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
