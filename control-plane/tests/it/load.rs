@@ -161,7 +161,9 @@ async fn look(cloud: &Cloud, over: oneshot::Receiver<()>) -> Seen {
         loop {
             let servers =
                 admin.list("list", Service::Compute, "/servers/detail?all_tenants=1&status=ACTIVE", "servers");
-            for server in servers.await.unwrap() {
+            // One that is being deleted stays ACTIVE until the end, and loses its ports before.
+            let settled = |server: &Value| server["OS-EXT-STS:task_state"].is_null();
+            for server in servers.await.unwrap().into_iter().filter(settled) {
                 let name = server["name"].as_str().unwrap().to_owned();
                 seen.servers.insert(name, server["addresses"].clone());
             }
