@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod delays;
+mod deployment;
 mod describe;
 mod document;
 mod gates;

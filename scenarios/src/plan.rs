@@ -23,6 +23,8 @@ pub struct Plan {
     pub seed: u64,
     /// Which processes serve the cloud.
     pub cloud: CloudPlan,
+    /// The hardware that the model of the `sim` target has; a live run has what it has.
+    pub deployment: DeploymentPlan,
     /// Who loads the cloud.
     pub tenants: TenantsPlan,
     /// The simulated hypervisors.
@@ -56,6 +58,27 @@ pub struct WsgiPlan {
     pub processes: u32,
     /// Threads in each process.
     pub threads: u32,
+}
+
+/// The machines of a modelled cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentPlan {
+    /// Machines that run the APIs, conductors, schedulers and Neutron's workers, each all of them.
+    pub controllers: u32,
+    /// Cores of each controller.
+    pub controller_cores: u32,
+    /// Machines with one broker node each; 0: one node, on the first controller.
+    pub brokers: u32,
+    /// Cores of each of these.
+    pub broker_cores: u32,
+    /// Cores of the database's machine; 0: it runs on the first controller.
+    pub database_cores: u32,
+    /// Connections that the database accepts (`max_connections`).
+    pub database_connections: u32,
+    /// One way between any two machines, hypervisors included.
+    pub link: Duration,
+    /// How far the clock of the last controller is ahead of the first one's; those between lie between.
+    pub clock_skew: Duration,
 }
 
 /// A cloud that the harness did not start.
@@ -93,6 +116,9 @@ pub struct FleetPlan {
     pub times: hypervisor::Times,
     /// How long the run waits for Nova's service list to show all of them up.
     pub register_within: Duration,
+    /// Servers that run on them already when the run begins; only a modelled fleet has any.
+    #[serde(default)]
+    pub servers: u32,
 }
 
 /// How many AMQP connections a hypervisor opens.

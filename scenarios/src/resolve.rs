@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hypervisor::{Delay, Resources, Times};
 
 use crate::{
-    document, gates, load, options,
+    deployment, document, gates, load, options,
     plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, TenantsPlan, Tuning, WsgiPlan},
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
@@ -25,6 +25,8 @@ const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
 const DEFAULT_START_PER_S: f64 = 50.0;
 /// More than any fleet that has been published, times ten.
 const MOST_HYPERVISORS: u32 = 100_000;
+/// Ten for each of these.
+const MOST_SERVERS: u32 = 1_000_000;
 
 /// Makes the plan of a scenario: its text, then the overrides (`KEY=VALUE`, the last one wins), then the defaults.
 ///
@@ -66,6 +68,7 @@ fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) ->
         description: text(&scenario.description),
         scenario_text: source.text.clone(),
         cloud: cloud(scenario, &release, desk),
+        deployment: deployment::resolve(&scenario.deployment, desk),
         tenants: tenants(scenario, desk),
         fleet: fleet(scenario, &tuning, desk),
         release,
@@ -188,7 +191,22 @@ fn fleet(scenario: &Scenario, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan
         resources,
         times: times(fleet),
         register_within: value(&fleet.register_within, DEFAULT_REGISTER_WITHIN),
+        servers: servers(fleet, desk),
     }
+}
+
+/// Servers that run already.
+fn servers(fleet: &written::Fleet, desk: &mut Desk<'_>) -> u32 {
+    let servers = value(&fleet.servers, 0);
+    let hosts = value(&fleet.hypervisors, 0);
+    if let Some(written) = &fleet.servers {
+        if servers > MOST_SERVERS {
+            written.complain(desk, format!("{servers} servers are too many"), format!("give at most {MOST_SERVERS}"));
+        } else if servers > 0 && hosts == 0 {
+            written.complain(desk, "servers need hypervisors to run on", "give fleet.hypervisors, or leave them out");
+        }
+    }
+    servers
 }
 
 /// A size in whole units, as Nova counts it.

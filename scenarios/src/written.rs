@@ -22,6 +22,7 @@ pub(crate) struct Scenario {
     pub(crate) description: Option<Written<String>>,
     pub(crate) release: Option<Written<String>>,
     pub(crate) cloud: Cloud,
+    pub(crate) deployment: Deployment,
     pub(crate) projects: Option<Written<u32>>,
     pub(crate) users: Option<Written<u32>>,
     pub(crate) image: Option<Written<String>>,
@@ -40,6 +41,19 @@ pub(crate) struct Cloud {
     pub(crate) wsgi: Vec<Wsgi>,
 }
 
+/// `[deployment]`.
+#[derive(Debug, Default)]
+pub(crate) struct Deployment {
+    pub(crate) controllers: Option<Written<u32>>,
+    pub(crate) controller_cores: Option<Written<u32>>,
+    pub(crate) brokers: Option<Written<u32>>,
+    pub(crate) broker_cores: Option<Written<u32>>,
+    pub(crate) database_cores: Option<Written<u32>>,
+    pub(crate) database_connections: Option<Written<u32>>,
+    pub(crate) link: Option<Written<Duration>>,
+    pub(crate) clock_skew: Option<Written<Duration>>,
+}
+
 /// `[cloud.wsgi]`: one service.
 #[derive(Debug)]
 pub(crate) struct Wsgi {
@@ -56,6 +70,7 @@ pub(crate) struct Fleet {
     /// `None` within: all at once.
     pub(crate) start: Option<Written<Option<f64>>>,
     pub(crate) register_within: Option<Written<Duration>>,
+    pub(crate) servers: Option<Written<u32>>,
     pub(crate) vcpus: Option<Written<u32>>,
     pub(crate) memory: Option<Written<Bytes>>,
     pub(crate) disk: Option<Written<Bytes>>,
@@ -86,6 +101,9 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
     };
     if let Some(section) = top.section(desk, "cloud") {
         scenario.cloud = cloud(section, desk);
+    }
+    if let Some(section) = top.section(desk, "deployment") {
+        scenario.deployment = deployment(section, desk);
     }
     if let Some(mut section) = top.section(desk, "tenants") {
         scenario.projects = section.get(desk, "projects");
@@ -145,6 +163,21 @@ fn cloud(mut section: Section<'_>, desk: &mut Desk<'_>) -> Cloud {
     cloud
 }
 
+fn deployment(mut section: Section<'_>, desk: &mut Desk<'_>) -> Deployment {
+    let deployment = Deployment {
+        controllers: section.get(desk, "controllers"),
+        controller_cores: section.get(desk, "controller_cores"),
+        brokers: section.get(desk, "brokers"),
+        broker_cores: section.get(desk, "broker_cores"),
+        database_cores: section.get(desk, "database_cores"),
+        database_connections: section.get(desk, "database_connections"),
+        link: section.get(desk, "link"),
+        clock_skew: section.get(desk, "clock_skew"),
+    };
+    section.finish(desk);
+    deployment
+}
+
 fn wsgi(services: &Table, path: &str, desk: &mut Desk<'_>) -> Vec<Wsgi> {
     let mut read = Vec::new();
     for (name, entry) in services {
@@ -170,6 +203,7 @@ fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
         connections: connections(&mut section, desk),
         start: start_pace(&mut section, desk),
         register_within: section.get(desk, "register_within"),
+        servers: section.get(desk, "servers"),
         ..Fleet::default()
     };
     if let Some(mut resources) = section.section(desk, "resources") {

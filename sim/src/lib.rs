@@ -1,20 +1,55 @@
 //! The same scenarios in virtual time.
 //!
-//! Not built yet: the crate holds the place and the answer that the command gives until it is.
+//! [`run`] carries a plan out on a model of the control plane: the hypervisors are the state machines of the live fleet, the
+//! services are queueing stations with service times from a [`Calibration`], and time is a number. The same plan gives the
+//! same recording, byte for byte, on any machine.
+//!
+//! [`engine`] is the calendar and the stations that the model is made of.
 
+mod calibration;
+mod dice;
+pub mod engine;
+mod model;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use recording::{Outcome, Recorder};
 use scenarios::Plan;
 
-/// Why a plan cannot be run in virtual time.
-#[derive(Debug, thiserror::Error)]
-#[error("virtual time is not built yet; run {scenario} with --target live")]
-pub struct NotBuilt {
-    scenario: String,
+pub use calibration::{
+    BrokerFacts, Calibration, CalibrationError, ConvoyPoint, DatabaseFacts, FrontFacts, InterpreterFacts, ShapeFacts, Work,
+};
+pub use dice::Shape;
+pub use model::{Progress, Tell};
+
+use model::{Options, Settings, World};
+
+/// Length of the intervals of the latency logs. An hour of a second each would take longer to write than to simulate.
+const LATENCY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a run came to, beside its recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Events of the calendar that happened.
+    pub events: u64,
+    /// Requests that hypervisors made.
+    pub requests: u64,
 }
 
-/// Runs a plan in virtual time.
-///
-/// # Errors
-/// Always, until the simulator is built.
-pub fn run(plan: &Plan) -> Result<(), NotBuilt> {
-    Err(NotBuilt { scenario: plan.scenario.clone() })
+/// Options that the plan sets and the model does not follow, as `service: section.name` to the value.
+pub fn not_modelled(plan: &Plan) -> BTreeMap<String, String> {
+    let options = Options::new(plan);
+    let _read = Settings::new(&options, plan.deployment.controller_cores);
+    options.not_modelled()
+}
+
+/// Carries a plan out in virtual time, recording it, and tells of it now and then.
+pub fn run(plan: &Plan, calibration: &Calibration, recorder: Option<Recorder>, tell: &mut Tell<'_>) -> Report {
+    let settings = Settings::new(&Options::new(plan), plan.deployment.controller_cores);
+    let recorder = recorder.map(|recorder| recorder.with_interval(LATENCY_INTERVAL));
+    let mut world = World::new(plan, calibration, settings, recorder);
+    let outcome = world.run(tell);
+    Report { outcome, events: world.counters.events, requests: world.fleet.requests }
 }

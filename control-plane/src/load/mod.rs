@@ -25,7 +25,6 @@ pub use error::ApiError;
 pub use http::{Answer, Call, Http, Service};
 pub use loader::{Loader, LoaderSpec, Tally};
 pub use names::RunName;
-pub use phases::{Moments, phases_ms};
 pub use scheduling_log::SchedulingLog;
 pub use session::Session;
 pub use tenants::{Tenants, TenantsSpec};

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Call, Moments, SchedulingLog, Service, Session, Tenants,
+    Answer, ApiError, Call, SchedulingLog, Service, Session, Tenants,
     error::groupable,
-    phases_ms,
+    phases::moments,
     poller::{Poller, Seen, Wait},
     servers::{Server, Servers},
 };
@@ -96,7 +96,7 @@ impl Ground {
         let mut phases = Vec::new();
         if error.is_none() {
             let scheduling = self.scheduling.as_ref().zip(request).and_then(|(log, request)| log.take(&request));
-            phases = phases_ms(&Moments { started, accepted, scheduling, host });
+            phases = moments(started, accepted, scheduling, host).phases_ms();
             self.servers.add(Server { id: id.clone(), owner: user.clone(), host: host_name.clone() });
         }
         Ended { error, server: Some(id), host: host_name, phases_ms: phases }

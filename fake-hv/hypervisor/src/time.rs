@@ -13,6 +13,14 @@ impl Time {
     /// The driver's origin.
     pub const ZERO: Self = Self(0);
 
+    /// Later than everything that happens.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// So many nanoseconds after the origin.
+    pub const fn from_nanos(since_origin_ns: u64) -> Self {
+        Self(since_origin_ns)
+    }
+
     /// This long after the origin. Saturates after 584 years.
     pub fn from_origin(since: Duration) -> Self {
         Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))

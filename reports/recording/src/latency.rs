@@ -35,9 +35,15 @@ const HEADER: &str = "\
 /// All latency streams of a run.
 pub(crate) struct LatencyLogs {
     folder: PathBuf,
-    streams: BTreeMap<String, Stream>,
+    /// Place of each stream in `streams`.
+    places: BTreeMap<String, usize>,
+    streams: Vec<Stream>,
     serializer: V2DeflateSerializer,
 }
+
+/// A stream that is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamId(usize);
 
 struct Stream {
     path: PathBuf,
@@ -49,24 +55,36 @@ struct Stream {
 impl LatencyLogs {
     pub(crate) fn create(folder: PathBuf) -> Result<Self, RecordError> {
         fs::create_dir(&folder).map_err(RecordError::io(&folder))?;
-        Ok(Self { folder, streams: BTreeMap::new(), serializer: V2DeflateSerializer::new() })
+        Ok(Self { folder, places: BTreeMap::new(), streams: Vec::new(), serializer: V2DeflateSerializer::new() })
     }
 
     /// Notes a latency in the running interval.
     pub(crate) fn record(&mut self, stream: &str, value: Duration) -> Result<(), RecordError> {
-        if !self.streams.contains_key(stream) {
-            self.streams.insert(stream.to_owned(), Stream::create(&self.folder.join(text::stream_file(stream)))?);
-        }
-        let stream = self.streams.get_mut(stream).expect("inserted above");
-        let value_us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        stream.interval.record(value_us).expect("an auto-resizing histogram takes every value");
+        let stream = self.open(stream)?;
+        self.record_in(stream, value);
         Ok(())
+    }
+
+    /// The stream of this name, made if there is none yet.
+    pub(crate) fn open(&mut self, stream: &str) -> Result<StreamId, RecordError> {
+        if let Some(place) = self.places.get(stream) {
+            return Ok(StreamId(*place));
+        }
+        self.streams.push(Stream::create(&self.folder.join(text::stream_file(stream)))?);
+        self.places.insert(stream.to_owned(), self.streams.len() - 1);
+        Ok(StreamId(self.streams.len() - 1))
+    }
+
+    /// Notes a latency in the running interval of a stream that is open.
+    pub(crate) fn record_in(&mut self, StreamId(place): StreamId, value: Duration) {
+        let value_us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.streams[place].interval.record(value_us).expect("an auto-resizing histogram takes every value");
     }
 
     /// Writes the interval that began at `start` and makes the next one the running one. A stream in which nothing
     /// happened gets no line.
     pub(crate) fn end_interval(&mut self, start: Duration, length: Duration) -> Result<(), RecordError> {
-        for stream in self.streams.values_mut().filter(|stream| !stream.interval.is_empty()) {
+        for stream in self.streams.iter_mut().filter(|stream| !stream.interval.is_empty()) {
             stream.write_interval(&mut self.serializer, start, length)?;
             stream.interval.reset();
         }

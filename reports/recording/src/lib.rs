@@ -19,6 +19,7 @@ mod error;
 mod hlog;
 mod latency;
 mod names;
+mod phases;
 mod read;
 mod recorder;
 mod text;
@@ -27,7 +28,8 @@ mod writer;
 
 pub use error::{ReadError, RecordError};
 pub use hlog::{Interval, LatencyStream, merge};
+pub use phases::BootMoments;
 pub use read::{Points, Recording, Series};
-pub use recorder::{Recorder, RpcResult};
+pub use recorder::{Recorder, RpcResult, RpcStream};
 pub use text::millis;
 pub use types::{Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};

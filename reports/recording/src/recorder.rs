@@ -19,6 +19,10 @@ pub enum RpcResult {
     TimedOut,
 }
 
+/// A remote call whose latency stream is open: see [`Recorder::rpc_stream`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RpcStream(pub(crate) usize);
+
 /// Records a run into a folder while it goes on. Cheap to clone; every clone writes to the same files.
 ///
 /// The recorder has no clock. Callers say when things happened, as time since `t = 0` of the run, and the latest
@@ -55,6 +59,14 @@ impl Recorder {
         let writer = Writer::create(folder, manifest, plan_json)?;
         let state = State { writer, error: None, told: false };
         Ok(Self { folder: folder.into(), state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Makes the intervals of the latency logs this long instead of a second: for runs in virtual time, whose hours pass in
+    /// seconds. To be said before anything is recorded.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        self.lock().writer.set_interval(interval);
+        self
     }
 
     /// The run folder.
@@ -97,6 +109,16 @@ impl Recorder {
     /// seconds and at the end. A call that timed out counts with the time its caller waited.
     pub fn rpc(&self, call: &str, at: Duration, latency: Duration, result: RpcResult) {
         self.write(|writer| writer.rpc(call, at, latency, result));
+    }
+
+    /// Opens the stream of a remote call, for callers that note millions of them: [`Recorder::rpc_in`] spares them the name.
+    pub fn rpc_stream(&self, call: &str) -> RpcStream {
+        RpcStream(self.lock().writer.rpc_stream(call))
+    }
+
+    /// As [`Recorder::rpc`], for a stream that is open.
+    pub fn rpc_in(&self, stream: RpcStream, at: Duration, latency: Duration, result: RpcResult) {
+        self.write(|writer| writer.rpc_in(stream.0, at, latency, result));
     }
 
     /// Says what time it is, for a run in which nothing else is recorded for seconds.

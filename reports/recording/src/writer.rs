@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     Event, Manifest, OperationRecord, Outcome, RpcResult, Sample,
     error::RecordError,
-    latency::{INTERVAL, LatencyLogs},
+    latency::{INTERVAL, LatencyLogs, StreamId},
     names, text,
 };
 
@@ -26,17 +26,22 @@ pub(crate) struct Writer {
     events: Lines,
     series: Lines,
     latency: LatencyLogs,
-    rpc: BTreeMap<String, Counters>,
+    /// Place of each remote call in `rpc`.
+    rpc_places: BTreeMap<String, usize>,
+    rpc: Vec<Call>,
     /// The latest moment that any record spoke of.
     now: Duration,
     /// Start of the running interval of the latency logs.
     interval_start: Duration,
     counters_due: Duration,
+    /// Length of the intervals.
+    interval: Duration,
 }
 
-/// Cumulative counts of one remote call.
-#[derive(Default)]
-struct Counters {
+/// One remote call: its latency stream, and cumulative counts.
+struct Call {
+    name: String,
+    latency: Option<StreamId>,
     count: u64,
     failed: u64,
     timed_out: u64,
@@ -61,7 +66,9 @@ impl Writer {
             events: Lines::create(folder.join(names::EVENTS))?,
             series,
             latency: LatencyLogs::create(folder.join(names::LATENCY))?,
-            rpc: BTreeMap::new(),
+            rpc_places: BTreeMap::new(),
+            rpc: Vec::new(),
+            interval: INTERVAL,
             now: Duration::ZERO,
             interval_start: Duration::ZERO,
             counters_due: COUNTERS_EVERY,
@@ -80,8 +87,8 @@ impl Writer {
             self.write_counters()?;
             self.counters_due = Duration::from_secs(self.now.as_secs()) + COUNTERS_EVERY;
         }
-        if self.now >= self.interval_start + INTERVAL {
-            self.latency.end_interval(self.interval_start, INTERVAL)?;
+        if self.now >= self.interval_start + self.interval {
+            self.latency.end_interval(self.interval_start, self.interval)?;
             self.interval_start = Duration::from_secs(self.now.as_secs());
             self.operations.flush()?;
             self.series.flush()?;
@@ -119,7 +126,21 @@ impl Writer {
 
     pub(crate) fn sample(&mut self, sample: &Sample) -> Result<(), RecordError> {
         self.advance(text::moment(sample.t_ms))?;
-        self.write_sample(sample)
+        write_sample(&mut self.series, sample)
+    }
+
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval.max(INTERVAL);
+    }
+
+    pub(crate) fn rpc_stream(&mut self, call: &str) -> usize {
+        if let Some(place) = self.rpc_places.get(call) {
+            return *place;
+        }
+        let name = call.to_owned();
+        self.rpc.push(Call { name, latency: None, count: 0, failed: 0, timed_out: 0, unwritten: false });
+        self.rpc_places.insert(call.to_owned(), self.rpc.len() - 1);
+        self.rpc.len() - 1
     }
 
     pub(crate) fn rpc(
@@ -129,15 +150,28 @@ impl Writer {
         latency: Duration,
         result: RpcResult,
     ) -> Result<(), RecordError> {
-        self.latency(&format!("rpc/{call}"), at, latency)?;
-        if !self.rpc.contains_key(call) {
-            self.rpc.insert(call.to_owned(), Counters::default());
-        }
-        let counters = self.rpc.get_mut(call).expect("inserted above");
-        counters.count += 1;
-        counters.failed += u64::from(result == RpcResult::Failed);
-        counters.timed_out += u64::from(result == RpcResult::TimedOut);
-        counters.unwritten = true;
+        let place = self.rpc_stream(call);
+        self.rpc_in(place, at, latency, result)
+    }
+
+    pub(crate) fn rpc_in(
+        &mut self,
+        place: usize,
+        at: Duration,
+        latency: Duration,
+        result: RpcResult,
+    ) -> Result<(), RecordError> {
+        self.advance(at)?;
+        let call = &mut self.rpc[place];
+        let stream = match call.latency {
+            Some(stream) => stream,
+            None => *call.latency.insert(self.latency.open(&format!("rpc/{}", call.name))?),
+        };
+        call.count += 1;
+        call.failed += u64::from(result == RpcResult::Failed);
+        call.timed_out += u64::from(result == RpcResult::TimedOut);
+        call.unwritten = true;
+        self.latency.record_in(stream, latency);
         Ok(())
     }
 
@@ -161,27 +195,29 @@ impl Writer {
     fn write_counters(&mut self) -> Result<(), RecordError> {
         let mut rpc = std::mem::take(&mut self.rpc);
         let t_ms = text::millis(self.now);
-        for (call, counters) in rpc.iter_mut().filter(|(_, counters)| counters.unwritten) {
-            let Counters { count, failed, timed_out, unwritten } = counters;
-            for (metric, value) in [("rpc.count", *count), ("rpc.failed", *failed), ("rpc.timed_out", *timed_out)] {
-                let sample = Sample { t_ms, metric: metric.into(), instance: call.clone(), value: value as f64 };
-                self.write_sample(&sample)?;
+        for place in self.rpc_places.values() {
+            let Call { name, count, failed, timed_out, unwritten, .. } = &mut rpc[*place];
+            if !std::mem::take(unwritten) {
+                continue;
             }
-            *unwritten = false;
+            for (metric, value) in [("rpc.count", *count), ("rpc.failed", *failed), ("rpc.timed_out", *timed_out)] {
+                let sample = Sample { t_ms, metric: metric.into(), instance: name.clone(), value: value as f64 };
+                write_sample(&mut self.series, &sample)?;
+            }
         }
         self.rpc = rpc;
         Ok(())
     }
+}
 
-    fn write_sample(&mut self, sample: &Sample) -> Result<(), RecordError> {
-        let Sample { t_ms, metric, instance, value } = sample;
-        if !(t_ms.is_finite() && value.is_finite()) {
-            let reason = format!("{metric} {instance}: {value} at {t_ms} ms is not a number");
-            return Err(RecordError::Record { path: self.series.path.clone(), reason });
-        }
-        let (metric, instance) = (text::csv_field(metric), text::csv_field(instance));
-        self.series.write(&format!("{t_ms},{metric},{instance},{value}"))
+fn write_sample(series: &mut Lines, sample: &Sample) -> Result<(), RecordError> {
+    let Sample { t_ms, metric, instance, value } = sample;
+    if !(t_ms.is_finite() && value.is_finite()) {
+        let reason = format!("{metric} {instance}: {value} at {t_ms} ms is not a number");
+        return Err(RecordError::Record { path: series.path.clone(), reason });
     }
+    let (metric, instance) = (text::csv_field(metric), text::csv_field(instance));
+    series.write(&format!("{t_ms},{metric},{instance},{value}"))
 }
 
 /// A file that grows by lines.

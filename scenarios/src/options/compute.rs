@@ -18,6 +18,34 @@ const LONGEST_S: f64 = 366.0 * 86_400.0;
 const FALLBACK_BUILDS: u32 = 10;
 const FALLBACK_SNAPSHOTS: u32 = 5;
 
+/// The options that a simulated hypervisor follows, by service and name.
+pub const FLEET_OPTIONS: &[(&str, &str)] = &[
+    ("nova", "DEFAULT.report_interval"),
+    ("nova", "DEFAULT.rpc_response_timeout"),
+    ("nova", "DEFAULT.periodic_enable"),
+    ("nova", "DEFAULT.periodic_fuzzy_delay"),
+    ("nova", "DEFAULT.update_resources_interval"),
+    ("nova", "DEFAULT.sync_power_state_interval"),
+    ("nova", "DEFAULT.scheduler_instance_sync_interval"),
+    ("nova", "DEFAULT.instance_delete_interval"),
+    ("nova", "DEFAULT.running_deleted_instance_poll_interval"),
+    ("nova", "DEFAULT.heal_instance_info_cache_interval"),
+    ("nova", "DEFAULT.max_concurrent_builds"),
+    ("nova", "DEFAULT.max_concurrent_snapshots"),
+    ("nova", "DEFAULT.vif_plugging_timeout"),
+    ("nova", "DEFAULT.vif_plugging_is_fatal"),
+    ("nova", "DEFAULT.cpu_allocation_ratio"),
+    ("nova", "DEFAULT.ram_allocation_ratio"),
+    ("nova", "DEFAULT.disk_allocation_ratio"),
+    ("nova", "DEFAULT.initial_cpu_allocation_ratio"),
+    ("nova", "DEFAULT.initial_ram_allocation_ratio"),
+    ("nova", "DEFAULT.initial_disk_allocation_ratio"),
+    ("nova", "image_cache.manager_interval"),
+    ("nova", "compute.resource_provider_association_refresh"),
+    ("nova", "filter_scheduler.track_instance_changes"),
+    ("neutron", "agent.report_interval"),
+];
+
 /// How much more than it has a hypervisor offers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AllocationRatios {

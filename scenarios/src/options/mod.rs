@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use catalogue::{OptionFacts, find, releases};
 pub use check::check;
-pub use compute::{AllocationRatios, allocation_ratios, compute_options};
+pub use compute::{AllocationRatios, FLEET_OPTIONS, allocation_ratios, compute_options};
 
 pub(crate) use catalogue::wsgi_defaults;
 pub(crate) use check::check_one;

@@ -1,0 +1,11 @@
+//! Virtual time: what comes next, and the stations at which things wait.
+
+mod alarm;
+mod calendar;
+mod permits;
+mod processor;
+
+pub use alarm::{Alarm, Ring};
+pub use calendar::Calendar;
+pub use permits::Permits;
+pub use processor::{Processor, Wake};

@@ -1,0 +1,168 @@
+//! The AMQP broker, and remote calls over it.
+//!
+//! A message is work on the broker's machine: taking it in and confirming it, and once for each queue it goes to. Consumers of
+//! a shared queue take turns. They acknowledge on receipt, whatever they have to do already, so that no queue grows and no
+//! prefetch holds anything back: what waits, waits in the processes. An answer goes out on one of the connections that the
+//! process sends on; while there is none, and until the broker has confirmed it, the handler thread is taken.
+//!
+//! Every message passes one link on its way in and one on its way out. Both are added behind the broker's work: all arrivals at
+//! the broker are early by the same time, which changes none of their order.
+//!
+//! Left out: memory and flow control of the broker, messages that expire in a queue (they are taken out at once while anybody
+//! consumes), replication of quorum queues, queues that share one broker node's Erlang scheduler unevenly.
+
+use std::time::Duration;
+
+use hypervisor::{Input, Rpc};
+
+use super::{
+    Event, World,
+    machine::{Job, MachineId},
+    task::{Asker, TaskId},
+    ServiceId,
+};
+
+/// Services that consume from a shared queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Conductor,
+    Scheduler,
+    NeutronPlugin,
+    NeutronReports,
+}
+
+impl Topic {
+    fn service(self) -> ServiceId {
+        match self {
+            Self::Conductor => ServiceId::Conductor,
+            Self::Scheduler => ServiceId::Scheduler,
+            Self::NeutronPlugin => ServiceId::NeutronRpc,
+            Self::NeutronReports => ServiceId::NeutronReports,
+        }
+    }
+}
+
+/// The broker.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    /// Its nodes' machines. A host is connected to one of them, and its queues lie there.
+    pub(crate) nodes: Vec<MachineId>,
+    /// CPU spent on each node.
+    pub(crate) cpu_ns: Vec<f64>,
+    /// Messages published and delivered so far.
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    /// Connections and consumers of hypervisors that are there.
+    pub(crate) connections: u64,
+    pub(crate) consumers: u64,
+    letters: Vec<Option<(u32, Rpc)>>,
+    free_letters: Vec<u32>,
+    next_node: usize,
+}
+
+impl Broker {
+    pub(crate) fn new(nodes: Vec<MachineId>) -> Self {
+        Self {
+            cpu_ns: vec![0.0; nodes.len()],
+            nodes,
+            published: 0,
+            delivered: 0,
+            connections: 0,
+            consumers: 0,
+            letters: Vec::new(),
+            free_letters: Vec::new(),
+            next_node: 0,
+        }
+    }
+}
+
+impl World {
+    /// Sends a request to one of the processes that consume a topic.
+    pub(crate) fn send_request(&mut self, topic: Topic, task: TaskId) {
+        let processes = &mut self.services[topic.service()].processes;
+        let process = processes.next();
+        self.tasks[task].process = process;
+        let node = usize::from(process) % self.broker.nodes.len();
+        self.work_on(node, 1, Job::Request(task));
+    }
+
+    pub(crate) fn request_routed(&mut self, task: TaskId) {
+        self.calendar.enter(self.now + self.costs.trip, Event::Arrive(task));
+    }
+
+    /// The broker takes in a message that goes to so many queues.
+    fn work_on(&mut self, node: usize, copies: u32, job: Job) {
+        let work_ns = self.draw(self.costs.publish_ns + self.costs.deliver_ns * f64::from(copies));
+        self.broker.cpu_ns[node] += work_ns as f64;
+        self.broker.published += 1;
+        self.broker.delivered += u64::from(copies);
+        self.start_job(self.broker.nodes[node], Duration::from_nanos(work_ns), job);
+    }
+
+    /// A task of a remote call is done: its answer goes out as soon as there is a connection to send it on.
+    pub(crate) fn send_reply(&mut self, task: TaskId) {
+        let process = self.tasks[task].process;
+        if self.processes[usize::from(process)].senders.ask(task).is_some() {
+            self.publish_reply(task);
+        }
+    }
+
+    fn publish_reply(&mut self, task: TaskId) {
+        let node = usize::from(self.tasks[task].process) % self.broker.nodes.len();
+        self.work_on(node, 1, Job::Reply(task));
+    }
+
+    pub(crate) fn reply_routed(&mut self, task: TaskId) {
+        self.calendar.enter(self.now + self.costs.trip, Event::Reply(task));
+    }
+
+    /// An answer has reached whoever asked, and at the same time its confirmation the process that sent it, whose connection
+    /// and handler are free now.
+    pub(crate) fn reply_arrives(&mut self, task: TaskId) {
+        let process = self.tasks[task].process;
+        if let Some(next) = self.processes[usize::from(process)].senders.give_back() {
+            self.publish_reply(next);
+        }
+        self.handler_free(process);
+        self.answer(task);
+    }
+
+    /// Sends a request to a hypervisor.
+    pub(crate) fn send_to_host(&mut self, host: u32, rpc: Rpc) {
+        let letter = self.broker.free_letters.pop().unwrap_or_else(|| {
+            self.broker.letters.push(None);
+            u32::try_from(self.broker.letters.len() - 1).expect("fewer letters than tasks")
+        });
+        self.broker.letters[letter as usize] = Some((host, rpc));
+        let node = host as usize % self.broker.nodes.len();
+        self.work_on(node, 1, Job::Letter(letter));
+    }
+
+    pub(crate) fn letter_routed(&mut self, letter: u32) {
+        self.calendar.enter(self.now + self.costs.trip, Event::Letter(letter));
+    }
+
+    pub(crate) fn letter_arrives(&mut self, letter: u32) {
+        let Some((host, rpc)) = self.broker.letters[letter as usize].take() else { return };
+        self.broker.free_letters.push(letter);
+        self.tell_host(host, Input::Rpc(rpc));
+    }
+
+    /// A message to every process of a service: a copy for each.
+    pub(crate) fn fan_out(&mut self, topic: Topic, op: super::task::OpId, subject: super::task::Subject) {
+        let service = topic.service();
+        let copies = self.services[service].processes.all.len();
+        let node = self.broker.next_node % self.broker.nodes.len();
+        self.broker.next_node += 1;
+        for copy in 0..copies {
+            let process = self.services[service].processes.all[copy];
+            let task = self.tasks.add(op, Asker::Nobody, subject, self.now);
+            self.tasks[task].process = process;
+            if copy == 0 {
+                self.work_on(node, u32::try_from(copies).unwrap_or(u32::MAX), Job::Request(task));
+            } else {
+                self.calendar.enter(self.now + self.costs.trip, Event::Arrive(task));
+            }
+        }
+    }
+}

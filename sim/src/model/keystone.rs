@@ -1,0 +1,134 @@
+//! Keystone: tokens.
+//!
+//! A token lasts for `[token] expiration`. An API that is shown one asks Keystone whether it is valid, unless it has asked within
+//! `[keystone_authtoken] token_cache_time`: the services share that knowledge in memcached, as the harness's own clouds do.
+//! Hashing a password takes twice as long with each round, and does not hold the interpreter.
+//!
+//! Left out: memcached itself, the services' own tokens, federation, the catalogue's size, fernet key rotation.
+
+use std::time::Duration;
+
+use hypervisor::{Fault, Session, Time};
+
+use super::{
+    ServiceId, World,
+    ops::Ops,
+    recipes::plain,
+    task::{Asker, Flow, NONE, OpId, Recipe, Subject, TaskId},
+};
+use crate::calibration::{Calibration, Work};
+
+pub(crate) const SERVICE: &str = "keystone";
+
+/// Rounds that the calibration's hash was measured with.
+const CALIBRATED_ROUNDS: i32 = 4;
+
+/// The operations of Keystone.
+#[derive(Debug)]
+pub(crate) struct KeystoneOps {
+    pub(crate) issue: OpId,
+    validate: OpId,
+}
+
+impl KeystoneOps {
+    pub(crate) fn new(ops: &mut Ops, calibration: &Calibration, rounds: u32) -> Self {
+        let work = calibration.work(SERVICE, "POST /v3/auth/tokens");
+        let doublings = i32::try_from(rounds).unwrap_or(i32::MAX).saturating_sub(CALIBRATED_ROUNDS);
+        let hashed = Work { native_ms: work.native_ms * 2_f64.powi(doublings), ..work };
+        let issue = plain(hashed, Some(issue), None);
+        let issue = ops.add(Recipe { name: "keystone POST /v3/auth/tokens".to_owned(), steps: issue, cast: false });
+        let steps = plain(calibration.work(SERVICE, "GET /v3/auth/tokens"), None, None);
+        let validate = ops.add(Recipe { name: "keystone GET /v3/auth/tokens".to_owned(), steps, cast: false });
+        Self { issue, validate }
+    }
+}
+
+/// A token as Keystone and the services know it.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    expires: Time,
+    /// Until when services do not ask again.
+    trusted_until: Time,
+}
+
+/// All tokens: two for each hypervisor, one for each user.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    tokens: Vec<Token>,
+    hosts: u32,
+    expiration: Duration,
+    cache_time: Duration,
+}
+
+impl Tokens {
+    pub(crate) fn new(hosts: u32, users: u32, expiration: Duration, cache_time: Duration) -> Self {
+        let none = Token { expires: Time::ZERO, trusted_until: Time::ZERO };
+        Self { tokens: vec![none; hosts as usize * 2 + users as usize], hosts, expiration, cache_time }
+    }
+
+    /// The token of a hypervisor's session with Placement.
+    pub(crate) fn placement_of(&self, host: u32) -> u32 {
+        host * 2
+    }
+
+    /// The token of a hypervisor's session with Neutron.
+    pub(crate) fn network_of(&self, host: u32) -> u32 {
+        host * 2 + 1
+    }
+
+    /// The token of a user.
+    pub(crate) fn of_user(&self, user: u32) -> u32 {
+        self.hosts * 2 + user
+    }
+
+    /// Whether it is worth showing: not about to expire.
+    pub(crate) fn is_fresh(&self, token: u32, now: Time) -> bool {
+        const MARGIN: Duration = Duration::from_secs(30);
+        self.tokens[token as usize].expires > now + MARGIN
+    }
+
+    fn issue(&mut self, token: u32, now: Time) {
+        self.tokens[token as usize] = Token { expires: now + self.expiration, trusted_until: Time::ZERO };
+    }
+}
+
+fn issue(world: &mut World, task: TaskId) -> Flow {
+    let (token, now) = (world.tasks[task].subject.token, world.now);
+    if token != NONE {
+        world.tokens.issue(token, now);
+    }
+    Flow::Next
+}
+
+impl World {
+    /// A token for a hypervisor's session.
+    pub(crate) fn issue_token(&mut self, host: u32, asker: Asker, session: Session) -> TaskId {
+        let token = match session {
+            Session::Placement => self.tokens.placement_of(host),
+            Session::Network => self.tokens.network_of(host),
+        };
+        let subject = Subject { token, ..Subject::host(host) };
+        let task = self.tasks.add(self.ops.keystone.issue, asker, subject, self.now);
+        self.send_http(ServiceId::Keystone, task);
+        task
+    }
+
+    /// The token that came with a request.
+    pub(crate) fn validate(&mut self, task: TaskId) -> Flow {
+        let token = self.tasks[task].subject.token;
+        if token == NONE {
+            return Flow::Next;
+        }
+        let known = self.tokens.tokens[token as usize];
+        if self.now >= known.expires {
+            return Flow::Fail(Fault::Http(401));
+        }
+        if self.now < known.trusted_until {
+            return Flow::Next;
+        }
+        self.tokens.tokens[token as usize].trusted_until = self.now + self.tokens.cache_time;
+        let child = self.tasks.add(self.ops.keystone.validate, Asker::Task(task), Subject::NOTHING, self.now);
+        self.send_http(ServiceId::Keystone, child);
+        Flow::Wait
+    }
+}

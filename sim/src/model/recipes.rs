@@ -1,0 +1,71 @@
+//! From what a calibration says of a piece of work to the steps of a task.
+
+use hypervisor::Fault;
+
+use super::{
+    World,
+    task::{Flow, Hook, Row, Schema, Step, TaskId},
+};
+use crate::calibration::Work;
+
+/// Which row a task changes.
+pub(crate) type RowOf = fn(&World, TaskId) -> Option<Row>;
+
+/// Nanoseconds of a millisecond.
+const NS: f64 = 1e6;
+/// How the Python of a request lies around its queries. Assumed: the runs tell sums.
+const BEFORE: f64 = 0.35;
+const BETWEEN: f64 = 0.25;
+const AFTER: f64 = 0.40;
+
+/// Work with its queries in the middle; the effect takes place when they are done. What changes rows locks one, if it is told
+/// which, and commits.
+pub(crate) fn plain(work: Work, effect: Option<Hook>, row: Option<RowOf>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if work.native_ms > 0.0 {
+        steps.push(Step::Native(work.native_ms * NS));
+    }
+    let cpu_ns = work.cpu_ms * NS;
+    let effect = effect.map(Step::Do);
+    if work.queries == 0 {
+        steps.push(Step::Cpu(cpu_ns));
+        steps.extend(effect);
+        return steps;
+    }
+    let db_ns = work.db_ms * NS;
+    if !work.writes {
+        steps.push(Step::Cpu(cpu_ns * (BEFORE + BETWEEN)));
+        steps.extend([Step::Take(Schema::Main), Step::Query { db_ns, trips: work.queries }, Step::Give]);
+        steps.extend(effect);
+        steps.push(Step::Cpu(cpu_ns * AFTER));
+        return steps;
+    }
+    let reads = work.queries.div_ceil(2);
+    steps.extend([Step::Cpu(cpu_ns * BEFORE), Step::Take(Schema::Main)]);
+    steps.push(Step::Query { db_ns: db_ns / 2.0, trips: reads });
+    steps.push(Step::Cpu(cpu_ns * BETWEEN));
+    steps.extend(row.map(Step::Lock));
+    steps.push(Step::Write { db_ns: db_ns / 2.0, trips: work.queries - reads + 1 });
+    steps.extend(effect);
+    steps.extend([Step::Commit, Step::Give, Step::Cpu(cpu_ns * AFTER)]);
+    steps
+}
+
+/// A request to an API: its token is looked up first.
+pub(crate) fn request(work: Work, effect: Option<Hook>, row: Option<RowOf>) -> Vec<Step> {
+    std::iter::once(Step::Validate).chain(plain(work, effect, row)).collect()
+}
+
+/// Asking another service is two steps: the question, and that its answer must not be a fault.
+pub(crate) fn ask(question: Hook) -> [Step; 2] {
+    [Step::Do(question), Step::Do(succeeded)]
+}
+
+/// What was asked has to have succeeded; a fault of another service is an internal error to whoever asked this one.
+pub(crate) fn succeeded(world: &mut World, task: TaskId) -> Flow {
+    match std::mem::replace(&mut world.tasks[task].result, Ok(hypervisor::Response::Done)) {
+        Ok(_) => Flow::Next,
+        Err(Fault::TimedOut) => Flow::Fail(Fault::Remote("MessagingTimeout".to_owned())),
+        Err(fault) => Flow::Fail(fault),
+    }
+}

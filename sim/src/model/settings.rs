@@ -1,0 +1,215 @@
+//! The options that the model follows, under their real names.
+//!
+//! What is asked for here is modelled; what a scenario sets and nobody asks for is not, and is reported as such. A value that
+//! the tuning does not set is the release's default, out of its catalogue.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use scenarios::{
+    Plan,
+    options::{self, FLEET_OPTIONS},
+    plan::OptionValue,
+};
+
+use super::pool::PoolOptions;
+
+/// SQLAlchemy's default where `pool_timeout` is not set.
+const POOL_TIMEOUT_S: f64 = 30.0;
+/// Longer than any run, and far from overflow.
+const LONGEST_S: f64 = 366.0 * 86_400.0;
+
+/// The options of a plan, and which of them were asked for.
+pub(crate) struct Options<'a> {
+    plan: &'a Plan,
+    asked: RefCell<BTreeSet<(&'static str, &'static str)>>,
+}
+
+impl<'a> Options<'a> {
+    pub(crate) fn new(plan: &'a Plan) -> Self {
+        Self { plan, asked: RefCell::default() }
+    }
+
+    /// The number that an option is set to, or is by default; `None` where the service works it out when it starts.
+    fn number(&self, service: &'static str, option: &'static str) -> Option<f64> {
+        self.asked.borrow_mut().insert((service, option));
+        let set = self.plan.tuning.get(service).and_then(|options| options.get(option));
+        match set {
+            Some(value) => value.as_number(),
+            None => options::find(&self.plan.release, service, option)?.default.as_f64(),
+        }
+    }
+
+    fn flag(&self, service: &'static str, option: &'static str) -> bool {
+        self.asked.borrow_mut().insert((service, option));
+        let set = self.plan.tuning.get(service).and_then(|options| options.get(option));
+        set.and_then(OptionValue::as_bool).unwrap_or_else(|| {
+            let facts = options::find(&self.plan.release, service, option);
+            facts.and_then(|facts| facts.default.as_bool()).unwrap_or(false)
+        })
+    }
+
+    fn seconds(&self, service: &'static str, option: &'static str, otherwise_s: f64) -> Duration {
+        let seconds = self.number(service, option).unwrap_or(otherwise_s);
+        Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_S))
+    }
+
+    /// A whole number, within bounds.
+    fn count(&self, service: &'static str, option: &'static str, otherwise: u32) -> u32 {
+        let number = self.number(service, option).unwrap_or(f64::from(otherwise));
+        number.clamp(0.0, f64::from(u32::MAX)) as u32
+    }
+
+    /// Options of the plan that nothing of the model follows.
+    pub(crate) fn not_modelled(&self) -> BTreeMap<String, String> {
+        let asked = self.asked.borrow();
+        let mut others = BTreeMap::new();
+        for (service, options) in &self.plan.tuning {
+            for (option, value) in options {
+                let known = asked.contains(&(service.as_str(), option.as_str()))
+                    || FLEET_OPTIONS.contains(&(service.as_str(), option.as_str()))
+                    || WITHOUT_LOAD.contains(&(service.as_str(), option.as_str()));
+                if !known {
+                    others.insert(format!("{service}: {option}"), value.to_string());
+                }
+            }
+        }
+        others
+    }
+}
+
+/// Options that a scenario sets so that a real cloud does not stand in its way, and whose other values the model does not
+/// have: there are no quotas in it.
+const WITHOUT_LOAD: &[(&str, &str)] = &[
+    ("nova", "quota.instances"),
+    ("nova", "quota.cores"),
+    ("nova", "quota.ram"),
+    ("neutron", "quotas.quota_port"),
+];
+
+/// The settings of the model.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) service_down_ns: u64,
+    pub(crate) rpc_response_timeout: Duration,
+    pub(crate) long_rpc_timeout: Duration,
+    pub(crate) rpc_threads: u32,
+    pub(crate) rpc_senders: u32,
+    pub(crate) conductor_workers: u32,
+    pub(crate) scheduler_workers: u32,
+    pub(crate) neutron_rpc_workers: u32,
+    pub(crate) neutron_report_workers: u32,
+    pub(crate) neutron_rpc_threads: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_placement_results: u32,
+    pub(crate) host_subset_size: u32,
+    pub(crate) shuffle_best: bool,
+    pub(crate) build_failure_multiplier: f64,
+    pub(crate) disable_threshold: u32,
+    pub(crate) randomize_candidates: bool,
+    pub(crate) conflict_retries: u32,
+    pub(crate) send_events_interval: Duration,
+    pub(crate) token_expiration: Duration,
+    pub(crate) token_cache_time: Duration,
+    pub(crate) password_hash_rounds: u32,
+    /// Pools by service: its own database, and Nova's API database.
+    pub(crate) pools: BTreeMap<&'static str, PoolOptions>,
+    pub(crate) api_pool: PoolOptions,
+}
+
+impl Settings {
+    /// Reads them. `cores` are those of one controller: what services take where the number of workers is not set.
+    pub(crate) fn new(options: &Options<'_>, cores: u32) -> Self {
+        let down = options.seconds("nova", "DEFAULT.service_down_time", 60.0);
+        let report = options.seconds("nova", "DEFAULT.report_interval", 10.0);
+        // `nova/servicegroup/api.py`: a time that is not above the interval is raised, with a warning.
+        let down = if down <= report { Duration::from_secs((report.as_secs_f64() * 2.5) as u64) } else { down };
+        let expiration = options.seconds("keystone", "token.expiration", 3600.0);
+        let senders = options.count("nova", "oslo_messaging_rabbit.rpc_conn_pool_size", 30).max(1);
+        Self {
+            service_down_ns: u64::try_from(down.as_nanos()).unwrap_or(u64::MAX),
+            rpc_response_timeout: options.seconds("nova", "DEFAULT.rpc_response_timeout", 60.0),
+            long_rpc_timeout: options.seconds("nova", "DEFAULT.long_rpc_timeout", 1800.0),
+            rpc_threads: options.count("nova", "DEFAULT.executor_thread_pool_size", 64).max(1),
+            rpc_senders: senders,
+            conductor_workers: options.count("nova", "conductor.workers", cores).max(1),
+            scheduler_workers: options.count("nova", "scheduler.workers", cores).max(1),
+            neutron_rpc_workers: options.count("neutron", "DEFAULT.rpc_workers", (cores / 2).max(1)).max(1),
+            neutron_report_workers: options.count("neutron", "DEFAULT.rpc_state_report_workers", 1).max(1),
+            neutron_rpc_threads: options.count("neutron", "DEFAULT.executor_thread_pool_size", 64).max(1),
+            max_attempts: options.count("nova", "scheduler.max_attempts", 3).max(1),
+            max_placement_results: options.count("nova", "scheduler.max_placement_results", 1000).max(1),
+            host_subset_size: options.count("nova", "filter_scheduler.host_subset_size", 1).max(1),
+            shuffle_best: options.flag("nova", "filter_scheduler.shuffle_best_same_weighed_hosts"),
+            build_failure_multiplier: options
+                .number("nova", "filter_scheduler.build_failure_weight_multiplier")
+                .unwrap_or(1e6),
+            disable_threshold: options.count("nova", "compute.consecutive_build_service_disable_threshold", 10),
+            randomize_candidates: options.flag("placement", "placement.randomize_allocation_candidates"),
+            conflict_retries: options.count("placement", "placement.allocation_conflict_retry_count", 10),
+            send_events_interval: options.seconds("neutron", "DEFAULT.send_events_interval", 2.0),
+            token_expiration: expiration.max(Duration::from_secs(60)),
+            token_cache_time: options.seconds("nova", "keystone_authtoken.token_cache_time", 300.0),
+            password_hash_rounds: options.count("keystone", "identity.password_hash_rounds", 12).clamp(4, 31),
+            pools: POOLS.iter().map(|pool| (pool.service, pool.read(options))).collect(),
+            api_pool: API_POOL.read(options),
+        }
+    }
+}
+
+/// Where the options of a pool stand.
+struct PoolKeys {
+    service: &'static str,
+    size: &'static str,
+    overflow: &'static str,
+    timeout: &'static str,
+    recycle: &'static str,
+}
+
+const fn pool(service: &'static str) -> PoolKeys {
+    PoolKeys {
+        service,
+        size: "database.max_pool_size",
+        overflow: "database.max_overflow",
+        timeout: "database.pool_timeout",
+        recycle: "database.connection_recycle_time",
+    }
+}
+
+const POOLS: [PoolKeys; 5] = [
+    pool("nova"),
+    pool("keystone"),
+    pool("glance"),
+    pool("neutron"),
+    PoolKeys {
+        service: "placement",
+        size: "placement_database.max_pool_size",
+        overflow: "placement_database.max_overflow",
+        timeout: "placement_database.pool_timeout",
+        recycle: "placement_database.connection_recycle_time",
+    },
+];
+
+const API_POOL: PoolKeys = PoolKeys {
+    service: "nova",
+    size: "api_database.max_pool_size",
+    overflow: "api_database.max_overflow",
+    timeout: "api_database.pool_timeout",
+    recycle: "api_database.connection_recycle_time",
+};
+
+impl PoolKeys {
+    fn read(&self, options: &Options<'_>) -> PoolOptions {
+        let overflow = options.number(self.service, self.overflow).unwrap_or(50.0);
+        let recycle = options.number(self.service, self.recycle).unwrap_or(3600.0);
+        PoolOptions {
+            size: options.count(self.service, self.size, 5),
+            overflow: (overflow >= 0.0).then_some(overflow.min(f64::from(u32::MAX)) as u32),
+            timeout: options.seconds(self.service, self.timeout, POOL_TIMEOUT_S),
+            recycle: (recycle >= 0.0).then(|| Duration::from_secs_f64(recycle.min(LONGEST_S))),
+        }
+    }
+}
