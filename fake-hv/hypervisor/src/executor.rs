@@ -7,13 +7,14 @@
 
 use std::{
     cell::{Ref, RefCell, RefMut},
-    collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
+
+use smallvec::SmallVec;
 
 use crate::{Fault, Milestone, Notice, Output, Request, RequestId, Response, Time, state::State};
 
@@ -26,50 +27,54 @@ type Thread = Pin<Box<dyn Future<Output = ()>>>;
 struct Pending {
     id: RequestId,
     thread: ThreadId,
-    deadline: Option<Time>,
+    /// [`Time::MAX`]: waits for ever.
+    deadline: Time,
     answer: Option<Result<Response, Fault>>,
 }
 
 /// What the threads share with the executor.
+///
+/// Of each there are usually one or two. They lie in the kernel itself: with thousands of hypervisors none of this is in the
+/// processor's cache when one of them wakes, and each block of memory of its own is another wait for it.
 #[derive(Default)]
 pub(crate) struct Kernel {
     now: Time,
     running: ThreadId,
     next_request: u32,
-    outputs: VecDeque<Output>,
-    pending: Vec<Pending>,
-    sleeping: Vec<(Time, ThreadId)>,
-    watching: Vec<ThreadId>,
-    ready: VecDeque<ThreadId>,
+    sleeping: SmallVec<[(Time, ThreadId); 4]>,
+    ready: SmallVec<[ThreadId; 4]>,
+    watching: SmallVec<[ThreadId; 4]>,
+    pending: SmallVec<[Pending; 2]>,
+    outputs: SmallVec<[Output; 1]>,
     spawned: Vec<Thread>,
 }
 
 impl Kernel {
     fn wake(&mut self, thread: ThreadId) {
         if !self.ready.contains(&thread) {
-            self.ready.push_back(thread);
+            self.ready.push(thread);
         }
     }
 
     /// The next time at which something happens without input.
     fn next_due(&self) -> Option<Time> {
-        let calls = self.pending.iter().filter(|p| p.answer.is_none()).filter_map(|p| p.deadline);
-        calls.chain(self.sleeping.iter().map(|(time, _)| *time)).min()
+        let calls = self.pending.iter().filter(|call| call.answer.is_none()).map(|call| call.deadline);
+        calls.chain(self.sleeping.iter().map(|(time, _)| *time)).min().filter(|due| *due < Time::MAX)
     }
 
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
-        let mut woken = Vec::new();
+        let mut woken: SmallVec<[ThreadId; 4]> = SmallVec::new();
         for call in &mut self.pending {
-            if call.answer.is_none() && call.deadline.is_some_and(|deadline| deadline <= now) {
+            if call.answer.is_none() && call.deadline <= now {
                 call.answer = Some(Err(Fault::TimedOut));
                 woken.push(call.thread);
             }
         }
-        self.sleeping.retain(|(time, thread)| {
-            let due = *time <= now;
+        self.sleeping.retain(|&mut (time, thread)| {
+            let due = time <= now;
             if due {
-                woken.push(*thread);
+                woken.push(thread);
             }
             !due
         });
@@ -120,7 +125,7 @@ impl Host {
     }
 
     pub(crate) fn emit(&self, output: Output) {
-        self.kernel().outputs.push_back(output);
+        self.kernel().outputs.push(output);
     }
 
     pub(crate) fn notice(&self, notice: Notice) {
@@ -141,9 +146,9 @@ impl Host {
         let mut kernel = self.kernel();
         let id = RequestId(kernel.next_request);
         kernel.next_request = kernel.next_request.wrapping_add(1);
-        let pending = Pending { id, thread: kernel.running, deadline: timeout.map(|t| kernel.now + t), answer: None };
+        let pending = Pending { id, thread: kernel.running, deadline: timeout.map_or(Time::MAX, |t| kernel.now + t), answer: None };
         kernel.pending.push(pending);
-        kernel.outputs.push_back(Output::Request { id, request, timeout });
+        kernel.outputs.push(Output::Request { id, request, timeout });
         id
     }
 
@@ -225,12 +230,12 @@ impl Host {
 /// All threads of one hypervisor.
 pub(crate) struct Executor {
     host: Host,
-    threads: Vec<Option<Thread>>,
+    threads: SmallVec<[Option<Thread>; 4]>,
 }
 
 impl Executor {
     pub(crate) fn new(host: Host) -> Self {
-        Self { host, threads: Vec::new() }
+        Self { host, threads: SmallVec::new() }
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -250,7 +255,8 @@ impl Executor {
     }
 
     pub(crate) fn next_output(&mut self) -> Option<Output> {
-        self.host.kernel().outputs.pop_front()
+        let mut kernel = self.host.kernel();
+        (!kernel.outputs.is_empty()).then(|| kernel.outputs.remove(0))
     }
 
     pub(crate) fn next_due(&self) -> Option<Time> {
@@ -261,13 +267,20 @@ impl Executor {
     pub(crate) fn run(&mut self) {
         loop {
             self.adopt_spawned();
-            let next = self.host.kernel().ready.pop_front();
-            let Some(id) = next else { return };
-            self.step(id);
+            let mut kernel = self.host.kernel();
+            if kernel.ready.is_empty() {
+                return;
+            }
+            let next = kernel.ready.remove(0);
+            drop(kernel);
+            self.step(next);
         }
     }
 
     fn adopt_spawned(&mut self) {
+        if self.host.0.0.borrow().spawned.is_empty() {
+            return;
+        }
         let spawned = std::mem::take(&mut self.host.kernel().spawned);
         for thread in spawned {
             let slot = self.threads.iter().position(Option::is_none).unwrap_or_else(|| {

@@ -4,8 +4,10 @@ mod alarm;
 mod calendar;
 mod permits;
 mod processor;
+mod servers;
 
 pub use alarm::{Alarm, Ring};
 pub use calendar::Calendar;
 pub use permits::Permits;
 pub use processor::{Processor, Wake};
+pub use servers::Servers;

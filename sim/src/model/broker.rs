@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{Input, Rpc};
+use hypervisor::{Input, Rpc, Time};
 
 use super::{
     Event, World,
@@ -40,6 +40,17 @@ impl Topic {
             Self::NeutronReports => ServiceId::NeutronReports,
         }
     }
+}
+
+/// A message on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// A request to a process.
+    Request(TaskId),
+    /// Its answer.
+    Reply(TaskId),
+    /// Something for a hypervisor: index of the letter.
+    Letter(u32),
 }
 
 /// The broker.
@@ -83,20 +94,29 @@ impl World {
         let process = processes.next();
         self.tasks[task].process = process;
         let node = usize::from(process) % self.broker.nodes.len();
-        self.work_on(node, 1, Job::Request(task));
+        self.work_on(node, 1, Message::Request(task));
     }
 
-    pub(crate) fn request_routed(&mut self, task: TaskId) {
-        self.calendar.enter(self.now + self.costs.trip, Event::Arrive(task));
+    /// The broker has a message through: it arrives after both links.
+    pub(crate) fn routed(&mut self, message: Message, at: Time) {
+        let event = match message {
+            Message::Request(task) => Event::Arrive(task),
+            Message::Reply(task) => Event::Reply(task),
+            Message::Letter(letter) => Event::Letter(letter),
+        };
+        self.calendar.enter(at + self.costs.trip, event);
     }
 
     /// The broker takes in a message that goes to so many queues.
-    fn work_on(&mut self, node: usize, copies: u32, job: Job) {
+    fn work_on(&mut self, node: usize, copies: u32, message: Message) {
         let work_ns = self.draw(self.costs.publish_ns + self.costs.deliver_ns * f64::from(copies));
         self.broker.cpu_ns[node] += work_ns as f64;
         self.broker.published += 1;
         self.broker.delivered += u64::from(copies);
-        self.start_job(self.broker.nodes[node], Duration::from_nanos(work_ns), job);
+        let (machine, work) = (self.broker.nodes[node], Duration::from_nanos(work_ns));
+        if let Some(done) = self.serve_job(machine, work, Job::Routed(message)) {
+            self.routed(message, done);
+        }
     }
 
     /// A task of a remote call is done: its answer goes out as soon as there is a connection to send it on.
@@ -109,11 +129,7 @@ impl World {
 
     fn publish_reply(&mut self, task: TaskId) {
         let node = usize::from(self.tasks[task].process) % self.broker.nodes.len();
-        self.work_on(node, 1, Job::Reply(task));
-    }
-
-    pub(crate) fn reply_routed(&mut self, task: TaskId) {
-        self.calendar.enter(self.now + self.costs.trip, Event::Reply(task));
+        self.work_on(node, 1, Message::Reply(task));
     }
 
     /// An answer has reached whoever asked, and at the same time its confirmation the process that sent it, whose connection
@@ -135,11 +151,7 @@ impl World {
         });
         self.broker.letters[letter as usize] = Some((host, rpc));
         let node = host as usize % self.broker.nodes.len();
-        self.work_on(node, 1, Job::Letter(letter));
-    }
-
-    pub(crate) fn letter_routed(&mut self, letter: u32) {
-        self.calendar.enter(self.now + self.costs.trip, Event::Letter(letter));
+        self.work_on(node, 1, Message::Letter(letter));
     }
 
     pub(crate) fn letter_arrives(&mut self, letter: u32) {
@@ -159,7 +171,7 @@ impl World {
             let task = self.tasks.add(op, Asker::Nobody, subject, self.now);
             self.tasks[task].process = process;
             if copy == 0 {
-                self.work_on(node, u32::try_from(copies).unwrap_or(u32::MAX), Job::Request(task));
+                self.work_on(node, u32::try_from(copies).unwrap_or(u32::MAX), Message::Request(task));
             } else {
                 self.calendar.enter(self.now + self.costs.trip, Event::Arrive(task));
             }

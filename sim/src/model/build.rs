@@ -58,12 +58,12 @@ impl<'a> Deployment<'a> {
             .collect();
         let database = match plan.database_cores {
             0 => 0,
-            cores => add(&mut machines, Machine::new("database".to_owned(), cores, 0)),
+            cores => add(&mut machines, Machine::of_one_server("database".to_owned(), cores)),
         };
         let brokers = match plan.brokers {
             0 => vec![0],
             several => (0..several)
-                .map(|index| add(&mut machines, Machine::new(format!("broker-{}", index + 1), plan.broker_cores, 0)))
+                .map(|index| add(&mut machines, Machine::of_one_server(format!("broker-{}", index + 1), plan.broker_cores)))
                 .collect(),
         };
         let (processes, services, groups) = (Vec::new(), Vec::new(), Groups::default());

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::Fault;
+use hypervisor::{Fault, Time};
 
 use super::{
     Event, World,
@@ -32,8 +32,6 @@ pub(crate) struct Database {
     /// Connections that the limit refused.
     pub(crate) refused: u64,
     pub(crate) queries: u64,
-    /// Queries under way.
-    pub(crate) running: u64,
     pub(crate) lock_waits: u64,
     pub(crate) pool_timeouts: u64,
     /// CPU spent, in nanoseconds.
@@ -50,7 +48,6 @@ impl Database {
             connections: 0,
             refused: 0,
             queries: 0,
-            running: 0,
             lock_waits: 0,
             pool_timeouts: 0,
             cpu_ns: 0.0,
@@ -134,14 +131,16 @@ impl World {
         self.tasks[task].burst_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         self.database.queries += u64::from(trips);
         self.database.cpu_ns += work_ns as f64;
-        self.database.running += 1;
-        self.start_job(self.database.machine, Duration::from_nanos(work_ns), Job::Query(task));
+        let (machine, work) = (self.database.machine, Duration::from_nanos(work_ns));
+        if let Some(done) = self.serve_job(machine, work, Job::Query(task)) {
+            self.query_ends(task, done);
+        }
     }
 
-    pub(crate) fn query_ended(&mut self, task: TaskId) {
-        self.database.running -= 1;
+    /// The database is done with a task; its answer is on its way.
+    pub(crate) fn query_ends(&mut self, task: TaskId, at: Time) {
         let after = Duration::from_nanos(std::mem::take(&mut self.tasks[task].burst_ns));
-        self.calendar.enter(self.now + after, Event::Continue(task));
+        self.calendar.enter(at + after, Event::Continue(task));
     }
 
     /// The task wants a row for itself.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use hypervisor::{Config, Fault, Hypervisor, Input, Milestone, Notice, Output, Request, RequestId, Response, Time};
 use recording::RpcResult;
+use smallvec::SmallVec;
 
 use super::{
     Event, World,
@@ -29,7 +30,7 @@ struct Awaited {
 struct Host {
     hypervisor: Hypervisor,
     alarm: Alarm,
-    awaited: Vec<Awaited>,
+    awaited: SmallVec<[Awaited; 2]>,
 }
 
 /// All hypervisors.
@@ -58,7 +59,7 @@ impl World {
         let seed = self.fleet.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let config = Rc::clone(self.fleet.config.as_ref().expect("a fleet has a configuration"));
         let hypervisor = Hypervisor::new(config, seed);
-        self.fleet.hosts.push(Host { hypervisor, alarm: Alarm::default(), awaited: Vec::new() });
+        self.fleet.hosts.push(Host { hypervisor, alarm: Alarm::default(), awaited: SmallVec::new() });
         self.fleet.started += 1;
         self.tell_host(index, Input::Tick);
     }
@@ -83,9 +84,8 @@ impl World {
         if host.awaited.iter().all(|awaited| awaited.deadline > now) {
             return;
         }
-        let (late, awaited) = std::mem::take(&mut host.awaited).into_iter().partition(|one| one.deadline <= now);
-        let late: Vec<Awaited> = late;
-        host.awaited = awaited;
+        let late: Vec<Awaited> = host.awaited.iter().copied().filter(|one| one.deadline <= now).collect();
+        host.awaited.retain(|one| one.deadline > now);
         for one in late {
             self.fleet.timeouts += 1;
             self.log.rpc(one.op, now, now - one.asked, RpcResult::TimedOut);

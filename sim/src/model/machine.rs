@@ -1,6 +1,7 @@
 //! The machines that everything runs on.
 //!
-//! A machine shares its cores equally among what can run. Left out: memory, disks (but for the wait of a commit), caches,
+//! A machine shares its cores equally among what can run. Where broker or database have one to themselves, their jobs, which are
+//! far shorter than what an operating system lets a process run for, are served in the order they come, to the end. Left out: memory, disks (but for the wait of a commit), caches,
 //! the cost of switching between processes, priorities.
 
 use std::time::Duration;
@@ -9,9 +10,10 @@ use hypervisor::Time;
 
 use super::{
     Event, World,
+    broker::Message,
     task::{ProcessId, TaskId},
 };
-use crate::engine::{Processor, Wake};
+use crate::engine::{Processor, Servers, Wake};
 
 /// Index of a machine.
 pub(crate) type MachineId = u8;
@@ -27,12 +29,8 @@ pub(crate) enum Job {
     Spin,
     /// The database works for a task.
     Query(TaskId),
-    /// The broker takes in a request.
-    Request(TaskId),
-    /// The broker takes in an answer.
-    Reply(TaskId),
-    /// The broker takes in something for a hypervisor: index of the letter.
-    Letter(u32),
+    /// The broker takes in a message.
+    Routed(Message),
 }
 
 /// One machine.
@@ -41,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) cores: u32,
     pub(crate) processor: Processor<Job>,
+    /// The same cores, where one server program has the machine to itself.
+    pub(crate) servers: Option<Servers>,
     /// How far its clock is ahead of true time, in nanoseconds.
     pub(crate) clock_ahead_ns: i64,
     /// When its nginx has done with what it has.
@@ -53,9 +53,20 @@ impl Machine {
             name,
             cores,
             processor: Processor::new(cores),
+            servers: None,
             clock_ahead_ns,
             front_free: Time::ZERO,
         }
+    }
+
+    /// A machine that the broker or the database has to itself.
+    pub(crate) fn of_one_server(name: String, cores: u32) -> Self {
+        Self { servers: Some(Servers::new(cores)), ..Self::new(name, cores, 0) }
+    }
+
+    /// Work of all cores so far.
+    pub(crate) fn busy(&mut self, now: Time) -> Duration {
+        self.processor.busy(now) + self.servers.as_ref().map_or(Duration::ZERO, Servers::busy)
     }
 
     /// What its clock shows.
@@ -70,6 +81,16 @@ impl World {
         let calendar = &mut self.calendar;
         let mut enter = |at, wake| calendar.enter(at, Event::Machine(machine, wake));
         self.machines[usize::from(machine)].processor.start(self.now, work, job, &mut enter);
+    }
+
+    /// A job of a server program. On a machine of its own, when it is done; on one that is shared it begins, and ends as a job.
+    pub(crate) fn serve_job(&mut self, machine: MachineId, work: Duration, job: Job) -> Option<Time> {
+        let now = self.now;
+        if let Some(servers) = &mut self.machines[usize::from(machine)].servers {
+            return Some(servers.serve(now, work));
+        }
+        self.start_job(machine, work, job);
+        None
     }
 
     pub(crate) fn machine_wakes(&mut self, machine: MachineId, wake: Wake) {
@@ -90,10 +111,8 @@ impl World {
             Job::Slice(task) => self.slice_ended(task),
             Job::Native(task) => self.proceed(task),
             Job::Spin => {}
-            Job::Query(task) => self.query_ended(task),
-            Job::Request(task) => self.request_routed(task),
-            Job::Reply(task) => self.reply_routed(task),
-            Job::Letter(letter) => self.letter_routed(letter),
+            Job::Query(task) => self.query_ends(task, self.now),
+            Job::Routed(routed) => self.routed(routed, self.now),
         }
     }
 

@@ -51,7 +51,7 @@ impl World {
         }
         let now = self.now;
         for machine in 0..self.machines.len() {
-            let busy = self.machines[machine].processor.busy(now).as_secs_f64();
+            let busy = self.machines[machine].busy(now).as_secs_f64();
             let name = if self.machines.len() == 1 { String::new() } else { self.machines[machine].name.clone() };
             self.sample("machine.cpu_s", &name, busy);
         }
@@ -71,7 +71,6 @@ impl World {
         let database = &self.database;
         let values = [
             ("database.connections", database.connections),
-            ("database.threads_running", database.running),
             ("database.queries_total", database.queries),
             ("database.lock_waits_total", database.lock_waits),
             ("database.refused_total", database.refused),
