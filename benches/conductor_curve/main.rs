@@ -166,6 +166,8 @@ fn manifest(plan: &Plan) -> Manifest {
         packages: BTreeMap::new(),
         tuning: BTreeMap::new(),
         deviations: BTreeMap::new(),
+        not_modelled: BTreeMap::new(),
+        calibration: None,
     }
 }
 

@@ -201,6 +201,8 @@ fn recorder(folder: &Path, plan: &Plan) -> Result<Recorder, Failure> {
         packages: Default::default(),
         tuning: Default::default(),
         deviations: Default::default(),
+        not_modelled: Default::default(),
+        calibration: None,
     };
     Ok(Recorder::create(folder, &manifest, "{}")?)
 }

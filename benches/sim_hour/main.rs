@@ -91,5 +91,7 @@ fn manifest(plan: &Plan) -> Manifest {
         packages: Default::default(),
         tuning: Default::default(),
         deviations: Default::default(),
+        not_modelled: Default::default(),
+        calibration: None,
     }
 }

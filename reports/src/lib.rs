@@ -11,7 +11,9 @@ mod error;
 mod folder;
 mod gates;
 mod html;
+mod replications;
 mod summary;
+mod table;
 mod terminal;
 mod words;
 
@@ -20,5 +22,8 @@ pub use error::ReportError;
 pub use folder::{REPORT, SUMMARY, summary_json, write};
 pub use gates::judge;
 pub use html::page;
+pub use replications::{
+    Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal,
+};
 pub use summary::{GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
 pub use terminal::terminal;

@@ -1,6 +1,6 @@
 //! The summary as a terminal shows it.
 
-use crate::{Summary, Verdict, gates, words};
+use crate::{Summary, Verdict, gates, table::table, words};
 
 /// The verdict, the operations and the gates, as plain text with a newline at the end.
 pub fn terminal(summary: &Summary) -> String {
@@ -60,22 +60,6 @@ fn gate_lines(summary: &Summary) -> String {
     let mut text = table(&rows);
     for gate in summary.gates.iter().filter(|gate| gate.value.is_none()) {
         text.push_str(&format!("  {}\n", gate.reason.as_deref().unwrap_or_default()));
-    }
-    text
-}
-
-/// Columns as wide as their widest cell; the first to the left, the others to the right.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| match (column, widths[column]) {
-            (0, width) => format!("{cell:<width$}"),
-            (_, width) => format!("{cell:>width$}"),
-        });
-        text.push_str(&format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
     }
     text
 }

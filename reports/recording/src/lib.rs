@@ -32,4 +32,4 @@ pub use phases::BootMoments;
 pub use read::{Points, Recording, Series};
 pub use recorder::{Recorder, RpcResult, RpcStream};
 pub use text::millis;
-pub use types::{Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};
+pub use types::{CalibrationFacts, Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};

@@ -22,7 +22,7 @@ pub struct Manifest {
     /// The command that was given, word by word, for people who want to repeat the run; no secrets.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Wall-clock time of `t = 0`, RFC 3339, UTC.
+    /// Wall-clock time of `t = 0`, RFC 3339, UTC; empty in virtual time.
     pub started_at: String,
     /// Machine facts: `cores`, `memory_bytes`, `kernel`, `cpu`.
     pub machine: BTreeMap<String, String>,
@@ -34,6 +34,23 @@ pub struct Manifest {
     /// What the harness itself sets otherwise than the defaults, as `service: section.name = value`, to its reason.
     #[serde(default)]
     pub deviations: BTreeMap<String, String>,
+    /// Options that were asked for and that a simulated run does not follow, as `service: section.name` to the value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_modelled: BTreeMap<String, String>,
+    /// Where the service times of a simulated run come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationFacts>,
+}
+
+/// Where service times come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationFacts {
+    /// The runs that they were taken from.
+    pub source: String,
+    /// When.
+    pub date: String,
+    /// On which machine.
+    pub machine: String,
 }
 
 impl Manifest {
@@ -106,12 +123,14 @@ pub struct Event {
 /// | metric | instance | |
 /// |---|---|---|
 /// | `process.cpu_s`, `process.rss_bytes` | process | CPU time (cumulative), resident memory |
-/// | `machine.cpu_s` | | busy time of all cores of the machine (cumulative) |
+/// | `process.waiting` | process | requests that wait for a handler in it; only a simulated cloud can tell |
+/// | `machine.cpu_s` | machine, if there are several | busy time of all cores of the machine (cumulative) |
 /// | `broker.connections`, `.channels`, `.queues`, `.consumers`, `.messages_ready`, `.messages_unacked` | | RabbitMQ, now |
 /// | `broker.publish_per_s`, `broker.deliver_per_s` | | its message rates |
 /// | `broker.queue_depth` | queue | messages in one queue |
 /// | `database.connections`, `.threads_running` | | MariaDB, now |
 /// | `database.queries_total`, `.lock_waits_total` | | MariaDB, cumulative |
+/// | `database.refused_total`, `.pool_timeouts_total` | | connections refused, waits for a pool given up, cumulative; simulated only |
 /// | `fleet.registered`, `fleet.up` | | hypervisors; `up` as Nova's own service list says |
 /// | `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total` | | cumulative |
 /// | `rpc.count`, `rpc.failed`, `rpc.timed_out` | call | cumulative; written by the recorder |

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use control_plane::live::Target;
-use recording::Manifest;
-use scenarios::Plan;
+use recording::{CalibrationFacts, Manifest};
+use scenarios::{Plan, show_time};
+use sim::Calibration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 /// `runs/SCENARIO-TIME`, in UTC.
@@ -14,7 +15,7 @@ pub(super) fn default_folder(scenario: &str) -> PathBuf {
     PathBuf::from("runs").join(format!("{scenario}-{now}"))
 }
 
-pub(super) fn manifest(plan: &Plan, target: &Target) -> Manifest {
+pub(super) fn live(plan: &Plan, target: &Target) -> Manifest {
     let own = target.own.as_ref();
     Manifest {
         schema: Manifest::SCHEMA,
@@ -29,7 +30,47 @@ pub(super) fn manifest(plan: &Plan, target: &Target) -> Manifest {
         packages: own.map(|cloud| cloud.packages.clone()).unwrap_or_default(),
         tuning: scenarios::options::non_defaults(&plan.tuning, &plan.release),
         deviations: own.map(|cloud| cloud.deviations_from_defaults.clone()).unwrap_or_default(),
+        not_modelled: BTreeMap::new(),
+        calibration: None,
     }
+}
+
+/// Of a run in virtual time: nothing that differs between two runs of the same plan, so no machine, no time and no command.
+pub(super) fn sim(plan: &Plan, calibration: &Calibration) -> Manifest {
+    Manifest {
+        schema: Manifest::SCHEMA,
+        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: plan.scenario.clone(),
+        target: "sim".to_owned(),
+        release: plan.release.clone(),
+        seed: plan.seed,
+        command: Vec::new(),
+        started_at: String::new(),
+        machine: deployment(plan),
+        packages: BTreeMap::new(),
+        tuning: scenarios::options::non_defaults(&plan.tuning, &plan.release),
+        deviations: BTreeMap::new(),
+        not_modelled: sim::not_modelled(plan),
+        calibration: Some(CalibrationFacts {
+            source: calibration.source.clone(),
+            date: calibration.date.clone(),
+            machine: calibration.machine.clone(),
+        }),
+    }
+}
+
+/// The machines of a modelled cloud.
+fn deployment(plan: &Plan) -> BTreeMap<String, String> {
+    let of = &plan.deployment;
+    let on_controller = "on controller-1".to_owned();
+    let machines = |count: u32, cores: u32| format!("{count} with {cores} cores each");
+    let facts = [
+        ("controllers", machines(of.controllers, of.controller_cores)),
+        ("brokers", if of.brokers == 0 { on_controller.clone() } else { machines(of.brokers, of.broker_cores) }),
+        ("database", if of.database_cores == 0 { on_controller } else { machines(1, of.database_cores) }),
+        ("link", show_time(of.link)),
+    ];
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Facts of this machine, as far as the kernel tells them.

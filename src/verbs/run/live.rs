@@ -1,0 +1,124 @@
+//! `--target live`: on a real OpenStack.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use control_plane::{
+    CloudSpec, Lock, StateDir, Up,
+    live::{self, Cancel, Canceller, Target},
+};
+use recording::{OutcomeKind, Recorder};
+use scenarios::Plan;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    super::{command, exit, runtime, scenarios::print, up::Terminal},
+    Args, Failure, manifest, new_folder,
+    progress::RunTerminal,
+    words,
+};
+
+pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
+    let out = new_folder(args, plan)?;
+    let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
+    let (target, lock) = runtime().map_err(words)?.block_on(target(args, plan, &state))?;
+    // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
+    take_precedence();
+    let runtime = runtime().map_err(words)?;
+    let status = runtime.block_on(record(args, plan, &target, &out))?;
+    drop(lock);
+    if args.down {
+        runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
+    } else if target.own.is_some() {
+        let (openrc, down) = (state.join("openrc"), command("down", args.state.as_deref()));
+        eprintln!("the cloud keeps running: `. {}` for the openstack client; {down} stops it", openrc.display());
+    }
+    Ok(status)
+}
+
+/// How much nicer the cloud shall be than the harness.
+const NICER_BY: i32 = 10;
+
+/// On the machine that it loads, a generator that waits for CPU measures its own waiting. Root may go first; others run as
+/// they are, and the run tells how late it was in any case.
+fn take_precedence() {
+    let _stays_as_it_was = rustix::process::nice(-NICER_BY);
+}
+
+/// The cloud, up and open to its administrator, and the right to load it. A wrong password is told before anything is made.
+async fn target(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<Lock>), Failure> {
+    let (target, lock) = find(args, plan, state).await?;
+    target.log_in(control_plane::load::Http::new(None)).await.map_err(words)?;
+    Ok((target, lock))
+}
+
+async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<Lock>), Failure> {
+    if let Some(foreign) = &plan.cloud.bring_your_own {
+        if !args.allow_foreign_cloud {
+            return Err(format!(
+                "the scenario loads the cloud {:?}, which this harness did not start: servers, projects and {} simulated \
+                 hypervisors will be made there\nIf that is what you want, say so with --allow-foreign-cloud",
+                foreign.cloud, plan.fleet.hypervisors
+            ));
+        }
+        return Ok((Target::foreign(foreign).await.map_err(words)?, None));
+    }
+    let spec = CloudSpec::from_plan(&plan.release, &plan.cloud, &plan.tuning);
+    let Up { cloud, lock, .. } = control_plane::bring_up(state, &spec, &Terminal::new()).await.map_err(words)?;
+    Ok((Target::own(&cloud), Some(lock)))
+}
+
+/// Carries the plan out, recording it, and reports.
+async fn record(args: &Args, plan: &Plan, target: &Target, out: &Path) -> Result<u8, Failure> {
+    let manifest = manifest::live(plan, target);
+    let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
+    let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
+    let origin = Instant::now();
+    let (canceller, cancel) = Cancel::new();
+    let signals = tokio::spawn(listen(canceller, out.to_owned())?);
+    let terminal = RunTerminal::new(plan);
+    let outcome = live::run(plan, target, &recorder, origin, &cancel, &terminal).await;
+    terminal.finish();
+    signals.abort();
+    let finished = recorder.finish(&outcome);
+    if let (OutcomeKind::Error, Some(reason)) = (outcome.kind, &outcome.reason) {
+        eprintln!("error: {reason}");
+    }
+    let summary = reports::write(out).map_err(words)?;
+    finished.map_err(words)?;
+    let report = out.join(reports::REPORT);
+    if args.json {
+        print(&reports::summary_json(&summary).trim_end());
+        eprintln!("report: {}", report.display());
+    } else {
+        print(&format!("{}\nreport: {}", reports::terminal(&summary), report.display()));
+    }
+    Ok(summary.outcome.exit_status())
+}
+
+/// Turns the first SIGINT or SIGTERM into the wish to stop, and the second into the end.
+fn listen(canceller: Canceller, out: PathBuf) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
+    Ok(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                eprintln!("\nstopping: nothing more is started, what is under way may end, then all is cleaned up");
+                eprintln!("once more stops at once and leaves what was made for the next run to remove");
+                canceller.cancel();
+            } else {
+                eprintln!(
+                    "stopped at once: servers, tenants and hosts of the run stay until the next run removes them"
+                );
+                eprintln!("`kagemusha report {}` reports what was recorded", out.display());
+                std::process::exit(exit::COULD_NOT_RUN.into());
+            }
+        }
+    })
+}

@@ -1,0 +1,234 @@
+//! `--target sim`: in virtual time.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use recording::{OutcomeKind, Recorder};
+use reports::Summary;
+use scenarios::{Plan, show_time};
+use sim::{Calibration, Progress};
+
+use super::{
+    super::{exit, runtime, scenarios::{load, print}},
+    Args, Failure, manifest, new_folder, words,
+};
+
+/// Time between lines when standard error is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
+    if let Some(foreign) = &plan.cloud.bring_your_own {
+        return Err(format!(
+            "the scenario loads the cloud {:?}, which is a real one; say so with --target live --allow-foreign-cloud",
+            foreign.cloud
+        ));
+    }
+    let calibration = calibration(args, plan)?;
+    let out = new_folder(args, plan)?;
+    eprintln!("{}: {}", plan.scenario, plan.description);
+    let not_modelled = sim::not_modelled(plan);
+    for (option, value) in &not_modelled {
+        eprintln!("not modelled, so without effect: {option} = {value}");
+    }
+    let stop = stop_on_signals()?;
+    if args.replications > 1 {
+        return replicate(args, plan, &calibration, &out, &stop);
+    }
+    let summary = record(plan, &calibration, &out, &stop, &Screen::new())?;
+    tell(args, &summary, &out);
+    Ok(summary.outcome.exit_status())
+}
+
+fn calibration(args: &Args, plan: &Plan) -> Result<Calibration, Failure> {
+    let Some(path) = &args.calibration else { return Calibration::shipped(&plan.release).map_err(words) };
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Calibration::parse(&path.display().to_string(), &text).map_err(words)
+}
+
+/// Carries the plan out, recording it, and reports.
+fn record(
+    plan: &Plan,
+    calibration: &Calibration,
+    out: &Path,
+    stop: &AtomicBool,
+    screen: &Screen,
+) -> Result<Summary, Failure> {
+    let manifest = manifest::sim(plan, calibration);
+    let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
+    let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
+    let begun = Instant::now();
+    let report = sim::run(plan, calibration, Some(recorder.clone()), &mut |progress| {
+        screen.progress(progress, begun.elapsed());
+        !stop.load(Ordering::Relaxed)
+    });
+    let finished = recorder.finish(&report.outcome);
+    screen.finish();
+    if let (OutcomeKind::Error, Some(reason)) = (report.outcome.kind, &report.outcome.reason) {
+        eprintln!("error: {reason}");
+    }
+    let took = begun.elapsed();
+    screen.line(&format!(
+        "{} simulated in {:.1} s: {:.1} million events, {:.1} million requests of hypervisors",
+        show_time(Duration::from_secs((report.outcome.duration_ms / 1e3) as u64)),
+        took.as_secs_f64(),
+        report.events as f64 / 1e6,
+        report.requests as f64 / 1e6,
+    ));
+    let summary = reports::write(out).map_err(words)?;
+    finished.map_err(words)?;
+    Ok(summary)
+}
+
+fn tell(args: &Args, summary: &Summary, out: &Path) {
+    let report = out.join(reports::REPORT);
+    if args.json {
+        print(&reports::summary_json(summary).trim_end());
+        eprintln!("report: {}", report.display());
+    } else {
+        print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
+    }
+}
+
+/// The same scenario with as many seeds, side by side.
+fn replicate(
+    args: &Args,
+    plan: &Plan,
+    calibration: &Calibration,
+    out: &Path,
+    stop: &AtomicBool,
+) -> Result<u8, Failure> {
+    let source = load(&args.scenario)?;
+    let plans: Result<Vec<Plan>, Failure> = (0..u64::from(args.replications))
+        .map(|index| scenarios::resolve(&source, &args.sets, Some(plan.seed.wrapping_add(index))).map_err(words))
+        .collect();
+    let width = args.replications.to_string().len().max(2);
+    let folders: Vec<_> = (1..=args.replications).map(|number| out.join(format!("replication-{number:0width$}"))).collect();
+    let bar = bar("{elapsed:>7} {spinner} {msg}");
+    let plans = plans?;
+    let runs: Result<Vec<Summary>, Failure> = plans
+        .par_iter()
+        .zip(&folders)
+        .map(|(plan, folder)| {
+            let summary = record(plan, calibration, folder, stop, &Screen::silent())?;
+            if let Some(bar) = &bar {
+                bar.inc(1);
+                bar.set_message(format!("{} of {} replications", bar.position(), folders.len()));
+            }
+            Ok(summary)
+        })
+        .collect();
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let replications = reports::replications(&runs?);
+    fs::write(out.join(reports::REPLICATIONS), reports::replications_json(&replications)).map_err(words)?;
+    if args.json {
+        print(&reports::replications_json(&replications).trim_end());
+    } else {
+        print(&reports::replications_terminal(&replications));
+    }
+    eprintln!("each run: {}, all together: {}", folders[0].display(), out.join(reports::REPLICATIONS).display());
+    Ok(replications.exit_status())
+}
+
+/// Turns the first SIGINT or SIGTERM into the wish to stop, and the second into the end.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = Arc::new(AtomicBool::new(false));
+    let wish = Arc::clone(&stop);
+    let runtime = runtime().map_err(words)?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(words)?, signal(SignalKind::terminate()).map_err(words)?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            for first in [true, false] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if first {
+                    wish.store(true, Ordering::Relaxed);
+                } else {
+                    std::process::exit(exit::COULD_NOT_RUN.into());
+                }
+            }
+        });
+    });
+    Ok(stop)
+}
+
+fn bar(template: &str) -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    })
+}
+
+/// A run's progress: one line that changes, or, where nobody watches, a line every few seconds.
+struct Screen {
+    bar: Option<ProgressBar>,
+    silent: bool,
+    last_line: std::sync::Mutex<Instant>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self { bar: bar("{elapsed:>7} {spinner} {msg}"), silent: false, last_line: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    /// One of several runs.
+    fn silent() -> Self {
+        Self { bar: None, silent: true, last_line: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    fn progress(&self, progress: Progress, elapsed: Duration) {
+        if self.silent {
+            return;
+        }
+        let (started, ended, failed) = progress.operations;
+        let text = format!(
+            "{} at {}: {} hypervisors up, {started} operations started, {} under way, {failed} failed, {:.0} times as fast as \
+             the clock",
+            progress.phase,
+            show_time(Duration::from_secs(progress.now.as_secs())),
+            progress.hosts_up,
+            started - ended,
+            progress.now.as_secs_f64() / elapsed.as_secs_f64().max(1e-3),
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            return;
+        }
+        let mut last = self.last_line.lock().expect("no holder of this lock panics");
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            eprintln!("  {text}");
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.silent {
+            eprintln!("{text}");
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
