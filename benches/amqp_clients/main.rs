@@ -19,7 +19,7 @@ use fake_hv::{
     Secret,
     amqp::{Broker, BrokerAddress, EventSender, HostIndex, Link, LinkEvent, Message, Target},
 };
-use hypervisor::RequestId;
+use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
@@ -191,7 +191,7 @@ async fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    let broker = Broker::new(address, mode, Handle::current());
+    let broker = Broker::new(address, mode, Reconnect::default(), Handle::current());
     if let Err(error) = broker.probe(count).await {
         eprintln!("{error}");
         return ExitCode::from(2);

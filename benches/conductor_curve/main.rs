@@ -161,13 +161,7 @@ fn manifest(plan: &Plan) -> Manifest {
         release: plan.release.clone(),
         seed: plan.seed,
         command: env::args().collect(),
-        started_at: String::new(),
-        machine: BTreeMap::new(),
-        packages: BTreeMap::new(),
-        tuning: BTreeMap::new(),
-        deviations: BTreeMap::new(),
-        not_modelled: BTreeMap::new(),
-        calibration: None,
+        ..Manifest::default()
     }
 }
 

@@ -196,13 +196,7 @@ fn recorder(folder: &Path, plan: &Plan) -> Result<Recorder, Failure> {
         release: plan.release.clone(),
         seed: plan.seed,
         command: env::args().collect(),
-        started_at: String::new(),
-        machine: Default::default(),
-        packages: Default::default(),
-        tuning: Default::default(),
-        deviations: Default::default(),
-        not_modelled: Default::default(),
-        calibration: None,
+        ..Manifest::default()
     };
     Ok(Recorder::create(folder, &manifest, "{}")?)
 }

@@ -85,13 +85,6 @@ fn manifest(plan: &Plan) -> Manifest {
         target: "sim".to_owned(),
         release: plan.release.clone(),
         seed: plan.seed,
-        command: Vec::new(),
-        started_at: String::new(),
-        machine: Default::default(),
-        packages: Default::default(),
-        tuning: Default::default(),
-        deviations: Default::default(),
-        not_modelled: Default::default(),
-        calibration: None,
+        ..Manifest::default()
     }
 }

@@ -99,7 +99,8 @@ impl Fleet {
     /// When the broker cannot be reached, the release is unknown, or there is no thread to be had.
     pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
         let release = Release::load(&spec.release)?;
-        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, Handle::current());
+        let reconnect = spec.options.reconnect.clone();
+        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
         broker.probe(spec.plan.hypervisors).await?;
         let counters = Arc::new(Counters::default());
         let setup = Setup {

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use hypervisor::Delay;
+use hypervisor::{Delay, exponential};
 use rand::Rng;
-use rand_distr::{Distribution, Exp1};
 use rand_pcg::Pcg64Mcg;
 
 use crate::{
@@ -112,8 +111,7 @@ impl<R: Rng> Iterator for Times<R> {
         let at = match &mut self.shape {
             Shape::Even { rate_per_s } => Duration::from_secs_f64(index / *rate_per_s),
             Shape::Poisson { rate_per_s, at_s } => {
-                let gap: f64 = Exp1.sample(&mut self.rng);
-                *at_s += gap / *rate_per_s;
+                *at_s += exponential(&mut self.rng) / *rate_per_s;
                 Duration::from_secs_f64(*at_s)
             }
             Shape::Ramp { from_per_s, to_per_s, duration_s } => ramp_time(*from_per_s, *to_per_s, *duration_s, index),

@@ -33,6 +33,9 @@ pub struct Plan {
     pub tuning: Tuning,
     /// The streams of operations, in the order of the scenario.
     pub load: Vec<LoadPlan>,
+    /// What happens to the cloud while it is loaded.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// How long after the last intended start the run waits for operations to end.
     pub drain: Duration,
     /// What must hold for the run to pass.
@@ -246,6 +249,26 @@ pub enum Until {
     Count(u64),
     /// After this time.
     Elapsed(Duration),
+}
+
+/// Something that happens to the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When, counted from the beginning of the load.
+    pub at: Duration,
+    /// What.
+    pub kind: IncidentKind,
+}
+
+/// What can happen to a cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum IncidentKind {
+    /// All brokers stop, every connection is lost and with it what is not durable, and after this time they are back.
+    BrokerRestart {
+        /// How long nobody can connect.
+        lasts: Duration,
+    },
 }
 
 /// A bound on a figure of the summary.

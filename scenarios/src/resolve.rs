@@ -75,6 +75,7 @@ fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) ->
         seed,
         tuning,
         load,
+        incidents: scenario.incidents.clone(),
         drain: value(&scenario.drain, DEFAULT_DRAIN),
         gates,
         late_bound,

@@ -8,7 +8,7 @@ use crate::{
     delays,
     document::{Node, Table, Value},
     nearest,
-    plan::ConnectionMode,
+    plan::{ConnectionMode, Incident, IncidentKind},
     problem::{Complaint, Desk, Place},
     read::{Bytes, RatePerS, Section, Written, expected},
     stream::Stream,
@@ -29,6 +29,7 @@ pub(crate) struct Scenario {
     pub(crate) fleet: Fleet,
     pub(crate) tuning: Vec<tuning::Entry>,
     pub(crate) streams: Vec<Stream>,
+    pub(crate) incidents: Vec<Incident>,
     pub(crate) drain: Option<Written<Duration>>,
     pub(crate) late_bound: Option<Written<Duration>>,
     pub(crate) gates: Vec<GateEntry>,
@@ -125,6 +126,8 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
     }
     let streams = top.sections(desk, "load");
     scenario.streams = streams.into_iter().map(|(table, place)| Stream::read(table, place, desk)).collect();
+    let incidents = top.sections(desk, "incidents");
+    scenario.incidents = incidents.into_iter().filter_map(|(table, place)| incident(table, place, desk)).collect();
     scenario.drain = top.get(desk, "drain");
     if let Some(mut section) = top.section(desk, "harness") {
         scenario.late_bound = section.get(desk, "late_bound");
@@ -176,6 +179,23 @@ fn deployment(mut section: Section<'_>, desk: &mut Desk<'_>) -> Deployment {
     };
     section.finish(desk);
     deployment
+}
+
+/// The kinds of incidents.
+const INCIDENTS: &str = "\"broker_restart\" (lasts = \"30s\")";
+
+fn incident(table: &Table, place: Place, desk: &mut Desk<'_>) -> Option<Incident> {
+    let mut section = Section::new("incidents", table, place);
+    let kind = section.require::<String>(desk, "kind", INCIDENTS);
+    let at = section.require::<Duration>(desk, "at", "when it happens after the load has begun, such as \"5m\"");
+    let lasts = section.require::<Duration>(desk, "lasts", "how long it lasts, such as \"30s\"");
+    section.finish(desk);
+    let (kind, at, lasts) = (kind?, at?.value, lasts?.value);
+    if kind.value != "broker_restart" {
+        kind.complain(desk, format!("there is no incident {:?}", kind.value), format!("known: {INCIDENTS}"));
+        return None;
+    }
+    Some(Incident { at, kind: IncidentKind::BrokerRestart { lasts } })
 }
 
 fn wsgi(services: &Table, path: &str, desk: &mut Desk<'_>) -> Vec<Wsgi> {

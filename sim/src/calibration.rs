@@ -79,6 +79,8 @@ pub struct BrokerFacts {
     pub connect_ms: f64,
     /// Declaring one consumer with its queue.
     pub declare_ms: f64,
+    /// One heartbeat frame, of either side.
+    pub heartbeat_ms: f64,
 }
 
 /// What MariaDB's work costs, apart from queries.
@@ -215,6 +217,7 @@ impl Calibration {
             ("broker.deliver_ms".to_owned(), broker.deliver_ms),
             ("broker.connect_ms".to_owned(), broker.connect_ms),
             ("broker.declare_ms".to_owned(), broker.declare_ms),
+            ("broker.heartbeat_ms".to_owned(), broker.heartbeat_ms),
             ("database.connect_ms".to_owned(), database.connect_ms),
             ("database.connect_client_ms".to_owned(), database.connect_client_ms),
             ("database.commit_wait_ms".to_owned(), database.commit_wait_ms),

@@ -1,7 +1,5 @@
 //! Random choices of the model, the same on every machine.
 
-use std::time::Duration;
-
 use rand::RngCore;
 use rand_pcg::Pcg64Mcg;
 
@@ -73,11 +71,6 @@ fn normal_quantile(p: f64) -> f64 {
         }
     }
     z
-}
-
-/// `mean` times a draw from `shape`, in whole nanoseconds.
-pub fn time(mean_ns: f64, shape: &Shape, rng: &mut Pcg64Mcg) -> Duration {
-    Duration::from_nanos((mean_ns * shape.draw(rng)) as u64)
 }
 
 #[cfg(test)]

@@ -110,12 +110,8 @@ async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcom
         target: "live".to_owned(),
         release: plan.release.clone(),
         seed: plan.seed,
-        command: Vec::new(),
         started_at: "2026-01-01T00:00:00Z".to_owned(),
-        machine: BTreeMap::new(),
-        packages: BTreeMap::new(),
-        tuning: BTreeMap::new(),
-        deviations: BTreeMap::new(),
+        ..Manifest::default()
     };
     let recorder = Recorder::create(&out, &manifest, &serde_json::to_string(&plan).unwrap()).unwrap();
     let (canceller, cancel) = Cancel::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Delay;
+use crate::{Delay, Reconnect};
 
 /// What a hypervisor reports to Nova and to Placement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,8 @@ pub struct ComputeOptions {
     pub track_instance_changes: bool,
     /// `[AGENT] report_interval` of the L2 agent.
     pub agent_report_interval: Duration,
+    /// When lost connections to the broker are tried again.
+    pub reconnect: Reconnect,
 }
 
 impl Default for ComputeOptions {
@@ -94,6 +96,7 @@ impl Default for ComputeOptions {
             vif_plugging_is_fatal: true,
             track_instance_changes: true,
             agent_report_interval: s(30),
+            reconnect: Reconnect::default(),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Distributions of time, as scenarios write them.
+//!
+//! Draws are the same on every machine: logarithm, exponential and cosine are those of `libm`, written in Rust, for the last digit
+//! of an operating system's differs with the processor.
 
 use std::time::Duration;
 
 use rand::Rng;
-use rand_distr::{Distribution, Exp1, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 /// How long something takes: a distribution, drawn from a seeded generator.
@@ -48,15 +50,25 @@ impl Delay {
         match self {
             Self::Constant { value } => *value,
             Self::Uniform { min, max } => *min + (max.saturating_sub(*min)).mul_f64(rng.random::<f64>()),
-            Self::Exponential { mean } => mean.mul_f64(Distribution::<f64>::sample(&Exp1, rng)),
+            Self::Exponential { mean } => mean.mul_f64(exponential(rng)),
             Self::LogNormal { median, p99 } => {
                 if median.is_zero() {
                     return Duration::ZERO;
                 }
-                let sigma = (p99.as_secs_f64() / median.as_secs_f64()).max(1.0).ln() / Z_99;
-                let z: f64 = StandardNormal.sample(rng);
-                median.mul_f64((sigma * z).exp())
+                let sigma = libm::log((p99.as_secs_f64() / median.as_secs_f64()).max(1.0)) / Z_99;
+                median.mul_f64(libm::exp(sigma * standard_normal(rng)))
             }
         }
     }
+}
+
+/// An exponential time with a mean of one.
+pub fn exponential(rng: &mut impl Rng) -> f64 {
+    -libm::log1p(-rng.random::<f64>())
+}
+
+/// Box and Muller's transform of two uniform numbers, one of the pair it makes.
+fn standard_normal(rng: &mut impl Rng) -> f64 {
+    let radius = libm::sqrt(2.0 * exponential(rng));
+    radius * libm::cos(core::f64::consts::TAU * rng.random::<f64>())
 }

@@ -15,6 +15,7 @@ mod messages;
 mod names;
 mod network;
 mod periodic;
+mod reconnect;
 mod requests;
 mod resources;
 mod startup;
@@ -23,11 +24,12 @@ mod terminate;
 mod time;
 
 pub use config::{ComputeOptions, Resources, Times};
-pub use delay::Delay;
+pub use delay::{Delay, exponential};
 pub use hypervisor::Hypervisor;
 pub use messages::{
     ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, NetworkRequest, Notice,
     Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Usage,
 };
+pub use reconnect::Reconnect;
 pub use state::Config;
 pub use time::Time;

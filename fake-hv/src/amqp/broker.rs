@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amq_protocol::protocol::{AMQPClass, channel as wire, connection};
+use hypervisor::Reconnect;
 use scenarios::plan::ConnectionMode;
 use tokio::{
     net::TcpStream,
@@ -59,6 +60,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     address: BrokerAddress,
     mode: ConnectionMode,
+    reconnect: Reconnect,
     runtime: Runtime,
     connecting: Semaphore,
     /// Connections of `shared` mode.
@@ -76,13 +78,13 @@ struct Shared {
 
 impl Broker {
     /// Nothing is opened yet. Connections live on `runtime`.
-    pub fn new(address: BrokerAddress, mode: ConnectionMode, runtime: Runtime) -> Self {
+    pub fn new(address: BrokerAddress, mode: ConnectionMode, reconnect: Reconnect, runtime: Runtime) -> Self {
         let shared = match mode {
             ConnectionMode::Shared { connections } => (0..connections.max(1)).map(|_| Mutex::default()).collect(),
             ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
         };
         let connecting = Semaphore::new(CONCURRENT_CONNECTS);
-        Self(Arc::new(Inner { address, mode, runtime, connecting, shared }))
+        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, shared }))
     }
 
     /// Where its connections live.
@@ -93,6 +95,11 @@ impl Broker {
     fn error(&self, reason: &impl ToString) -> LinkError {
         let BrokerAddress { host, port, vhost, .. } = &self.0.address;
         LinkError { address: format!("{host}:{port}, virtual host {vhost}"), reason: reason.to_string() }
+    }
+
+    /// When lost connections are tried again.
+    pub(crate) fn reconnect(&self) -> &Reconnect {
+        &self.0.reconnect
     }
 
     /// Opens a connection when it is its turn.

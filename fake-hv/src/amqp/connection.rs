@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rand_pcg::Pcg64Mcg;
+use scenarios::seed::generator;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -17,14 +19,6 @@ use super::{
     outbox::Outbox,
     session::Session,
 };
-
-/// kombu's first interval, step and longest interval between attempts to connect, in seconds (`rabbit_retry_interval`,
-/// `rabbit_retry_backoff`, `rabbit_interval_max`).
-const RETRY_INTERVAL_S: u64 = 1;
-const RETRY_BACKOFF_S: u64 = 2;
-const RETRY_INTERVAL_MAX_S: u64 = 30;
-/// `kombu_reconnect_delay`: before the first attempt after a loss, and before a channel is opened again.
-pub(super) const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// What is queued for a connection.
 pub(crate) enum Command {
@@ -45,10 +39,12 @@ pub(crate) struct Handle {
 
 /// Channels, orders for them, and those who wait for the end.
 pub(crate) struct Connection {
-    broker: Broker,
+    pub(super) broker: Broker,
     name: Box<str>,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
+    /// Of the splay.
+    rng: Pcg64Mcg,
     /// Ends with its last channel; a shared connection does not.
     own: bool,
     ending: Vec<oneshot::Sender<()>>,
@@ -64,6 +60,7 @@ impl Connection {
             name: name.into(),
             commands,
             channels: BTreeMap::new(),
+            rng: generator(0, name),
             own,
             ending: Vec::new(),
             ended: false,
@@ -81,7 +78,8 @@ impl Connection {
                 let reason = lost.to_string();
                 tracing::debug!(connection = %self.name, reason, "a connection was lost");
                 self.lose(&reason);
-                self.pause(RECONNECT_DELAY).await;
+                let pause = self.broker.reconnect().after_loss(&mut self.rng);
+                self.pause(pause).await;
             }
         }
         for waiter in self.ending {
@@ -112,14 +110,15 @@ impl Connection {
 
     /// Tries until there is a connection; `None`: nobody wants one any more.
     async fn connect(&mut self) -> Option<(TcpStream, Terms)> {
-        let mut interval_s = RETRY_INTERVAL_S;
+        let mut failures = 0;
         while !self.ended {
             match self.broker.connect(&self.name).await {
                 Ok(open) => return Some(open),
                 Err(error) => self.lose(&error.to_string()),
             }
-            self.pause(Duration::from_secs(interval_s)).await;
-            interval_s = (interval_s + RETRY_BACKOFF_S).min(RETRY_INTERVAL_MAX_S);
+            failures += 1;
+            let pause = self.broker.reconnect().after_failures(failures);
+            self.pause(pause).await;
         }
         None
     }

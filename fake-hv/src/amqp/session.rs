@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     channel::After,
-    connection::{Command, Connection, RECONNECT_DELAY},
+    connection::{Command, Connection},
     frames::{Cutter, Frame, FrameError},
     handshake::Terms,
     outbox::Outbox,
@@ -166,7 +166,10 @@ impl<'a> Session<'a> {
         match after {
             After::Nothing => {}
             After::WakeAt(wake) => self.wakes.push(Reverse((wake, number))),
-            After::Reopen => self.wakes.push(Reverse((Instant::now() + RECONNECT_DELAY, number))),
+            After::Reopen => {
+                let delay = self.connection.broker.reconnect().delay;
+                self.wakes.push(Reverse((Instant::now() + delay, number)));
+            }
             After::Gone(waiter) => self.connection.forget(number, waiter),
         }
     }

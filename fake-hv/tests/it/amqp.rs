@@ -14,7 +14,7 @@ use fake_hv::{
     Secret,
     amqp::{Broker, BrokerAddress, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
 };
-use hypervisor::RequestId;
+use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
 use serde_json::{Value, json};
 use tokio::{
@@ -66,7 +66,7 @@ struct Fleet {
 impl Fleet {
     fn new(address: BrokerAddress, mode: ConnectionMode) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        Self { broker: Broker::new(address, mode, Handle::current()), events, sender }
+        Self { broker: Broker::new(address, mode, Reconnect::default(), Handle::current()), events, sender }
     }
 
     fn link(&self, host: HostIndex) -> Link {

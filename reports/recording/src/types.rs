@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What was run, on what, when. Written before the first operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of the run folder's format: [`Manifest::SCHEMA`].
     pub schema: u32,
@@ -123,7 +123,7 @@ pub struct Event {
 /// | metric | instance | |
 /// |---|---|---|
 /// | `process.cpu_s`, `process.rss_bytes` | process | CPU time (cumulative), resident memory |
-/// | `process.waiting` | process | requests that wait for a handler in it; only a simulated cloud can tell |
+/// | `process.waiting`, `process.pool_waiting` | process | requests that wait for a handler, or in a handler for a connection to a database; simulated only |
 /// | `machine.cpu_s` | machine, if there are several | busy time of all cores of the machine (cumulative) |
 /// | `broker.connections`, `.channels`, `.queues`, `.consumers`, `.messages_ready`, `.messages_unacked` | | RabbitMQ, now |
 /// | `broker.publish_per_s`, `broker.deliver_per_s` | | its message rates |

@@ -86,6 +86,7 @@ fn manifest() -> Manifest {
             ("neutron: DEFAULT.rpc_workers", "2"),
         ]),
         deviations: map(&[("mariadb: max_connections = 8000", "151 are <not> enough")]),
+        ..Manifest::default()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hypervisor::ComputeOptions;
+use hypervisor::{ComputeOptions, Reconnect};
 
 use crate::plan::{OptionValue, Tuning};
 
@@ -43,6 +43,11 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "image_cache.manager_interval"),
     ("nova", "compute.resource_provider_association_refresh"),
     ("nova", "filter_scheduler.track_instance_changes"),
+    ("nova", "oslo_messaging_rabbit.kombu_reconnect_delay"),
+    ("nova", "oslo_messaging_rabbit.kombu_reconnect_splay"),
+    ("nova", "oslo_messaging_rabbit.rabbit_retry_interval"),
+    ("nova", "oslo_messaging_rabbit.rabbit_retry_backoff"),
+    ("nova", "oslo_messaging_rabbit.rabbit_interval_max"),
     ("neutron", "agent.report_interval"),
 ];
 
@@ -107,6 +112,21 @@ pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
         agent_report_interval: neutron
             .number("agent.report_interval")
             .map_or(defaults.agent_report_interval, seconds_of),
+        reconnect: reconnect(&nova),
+    }
+}
+
+fn reconnect(nova: &Service<'_>) -> Reconnect {
+    let defaults = Reconnect::default();
+    let time = |option: &str, default: Duration| {
+        nova.number(&format!("oslo_messaging_rabbit.{option}")).map_or(default, seconds_of)
+    };
+    Reconnect {
+        delay: time("kombu_reconnect_delay", defaults.delay),
+        splay: time("kombu_reconnect_splay", defaults.splay),
+        interval: time("rabbit_retry_interval", defaults.interval),
+        backoff: time("rabbit_retry_backoff", defaults.backoff),
+        interval_max: time("rabbit_interval_max", defaults.interval_max),
     }
 }
 
@@ -185,6 +205,12 @@ mod tests {
         assert_eq!(defaults.image_cache_interval, Some(default("image_cache.manager_interval")));
         assert_eq!(defaults.association_refresh, Some(default("compute.resource_provider_association_refresh")));
         assert_eq!(defaults.vif_plugging_timeout, default("DEFAULT.vif_plugging_timeout"));
+        let rabbit = |option: &str| default(&format!("oslo_messaging_rabbit.{option}"));
+        assert_eq!(defaults.reconnect.delay, rabbit("kombu_reconnect_delay"));
+        assert_eq!(defaults.reconnect.splay, rabbit("kombu_reconnect_splay"));
+        assert_eq!(defaults.reconnect.interval, rabbit("rabbit_retry_interval"));
+        assert_eq!(defaults.reconnect.backoff, rabbit("rabbit_retry_backoff"));
+        assert_eq!(defaults.reconnect.interval_max, rabbit("rabbit_interval_max"));
         let ratios = allocation_ratios(&Tuning::new());
         let initial = |what: &str| {
             let option = format!("DEFAULT.initial_{what}_allocation_ratio");

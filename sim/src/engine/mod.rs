@@ -9,5 +9,5 @@ mod servers;
 pub use alarm::{Alarm, Ring};
 pub use calendar::Calendar;
 pub use permits::Permits;
-pub use processor::{Processor, Wake};
+pub use processor::{Enter, Processor, Wake};
 pub use servers::Servers;

@@ -51,6 +51,8 @@ pub(crate) enum Message {
     Reply(TaskId),
     /// Something for a hypervisor: index of the letter.
     Letter(u32),
+    /// Not a message: the connections and consumers of a hypervisor.
+    Connected(u32),
 }
 
 /// The broker.
@@ -63,9 +65,6 @@ pub(crate) struct Broker {
     /// Messages published and delivered so far.
     pub(crate) published: u64,
     pub(crate) delivered: u64,
-    /// Connections and consumers of hypervisors that are there.
-    pub(crate) connections: u64,
-    pub(crate) consumers: u64,
     letters: Vec<Option<(u32, Rpc)>>,
     free_letters: Vec<u32>,
     next_node: usize,
@@ -78,8 +77,6 @@ impl Broker {
             nodes,
             published: 0,
             delivered: 0,
-            connections: 0,
-            consumers: 0,
             letters: Vec::new(),
             free_letters: Vec::new(),
             next_node: 0,
@@ -93,7 +90,14 @@ impl World {
         let processes = &mut self.services[topic.service()].processes;
         let process = processes.next();
         self.tasks[task].process = process;
-        let node = usize::from(process) % self.broker.nodes.len();
+        match self.tasks[task].asker {
+            Asker::Host { host, .. } => self.publish_from(host, task),
+            _ => self.publish_request(task),
+        }
+    }
+
+    pub(crate) fn publish_request(&mut self, task: TaskId) {
+        let node = usize::from(self.tasks[task].process) % self.broker.nodes.len();
         self.work_on(node, 1, Message::Request(task));
     }
 
@@ -103,6 +107,7 @@ impl World {
             Message::Request(task) => Event::Arrive(task),
             Message::Reply(task) => Event::Reply(task),
             Message::Letter(letter) => Event::Letter(letter),
+            Message::Connected(host) => Event::Connected(host),
         };
         self.calendar.enter(at + self.costs.trip, event);
     }
@@ -110,9 +115,21 @@ impl World {
     /// The broker takes in a message that goes to so many queues.
     fn work_on(&mut self, node: usize, copies: u32, message: Message) {
         let work_ns = self.draw(self.costs.publish_ns + self.costs.deliver_ns * f64::from(copies));
-        self.broker.cpu_ns[node] += work_ns as f64;
         self.broker.published += 1;
         self.broker.delivered += u64::from(copies);
+        let reachable = self.broker_reachable();
+        if reachable > self.now {
+            // Publishers wait until it is back, and for its work after that.
+            self.broker.cpu_ns[node] += work_ns as f64;
+            self.routed(message, reachable + Duration::from_nanos(work_ns));
+            return;
+        }
+        self.broker_works(node, work_ns, message);
+    }
+
+    /// Work of a node that ends with something routed.
+    pub(crate) fn broker_works(&mut self, node: usize, work_ns: u64, message: Message) {
+        self.broker.cpu_ns[node] += work_ns as f64;
         let (machine, work) = (self.broker.nodes[node], Duration::from_nanos(work_ns));
         if let Some(done) = self.serve_job(machine, work, Job::Routed(message)) {
             self.routed(message, done);
@@ -135,6 +152,9 @@ impl World {
     /// An answer has reached whoever asked, and at the same time its confirmation the process that sent it, whose connection
     /// and handler are free now.
     pub(crate) fn reply_arrives(&mut self, task: TaskId) {
+        if !self.can_deliver(task) {
+            return;
+        }
         let process = self.tasks[task].process;
         if let Some(next) = self.processes[usize::from(process)].senders.give_back() {
             self.publish_reply(next);
@@ -157,6 +177,10 @@ impl World {
     pub(crate) fn letter_arrives(&mut self, letter: u32) {
         let Some((host, rpc)) = self.broker.letters[letter as usize].take() else { return };
         self.broker.free_letters.push(letter);
+        if !self.links.is_up(host) {
+            self.links.lost += 1;
+            return;
+        }
         self.tell_host(host, Input::Rpc(rpc));
     }
 
@@ -168,7 +192,7 @@ impl World {
         self.broker.next_node += 1;
         for copy in 0..copies {
             let process = self.services[service].processes.all[copy];
-            let task = self.tasks.add(op, Asker::Nobody, subject, self.now);
+            let task = self.tasks.add(op, Asker::Nobody, subject);
             self.tasks[task].process = process;
             if copy == 0 {
                 self.work_on(node, u32::try_from(copies).unwrap_or(u32::MAX), Message::Request(task));

@@ -7,7 +7,7 @@ use recording::Recorder;
 use scenarios::{Plan, options::compute_options, plan::DeploymentPlan, seed};
 
 use super::{
-    Broker, Catalogue, Clients, Convoy, Costs, Counters, Database, Event, Facts, Fleet, Log, Machine, Notices, Process,
+    Broker, Catalogue, Clients, Convoy, Costs, Counters, Database, Event, Facts, Fleet, Links, Log, Machine, Notices, Process,
     Service, ServiceId, Settings, Tasks, Tokens, Turns, World, conductor, glance, http, keystone,
     machine::MachineId,
     neutron, nova_api, placement,
@@ -139,8 +139,12 @@ impl World {
         let ops = Catalogue::new(calibration, settings.password_hash_rounds);
         let log = Log::new(recorder, &ops.recipes);
         let hosts = plan.fleet.hypervisors;
+        let options = compute_options(&plan.tuning);
+        let mut links = Links::new(&plan.fleet, options.reconnect.clone(), seed::generator(plan.seed, "links"));
+        links.missing_consumer_timeout = settings.missing_consumer_timeout;
+        links.heartbeats_per_s = settings.amqp_heartbeats_per_s;
         let config = Config {
-            options: compute_options(&plan.tuning),
+            options,
             resources: plan.fleet.resources.clone(),
             times: plan.fleet.times.clone(),
         };
@@ -155,6 +159,8 @@ impl World {
             tasks: Tasks::default(),
             ops,
             broker: Broker::new(brokers),
+            links,
+            incidents: plan.incidents.clone(),
             database: Database::new(database, plan.deployment.database_connections.into()),
             facts: Facts::new(&plan.fleet, plan.tenants.projects),
             tokens: Tokens::new(hosts, plan.tenants.users, settings.token_expiration, settings.token_cache_time),
@@ -204,6 +210,9 @@ fn costs(plan: &DeploymentPlan, calibration: &Calibration) -> Costs {
         proxy: http::proxy_time(calibration.front.proxy_ms),
         publish_ns: ns(calibration.broker.publish_ms),
         deliver_ns: ns(calibration.broker.deliver_ms),
+        broker_connect_ns: ns(calibration.broker.connect_ms),
+        declare_ns: ns(calibration.broker.declare_ms),
+        heartbeat_ns: ns(calibration.broker.heartbeat_ms),
         connect_ns: ns(calibration.database.connect_ms),
         connect_client_ns: ns(calibration.database.connect_client_ms),
         commit_wait_ns: ns(calibration.database.commit_wait_ms),

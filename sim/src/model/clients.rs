@@ -163,6 +163,9 @@ impl Clients {
 impl World {
     /// The load begins.
     pub(crate) fn begin_load(&mut self) {
+        for index in 0..self.incidents.len() {
+            self.calendar.enter(self.now + self.incidents[index].at, Event::Incident(index as u32));
+        }
         for index in 0..self.clients.streams.len() {
             if self.clients.streams[index].plan.after.is_none() {
                 self.schedule_stream(index);
@@ -272,7 +275,7 @@ impl World {
         let asker = Asker::Client(number);
         let subject = Subject { token, ..Subject::NOTHING };
         if operation == Operation::Token || !self.tokens.is_fresh(token, self.now) {
-            let task = self.tasks.add(self.ops.keystone.issue, asker, subject, self.now);
+            let task = self.tasks.add(self.ops.keystone.issue, asker, subject);
             self.send_http(ServiceId::Keystone, task);
             return;
         }
@@ -292,7 +295,7 @@ impl World {
             self.clients.ops[number as usize].server = server;
             subject.instance = server;
         }
-        let task = self.tasks.add(kind, asker, subject, self.now);
+        let task = self.tasks.add(kind, asker, subject);
         self.send_http(ServiceId::NovaApi, task);
     }
 
@@ -415,7 +418,7 @@ impl World {
 
     fn send_poll(&mut self) {
         self.clients.requests_left -= 1;
-        let task = self.tasks.add(self.ops.nova_api.poll, Asker::Poller, Subject::NOTHING, self.now);
+        let task = self.tasks.add(self.ops.nova_api.poll, Asker::Poller, Subject::NOTHING);
         self.send_http(ServiceId::NovaApi, task);
     }
 

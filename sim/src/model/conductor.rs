@@ -6,7 +6,7 @@
 //!
 //! Left out: `object_backport_versions`, quota rechecks that fail, server groups, volumes, several cells.
 
-use hypervisor::{ActionEvent, ConductorCall, Fault, InstanceState, Response, Rpc};
+use hypervisor::{ConductorCall, Fault, InstanceState, Response, Rpc};
 
 use super::{
     World,
@@ -70,7 +70,7 @@ impl ConductorOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
         let call = |(name, hook, row): &(&str, Hook, Option<fn(&World, TaskId) -> Option<Row>>)| {
             let steps = plain(calibration.work(SERVICE, name), Some(*hook), *row);
-            ops.add(Recipe { name: (*name).to_owned(), steps, cast: false })
+            ops.add(Recipe { name: (*name).to_owned(), steps })
         };
         let calls = CALLS.iter().map(call).collect();
         let api_side = plain(calibration.work(SERVICE, "schedule_and_build_instances"), Some(ask_scheduler), None);
@@ -78,9 +78,9 @@ impl ConductorOps {
         let mut steps = on_schema(api_side, Schema::Api);
         steps.extend(plain(create, Some(cast_build), None));
         let schedule_and_build =
-            ops.add(Recipe { name: "schedule_and_build_instances".to_owned(), steps, cast: true });
+            ops.add(Recipe { name: "schedule_and_build_instances".to_owned(), steps });
         let again = plain(calibration.work(SERVICE, "build_instances"), Some(cast_build_again), None);
-        let build_again = ops.add(Recipe { name: "build_instances".to_owned(), steps: again, cast: true });
+        let build_again = ops.add(Recipe { name: "build_instances".to_owned(), steps: again });
         Self { calls, schedule_and_build, build_again }
     }
 
@@ -149,16 +149,21 @@ impl World {
                 note = *state as u32;
             }
             ConductorCall::DestroyInstance(server) => subject.instance = facts::number_of(*server),
-            ConductorCall::SaveNode { usage } => self.facts.host(host).usage = *usage,
+            ConductorCall::SaveNode { usage } => {
+                let threshold = self.settings.disable_threshold;
+                let facts = self.facts.host(host);
+                facts.usage = *usage;
+                // `consecutive_build_service_disable_threshold`: nova-compute disables its own service.
+                facts.disabled |= threshold > 0 && usage.failed_builds >= threshold;
+            }
             ConductorCall::UpdateService => note = 0,
             ConductorCall::CreateFault { instance, message } => {
                 self.facts.server(facts::number_of(*instance)).fault = Some(message.clone());
             }
-            ConductorCall::FinishEvent { event: ActionEvent::Build, failure: Some(_), .. } => {}
             _ => {}
         }
         let op = self.ops.conductor.of(call);
-        let task = self.tasks.add(op, asker, subject, self.now);
+        let task = self.tasks.add(op, asker, subject);
         self.tasks[task].note = note;
         self.send_request(Topic::Conductor, task);
         task
@@ -167,7 +172,7 @@ impl World {
     /// A server is to be built: the cast of nova-api, or of a host that could not.
     pub(crate) fn cast_to_conductor(&mut self, op: OpId, server: u32) {
         let subject = Subject { instance: server, ..Subject::NOTHING };
-        let task = self.tasks.add(op, Asker::Nobody, subject, self.now);
+        let task = self.tasks.add(op, Asker::Nobody, subject);
         self.send_request(Topic::Conductor, task);
     }
 
@@ -283,7 +288,7 @@ fn ask_scheduler(world: &mut World, task: TaskId) -> Flow {
     let now = world.now;
     world.facts.server(subject.instance).moments.scheduling_asked = Some(now);
     let op = world.ops.scheduler.select;
-    let child = world.tasks.add(op, Asker::Task(task), subject, now);
+    let child = world.tasks.add(op, Asker::Task(task), subject);
     world.send_request(Topic::Scheduler, child);
     world.watch_call(child);
     Flow::Wait
@@ -334,6 +339,7 @@ const NETWORK: u128 = 0x4e7_0000_0000_4000_8000_0000_0000_0001;
 
 #[cfg(test)]
 mod tests {
+    use hypervisor::ActionEvent;
     use uuid::Uuid;
 
     use super::*;

@@ -45,7 +45,6 @@ pub(crate) struct Server {
 /// When a boot passed the points that its phases lie between.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moments {
-    pub(crate) accepted: Option<Time>,
     pub(crate) scheduling_asked: Option<Time>,
     pub(crate) scheduling_took: Option<Duration>,
     pub(crate) received: Option<Time>,

@@ -61,7 +61,7 @@ impl World {
         let hypervisor = Hypervisor::new(config, seed);
         self.fleet.hosts.push(Host { hypervisor, alarm: Alarm::default(), awaited: SmallVec::new() });
         self.fleet.started += 1;
-        self.tell_host(index, Input::Tick);
+        self.connect_first(index);
     }
 
     pub(crate) fn host_rings(&mut self, index: u32) {

@@ -21,7 +21,7 @@ pub(crate) struct GlanceOps {
 impl GlanceOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
         let steps = plain(calibration.work(SERVICE, "GET /v2/images/{id}"), None, None);
-        Self { image: ops.add(Recipe { name: "glance GET /v2/images/{id}".to_owned(), steps, cast: false }) }
+        Self { image: ops.add(Recipe { name: "glance GET /v2/images/{id}".to_owned(), steps }) }
     }
 }
 

@@ -36,9 +36,9 @@ impl KeystoneOps {
         let doublings = i32::try_from(rounds).unwrap_or(i32::MAX).saturating_sub(CALIBRATED_ROUNDS);
         let hashed = Work { native_ms: work.native_ms * 2_f64.powi(doublings), ..work };
         let issue = plain(hashed, Some(issue), None);
-        let issue = ops.add(Recipe { name: "keystone POST /v3/auth/tokens".to_owned(), steps: issue, cast: false });
+        let issue = ops.add(Recipe { name: "keystone POST /v3/auth/tokens".to_owned(), steps: issue });
         let steps = plain(calibration.work(SERVICE, "GET /v3/auth/tokens"), None, None);
-        let validate = ops.add(Recipe { name: "keystone GET /v3/auth/tokens".to_owned(), steps, cast: false });
+        let validate = ops.add(Recipe { name: "keystone GET /v3/auth/tokens".to_owned(), steps });
         Self { issue, validate }
     }
 }
@@ -108,7 +108,7 @@ impl World {
             Session::Network => self.tokens.network_of(host),
         };
         let subject = Subject { token, ..Subject::host(host) };
-        let task = self.tasks.add(self.ops.keystone.issue, asker, subject, self.now);
+        let task = self.tasks.add(self.ops.keystone.issue, asker, subject);
         self.send_http(ServiceId::Keystone, task);
         task
     }
@@ -127,7 +127,7 @@ impl World {
             return Flow::Next;
         }
         self.tokens.tokens[token as usize].trusted_until = self.now + self.tokens.cache_time;
-        let child = self.tasks.add(self.ops.keystone.validate, Asker::Task(task), Subject::NOTHING, self.now);
+        let child = self.tasks.add(self.ops.keystone.validate, Asker::Task(task), Subject::NOTHING);
         self.send_http(ServiceId::Keystone, child);
         Flow::Wait
     }

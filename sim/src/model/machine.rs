@@ -37,7 +37,6 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) name: String,
-    pub(crate) cores: u32,
     pub(crate) processor: Processor<Job>,
     /// The same cores, where one server program has the machine to itself.
     pub(crate) servers: Option<Servers>,
@@ -51,7 +50,6 @@ impl Machine {
     pub(crate) fn new(name: String, cores: u32, clock_ahead_ns: i64) -> Self {
         Self {
             name,
-            cores,
             processor: Processor::new(cores),
             servers: None,
             clock_ahead_ns,

@@ -14,6 +14,7 @@ mod fleet;
 mod glance;
 mod http;
 mod keystone;
+mod links;
 mod log;
 mod machine;
 mod neutron;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use hypervisor::{Fault, Response, Time};
 use rand_pcg::Pcg64Mcg;
+use scenarios::plan::Incident;
 
 use self::{
     broker::Broker,
@@ -42,6 +44,7 @@ use self::{
     facts::Facts,
     fleet::Fleet,
     keystone::Tokens,
+    links::Links,
     log::Log,
     machine::{Job, Machine, MachineId},
     neutron::Notices,
@@ -80,6 +83,12 @@ pub(crate) enum Event {
     Answer(TaskId),
     /// A message has reached a hypervisor.
     Letter(u32),
+    /// A hypervisor tries to connect.
+    Connect(u32),
+    /// The connections of a hypervisor are there.
+    Connected(u32),
+    /// Something happens to the cloud.
+    Incident(u32),
     /// Is a call that is watched still being worked on?
     Monitor(u32),
     /// A process of Neutron tells Nova what has changed.
@@ -164,6 +173,11 @@ pub(crate) struct Costs {
     pub(crate) proxy: Duration,
     pub(crate) publish_ns: f64,
     pub(crate) deliver_ns: f64,
+    /// A new connection to the broker, and one consumer on it.
+    pub(crate) broker_connect_ns: f64,
+    pub(crate) declare_ns: f64,
+    pub(crate) heartbeat_ns: f64,
+    /// A new connection to the database.
     pub(crate) connect_ns: f64,
     pub(crate) connect_client_ns: f64,
     pub(crate) commit_wait_ns: f64,
@@ -191,6 +205,8 @@ pub(crate) struct World {
     pub(crate) tasks: Tasks,
     pub(crate) ops: Catalogue,
     pub(crate) broker: Broker,
+    pub(crate) links: Links,
+    pub(crate) incidents: Vec<Incident>,
     pub(crate) database: Database,
     pub(crate) facts: Facts,
     pub(crate) tokens: Tokens,
@@ -230,6 +246,9 @@ impl World {
             Event::Reply(task) => self.reply_arrives(task),
             Event::Answer(task) => self.answer(task),
             Event::Letter(letter) => self.letter_arrives(letter),
+            Event::Connect(host) => self.try_to_connect(host),
+            Event::Connected(host) => self.connected(host),
+            Event::Incident(index) => self.incident(index),
             Event::Monitor(monitor) => self.look_at_call(monitor),
             Event::TellNova(process) => self.send_notices(process),
             Event::StreamBegins(stream) => self.stream_begins(stream),
@@ -330,7 +349,7 @@ impl World {
 
     /// A task asks an API and waits.
     pub(crate) fn ask(&mut self, task: TaskId, service: ServiceId, op: OpId) -> Flow {
-        let child = self.tasks.add(op, Asker::Task(task), Subject::NOTHING, self.now);
+        let child = self.tasks.add(op, Asker::Task(task), Subject::NOTHING);
         self.send_http(service, child);
         Flow::Wait
     }

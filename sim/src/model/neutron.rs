@@ -4,12 +4,15 @@
 //! Nova wants to know of waits for up to `send_events_interval` and goes to Nova's API with those that came meanwhile, from
 //! each process by itself.
 //!
+//! A port binds on a host whose agent was seen within `agent_down_time`; elsewhere the build fails there and is tried on another
+//! host.
+//!
 //! Left out: DHCP and L3 agents, security groups' fanouts to agents, IP addresses running out, quotas, the resource cache of
-//! ML2, agents that are down (a port binds on any host).
+//! ML2.
 
 use std::collections::BTreeMap;
 
-use hypervisor::{AgentCall, NetworkRequest, Response, Rpc};
+use hypervisor::{AgentCall, Fault, NetworkRequest, Response, Rpc};
 
 use super::{
     Event, ServiceId, World,
@@ -47,13 +50,13 @@ impl NeutronOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
         let mut api = |name: &str, effect: Option<Hook>| {
             let steps = request(calibration.work(SERVICE, name), effect, None);
-            ops.add(Recipe { name: format!("neutron {name}"), steps, cast: false })
+            ops.add(Recipe { name: format!("neutron {name}"), steps })
         };
         let networks = api("GET /v2.0/networks", None);
         let network = api("GET /v2.0/networks/{id}", Some(physical));
         let extensions = api("GET /v2.0/extensions", None);
         let create_port = api("POST /v2.0/ports", Some(create_port));
-        let bind_port = api("PUT /v2.0/ports/{id}", Some(port_changed));
+        let bind_port = api("PUT /v2.0/ports/{id}", Some(bind_port));
         let ports = api("GET /v2.0/ports", None);
         let floating_ips = api("GET /v2.0/floatingips", None);
         let subnets = api("GET /v2.0/subnets", None);
@@ -62,7 +65,7 @@ impl NeutronOps {
         let security_groups = api("GET /v2.0/security-groups", None);
         let mut rpc = |name: &str, effect: Option<Hook>| {
             let steps = plain(calibration.work(RPC_SERVICE, name), effect, None);
-            ops.add(Recipe { name: name.to_owned(), steps, cast: false })
+            ops.add(Recipe { name: name.to_owned(), steps })
         };
         let report = rpc("report_state", Some(agent_seen));
         let details = rpc("get_devices_details_list_and_failed_devices", None);
@@ -126,7 +129,7 @@ impl World {
             NetworkRequest::GetSegments { .. } | NetworkRequest::GetPhysicalNetwork { .. } => (ops.network, NONE, NONE),
         };
         let subject = Subject { host, instance, port, token: self.tokens.network_of(host) };
-        let task = self.tasks.add(op, asker, subject, self.now);
+        let task = self.tasks.add(op, asker, subject);
         self.send_http(ServiceId::Neutron, task);
         task
     }
@@ -140,7 +143,7 @@ impl World {
             AgentCall::DevicesUp(ports) => (ops.update, Topic::NeutronPlugin, Some(ports)),
             AgentCall::DevicesDown(_) => (ops.update, Topic::NeutronPlugin, None),
         };
-        let task = self.tasks.add(op, asker, Subject::host(host), self.now);
+        let task = self.tasks.add(op, asker, Subject::host(host));
         if let Some(ports) = ports {
             let list = self.notices.next_list;
             self.notices.next_list = list.wrapping_add(1);
@@ -153,7 +156,7 @@ impl World {
 
     /// An agent reports its state and waits for nothing.
     pub(crate) fn cast_report(&mut self, host: u32) {
-        let task = self.tasks.add(self.ops.neutron.report, Asker::Nobody, Subject::host(host), self.now);
+        let task = self.tasks.add(self.ops.neutron.report, Asker::Nobody, Subject::host(host));
         self.send_request(Topic::NeutronReports, task);
     }
 
@@ -171,7 +174,7 @@ impl World {
         let batch = self.notices.next_batch;
         self.notices.next_batch = batch.wrapping_add(1);
         self.notices.batches.insert(batch, events);
-        let task = self.tasks.add(self.ops.nova_api.events, Asker::Nobody, Subject::NOTHING, self.now);
+        let task = self.tasks.add(self.ops.nova_api.events, Asker::Nobody, Subject::NOTHING);
         self.tasks[task].note = batch;
         self.send_http(ServiceId::NovaApi, task);
     }
@@ -207,6 +210,18 @@ fn create_port(world: &mut World, task: TaskId) -> Flow {
 fn physical(world: &mut World, task: TaskId) -> Flow {
     world.tasks[task].result = Ok(Response::Found(true));
     Flow::Next
+}
+
+/// A port binds where an agent is alive, by the clock of this controller.
+fn bind_port(world: &mut World, task: TaskId) -> Flow {
+    let clock_ns = world.clock_of(world.tasks[task].process);
+    let host = world.tasks[task].subject.host;
+    let seen_ns = world.facts.host(host).agent_seen_ns;
+    let alive = seen_ns.is_some_and(|seen_ns| clock_ns.abs_diff(seen_ns) <= world.settings.agent_down_ns);
+    if !alive {
+        return Flow::Fail(Fault::Remote("PortBindingFailed".to_owned()));
+    }
+    port_changed(world, task)
 }
 
 fn port_changed(world: &mut World, task: TaskId) -> Flow {

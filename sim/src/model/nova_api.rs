@@ -30,7 +30,6 @@ pub(crate) struct NovaApiOps {
     pub(crate) show: OpId,
     pub(crate) list: OpId,
     pub(crate) poll: OpId,
-    pub(crate) services: OpId,
     pub(crate) events: OpId,
 }
 
@@ -38,7 +37,7 @@ impl NovaApiOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
         let boot = [boot(ops, calibration, false), boot(ops, calibration, true)];
         let mut api = |name: &str, steps: Vec<Step>| {
-            ops.add(Recipe { name: format!("nova {name}"), steps, cast: false })
+            ops.add(Recipe { name: format!("nova {name}"), steps })
         };
         let work = |name: &str| calibration.work(SERVICE, name);
         let delete = request(work("DELETE /servers/{id}"), Some(delete_server as Hook), Some(server_row));
@@ -55,12 +54,9 @@ impl NovaApiOps {
         let named = crate::calibration::Work { cpu_ms: row.cpu_ms / 8.0, db_ms: row.db_ms / 4.0, ..row };
         list_rows(&mut steps, named, Count::ChangedServers);
         let poll = api("GET /servers", steps);
-        let mut steps = plain(work("GET /os-services"), None, None);
-        list_rows(&mut steps, work("service_row"), Count::ComputeServices);
-        let services = api("GET /os-services", steps);
         let steps = plain(work("POST /os-server-external-events"), Some(neutron::pass_events_on), None);
         let events = api("POST /os-server-external-events", steps);
-        Self { boot, delete, show, list, poll, services, events }
+        Self { boot, delete, show, list, poll, events }
     }
 
     pub(crate) fn boot(&self, nics: u32) -> OpId {
@@ -92,7 +88,7 @@ fn boot(ops: &mut Ops, calibration: &Calibration, with_nics: bool) -> OpId {
         }
     }
     steps.splice(1..1, questions);
-    ops.add(Recipe { name: "nova POST /servers".to_owned(), steps, cast: false })
+    ops.add(Recipe { name: "nova POST /servers".to_owned(), steps })
 }
 
 fn ask_networks(world: &mut World, task: TaskId) -> Flow {

@@ -42,7 +42,7 @@ impl PlacementOps {
         let mut add = |request_: PlacementRequest, effect: Option<Hook>| {
             let name = request_.name();
             let steps = request(calibration.work(SERVICE, name), effect, None);
-            ops.add(Recipe { name: format!("placement {name}"), steps, cast: false })
+            ops.add(Recipe { name: format!("placement {name}"), steps })
         };
         let nobody = facts::server_uuid(0);
         let discover = add(PlacementRequest::Discover, None);
@@ -103,7 +103,7 @@ fn candidates(ops: &mut Ops, calibration: &Calibration) -> OpId {
         steps.insert(give, Step::QueryEach(each.db_ms * 1e6, Count::Candidates));
     }
     steps.push(Step::CpuEach(each.cpu_ms * 1e6, Count::Candidates));
-    ops.add(Recipe { name: format!("placement {name}"), steps, cast: false })
+    ops.add(Recipe { name: format!("placement {name}"), steps })
 }
 
 /// The first step of a try to claim.
@@ -129,7 +129,7 @@ fn claim(ops: &mut Ops, calibration: &Calibration) -> OpId {
         Step::Give,
         Step::Cpu(cpu_ns * 0.3),
     ];
-    ops.add(Recipe { name: format!("placement {name}"), steps, cast: false })
+    ops.add(Recipe { name: format!("placement {name}"), steps })
 }
 
 fn provider_row(world: &World, task: TaskId) -> Option<Row> {
@@ -216,7 +216,7 @@ impl World {
         if let PlacementRequest::DeleteAllocations(server) = request {
             subject.instance = facts::number_of(*server);
         }
-        let task = self.tasks.add(self.ops.placement.of(request), asker, subject, self.now);
+        let task = self.tasks.add(self.ops.placement.of(request), asker, subject);
         self.send_http(ServiceId::Placement, task);
         task
     }

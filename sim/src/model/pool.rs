@@ -128,18 +128,14 @@ impl Pool {
     }
 
     /// Connections that exist or are being made.
-    pub(crate) fn open(&self) -> u64 {
+    #[cfg(test)]
+    fn open(&self) -> u64 {
         u64::try_from(self.overflow + i64::from(self.options.size)).unwrap_or(0)
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// All connections are lost.
-    pub(crate) fn options(&self) -> &PoolOptions {
-        &self.options
     }
 }
 

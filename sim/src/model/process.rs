@@ -64,9 +64,9 @@ impl Process {
         self.backlog.len()
     }
 
-    /// Tasks that it has.
-    pub(crate) fn load(&self) -> usize {
-        self.busy as usize + self.backlog.len()
+    /// Tasks that wait for a connection to a database.
+    pub(crate) fn pool_waiting(&self) -> usize {
+        self.pools.iter().flatten().map(Pool::waiting).sum()
     }
 }
 

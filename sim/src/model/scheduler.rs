@@ -48,9 +48,9 @@ impl SchedulerOps {
         steps.extend([Step::Do(ask_current), Step::Do(ask_claim), Step::Do(claimed)]);
         steps.push(Step::Cpu(cpu_ns * 0.3));
         debug_assert_eq!(claim, CLAIM, "the step that a refused claim goes back to");
-        let select = ops.add(Recipe { name: "select_destinations".to_owned(), steps, cast: false });
+        let select = ops.add(Recipe { name: "select_destinations".to_owned(), steps });
         let steps = plain(calibration.work(SERVICE, "news"), None, None);
-        let news = ops.add(Recipe { name: "instance news".to_owned(), steps, cast: true });
+        let news = ops.add(Recipe { name: "instance news".to_owned(), steps });
         Self { select, news }
     }
 }
@@ -70,9 +70,9 @@ fn ask_current(world: &mut World, task: TaskId) -> Flow {
 
 fn ask_claim(world: &mut World, task: TaskId) -> Flow {
     let op = world.ops.placement.claim;
-    let (subject, asked) = (world.tasks[task].subject, world.now);
+    let subject = world.tasks[task].subject;
     let host = world.tasks[task].note;
-    let child = world.tasks.add(op, Asker::Task(task), super::task::Subject { host, ..subject }, asked);
+    let child = world.tasks.add(op, Asker::Task(task), super::task::Subject { host, ..subject });
     world.send_http(ServiceId::Placement, child);
     Flow::Wait
 }

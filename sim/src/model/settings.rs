@@ -63,6 +63,14 @@ impl<'a> Options<'a> {
         number.clamp(0.0, f64::from(u32::MAX)) as u32
     }
 
+    /// Workers of a Nova service: as many as cores when not set, or 0.
+    fn workers(&self, option: &'static str, cores: u32) -> u32 {
+        match self.count("nova", option, 0) {
+            0 => cores,
+            workers => workers,
+        }
+    }
+
     /// Options of the plan that nothing of the model follows.
     pub(crate) fn not_modelled(&self) -> BTreeMap<String, String> {
         let asked = self.asked.borrow();
@@ -112,6 +120,10 @@ pub(crate) struct Settings {
     pub(crate) randomize_candidates: bool,
     pub(crate) conflict_retries: u32,
     pub(crate) send_events_interval: Duration,
+    pub(crate) agent_down_ns: u64,
+    pub(crate) missing_consumer_timeout: Duration,
+    /// Heartbeat frames of both sides on one connection.
+    pub(crate) amqp_heartbeats_per_s: f64,
     pub(crate) token_expiration: Duration,
     pub(crate) token_cache_time: Duration,
     pub(crate) password_hash_rounds: u32,
@@ -130,13 +142,13 @@ impl Settings {
         let expiration = options.seconds("keystone", "token.expiration", 3600.0);
         let senders = options.count("nova", "oslo_messaging_rabbit.rpc_conn_pool_size", 30).max(1);
         Self {
-            service_down_ns: u64::try_from(down.as_nanos()).unwrap_or(u64::MAX),
+            service_down_ns: nanoseconds(down),
             rpc_response_timeout: options.seconds("nova", "DEFAULT.rpc_response_timeout", 60.0),
             long_rpc_timeout: options.seconds("nova", "DEFAULT.long_rpc_timeout", 1800.0),
             rpc_threads: options.count("nova", "DEFAULT.executor_thread_pool_size", 64).max(1),
             rpc_senders: senders,
-            conductor_workers: options.count("nova", "conductor.workers", cores).max(1),
-            scheduler_workers: options.count("nova", "scheduler.workers", cores).max(1),
+            conductor_workers: options.workers("conductor.workers", cores),
+            scheduler_workers: options.workers("scheduler.workers", cores),
             neutron_rpc_workers: options.count("neutron", "DEFAULT.rpc_workers", (cores / 2).max(1)).max(1),
             neutron_report_workers: options.count("neutron", "DEFAULT.rpc_state_report_workers", 1).max(1),
             neutron_rpc_threads: options.count("neutron", "DEFAULT.executor_thread_pool_size", 64).max(1),
@@ -150,6 +162,13 @@ impl Settings {
             disable_threshold: options.count("nova", "compute.consecutive_build_service_disable_threshold", 10),
             randomize_candidates: options.flag("placement", "placement.randomize_allocation_candidates"),
             conflict_retries: options.count("placement", "placement.allocation_conflict_retry_count", 10),
+            agent_down_ns: nanoseconds(options.seconds("neutron", "DEFAULT.agent_down_time", 75.0)),
+            missing_consumer_timeout: options.seconds(
+                "nova",
+                "oslo_messaging_rabbit.kombu_missing_consumer_retry_timeout",
+                60.0,
+            ),
+            amqp_heartbeats_per_s: heartbeats_per_s(options),
             send_events_interval: options.seconds("neutron", "DEFAULT.send_events_interval", 2.0),
             token_expiration: expiration.max(Duration::from_secs(60)),
             token_cache_time: options.seconds("nova", "keystone_authtoken.token_cache_time", 300.0),
@@ -158,6 +177,17 @@ impl Settings {
             api_pool: API_POOL.read(options),
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A client sends a frame when it has been idle for threshold / rate; RabbitMQ sends as many.
+fn heartbeats_per_s(options: &Options<'_>) -> f64 {
+    let threshold_s = options.number("nova", "oslo_messaging_rabbit.heartbeat_timeout_threshold").unwrap_or(60.0);
+    let rate = options.number("nova", "oslo_messaging_rabbit.heartbeat_rate").unwrap_or(3.0);
+    if threshold_s <= 0.0 { 0.0 } else { 2.0 * rate.max(0.0) / threshold_s }
 }
 
 /// Where the options of a pool stand.

@@ -1,6 +1,6 @@
 //! Work in progress: one task for each request, call or cast that some process handles.
 
-use hypervisor::{Fault, RequestId, Response, Time};
+use hypervisor::{Fault, RequestId, Response};
 
 use super::{World, pool::Connection};
 
@@ -98,8 +98,6 @@ pub(crate) struct Recipe {
     /// As recordings call it.
     pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
-    /// Whether nobody waits for an answer.
-    pub(crate) cast: bool,
 }
 
 /// Who is told when a task is over.
@@ -144,8 +142,6 @@ pub(crate) struct Task {
     pub(crate) process: ProcessId,
     pub(crate) asker: Asker,
     pub(crate) subject: Subject,
-    /// When it was asked for.
-    pub(crate) asked: Time,
     /// What is left of a burst of Python, in nanoseconds.
     pub(crate) burst_ns: u64,
     /// The connection that it holds.
@@ -170,14 +166,13 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    pub(crate) fn add(&mut self, op: OpId, asker: Asker, subject: Subject, asked: Time) -> TaskId {
+    pub(crate) fn add(&mut self, op: OpId, asker: Asker, subject: Subject) -> TaskId {
         let task = Task {
             op,
             step: 0,
             process: 0,
             asker,
             subject,
-            asked,
             burst_ns: 0,
             connection: None,
             row: None,

@@ -15,6 +15,7 @@ impl World {
         self.look_at_processes();
         self.look_at_broker_and_database();
         self.look_at_load();
+        self.beat_connections(EVERY);
         self.calendar.enter(self.now + EVERY, Event::Look);
         self.go_on();
     }
@@ -45,9 +46,11 @@ impl World {
             let members = &self.groups.0[group].processes;
             let cpu_ns: f64 = members.iter().map(|id| self.processes[usize::from(*id)].cpu_ns).sum();
             let waiting: usize = members.iter().map(|id| self.processes[usize::from(*id)].backlog()).sum();
+            let pools: usize = members.iter().map(|id| self.processes[usize::from(*id)].pool_waiting()).sum();
             let name = self.groups.0[group].name.clone();
             self.sample("process.cpu_s", &name, cpu_ns / 1e9);
             self.sample("process.waiting", &name, waiting as f64);
+            self.sample("process.pool_waiting", &name, pools as f64);
         }
         let now = self.now;
         for machine in 0..self.machines.len() {
@@ -67,6 +70,9 @@ impl World {
         let [published_before, delivered_before] = std::mem::replace(&mut self.stage.messages, [published, delivered]);
         self.sample("broker.publish_per_s", "", (published - published_before) as f64 / every_s);
         self.sample("broker.deliver_per_s", "", (delivered - delivered_before) as f64 / every_s);
+        let (connections, consumers) = self.links.connections();
+        self.sample("broker.connections", "", connections as f64);
+        self.sample("broker.consumers", "", consumers as f64);
         self.sample("process.cpu_s", "mariadb", self.database.cpu_ns / 1e9);
         let database = &self.database;
         let values = [

@@ -24,6 +24,7 @@ fn manifest() -> Manifest {
         packages: BTreeMap::from([("nova".into(), "34.0.0".into())]),
         tuning: BTreeMap::from([("nova: DEFAULT.report_interval".into(), "60".into())]),
         deviations: BTreeMap::from([("mariadb: max_connections = 8000".into(), "151 are not enough".into())]),
+        ..Manifest::default()
     }
 }
 
