@@ -54,14 +54,14 @@ fn random_scenario(rng: &mut Pcg64Mcg) -> String {
     );
     for operation in ["boot", "list", "token"] {
         let arrivals = match rng.random_range(0..3) {
-            0 => format!("arrivals = \"poisson\"\nrate = \"{}/s\"\nduration = \"30s\"", rng.random_range(1..4)),
+            0 => format!("arrivals = \"poisson\"\nrate = \"{}/s\"\ncount = 20", rng.random_range(1..4)),
             1 => "arrivals = \"closed\"\nclients = 3\nthink = { distribution = \"exponential\", mean = \"1s\" }\ncount = 20"
                 .to_owned(),
-            _ => format!("arrivals = \"burst\"\nsize = {}\nevery = \"10s\"\ntimes = 2", rng.random_range(1..10)),
+            _ => format!("arrivals = \"burst\"\nsize = {}\nevery = \"10s\"\ntimes = 2", rng.random_range(3..10)),
         };
         text.push_str(&format!("[[load]]\noperation = \"{operation}\"\n{arrivals}\n"));
     }
-    text.push_str("[[load]]\noperation = \"delete\"\nafter = \"boot\"\narrivals = \"constant\"\nrate = \"2/s\"\ncount = \"all\"\n");
+    text.push_str("[[load]]\noperation = \"delete\"\nafter = \"boot\"\narrivals = \"constant\"\nrate = \"2/s\"\ncount = 5\n");
     if rng.random_bool(0.3) {
         text.push_str("[[incidents]]\nkind = \"broker_restart\"\nat = \"10s\"\nlasts = \"5s\"\n");
     }
