@@ -51,7 +51,9 @@ pub struct ShapeFacts {
 pub struct InterpreterFacts {
     /// `sys.getswitchinterval()`.
     pub switch_interval_ms: f64,
-    /// How the cost of the same call grows with the number of calls in handlers; ascending.
+    /// How often the measured call lets go of the interpreter's lock.
+    pub releases: u32,
+    /// How the cost of that call grows with the number of calls in handlers; ascending.
     pub convoy: Vec<ConvoyPoint>,
 }
 
@@ -198,6 +200,10 @@ impl Calibration {
         let interval_ms = self.interpreter.switch_interval_ms;
         if interval_ms < 0.001 {
             return Err(("interpreter.switch_interval_ms".into(), interval_ms, "at least 0.001 ms"));
+        }
+        let releases = self.interpreter.releases;
+        if releases == 0 {
+            return Err(("interpreter.releases".into(), 0.0, "at least 1"));
         }
         let convoy = &self.interpreter.convoy;
         let ascending = convoy.windows(2).all(|pair| pair[0].handlers < pair[1].handlers);

@@ -32,9 +32,8 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let (mut registered, mut up) = (None, BTreeSet::new());
     loop {
         let services = compute_services(&run.admin, &run.name).await.map_err(LiveError::api("wait for the fleet"))?;
-        if let Some(services) = services {
-            up = services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
-        }
+        // One that was up and fell is a finding of the load, not a reason to wait.
+        up.extend(services.into_iter().flatten().filter(|service| service.up).map(|service| service.host));
         let all_up = up.len() >= hosts.len();
         let mapped =
             if all_up { mapped(&run.admin, run).await.map_err(LiveError::api("list hypervisors"))? } else { 0 };

@@ -71,6 +71,12 @@ pub struct ComputeOptions {
     pub track_instance_changes: bool,
     /// `[AGENT] report_interval` of the L2 agent.
     pub agent_report_interval: Duration,
+    /// `[DEFAULT] rpc_response_timeout` of the L2 agent.
+    pub agent_rpc_response_timeout: Duration,
+    /// `[neutron] timeout` of nova-compute's requests to Neutron; `None`: waits for ever.
+    pub neutron_timeout: Option<Duration>,
+    /// `[placement] timeout`, likewise.
+    pub placement_timeout: Option<Duration>,
     /// When lost connections to the broker are tried again.
     pub reconnect: Reconnect,
 }
@@ -96,6 +102,9 @@ impl Default for ComputeOptions {
             vif_plugging_is_fatal: true,
             track_instance_changes: true,
             agent_report_interval: s(30),
+            agent_rpc_response_timeout: s(60),
+            neutron_timeout: None,
+            placement_timeout: None,
             reconnect: Reconnect::default(),
         }
     }

@@ -35,38 +35,40 @@ impl Host {
         self.request(Request::Conductor(call), Some(timeout)).await
     }
 
-    /// A call of the L2 agent; its `rpc_response_timeout` has the same default.
+    /// A call of the L2 agent, which has a configuration of its own.
     pub(crate) async fn agent(&self, call: AgentCall) -> Result<Response, Fault> {
-        let timeout = self.peek().config.options.rpc_response_timeout;
+        let timeout = self.peek().config.options.agent_rpc_response_timeout;
         self.request(Request::Agent(call), Some(timeout)).await
     }
 
     /// A request to Placement, with a session made at the first one and made anew when its token has expired.
     pub(crate) async fn placement(&self, request: PlacementRequest) -> Result<Response, Fault> {
+        let timeout = self.peek().config.options.placement_timeout;
         if !self.peek().placement_session {
             self.request(Request::Token(Session::Placement), None).await?;
-            self.request(Request::Placement(PlacementRequest::Discover), None).await?;
+            self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
             self.state().placement_session = true;
         }
-        let answer = self.request(Request::Placement(request.clone()), None).await;
+        let answer = self.request(Request::Placement(request.clone()), timeout).await;
         if answer != Err(Fault::Http(401)) {
             return answer;
         }
         self.request(Request::Token(Session::Placement), None).await?;
-        self.request(Request::Placement(request), None).await
+        self.request(Request::Placement(request), timeout).await
     }
 
     /// A request to Neutron, likewise.
     pub(crate) async fn network(&self, request: NetworkRequest) -> Result<Response, Fault> {
+        let timeout = self.peek().config.options.neutron_timeout;
         if !self.peek().network_session {
             self.request(Request::Token(Session::Network), None).await?;
             self.state().network_session = true;
         }
-        let answer = self.request(Request::Network(request.clone()), None).await;
+        let answer = self.request(Request::Network(request.clone()), timeout).await;
         if answer != Err(Fault::Http(401)) {
             return answer;
         }
         self.request(Request::Token(Session::Network), None).await?;
-        self.request(Request::Network(request), None).await
+        self.request(Request::Network(request), timeout).await
     }
 }

@@ -43,12 +43,15 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "image_cache.manager_interval"),
     ("nova", "compute.resource_provider_association_refresh"),
     ("nova", "filter_scheduler.track_instance_changes"),
+    ("nova", "neutron.timeout"),
+    ("nova", "placement.timeout"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_delay"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_splay"),
     ("nova", "oslo_messaging_rabbit.rabbit_retry_interval"),
     ("nova", "oslo_messaging_rabbit.rabbit_retry_backoff"),
     ("nova", "oslo_messaging_rabbit.rabbit_interval_max"),
     ("neutron", "agent.report_interval"),
+    ("neutron", "DEFAULT.rpc_response_timeout"),
 ];
 
 /// How much more than it has a hypervisor offers.
@@ -112,6 +115,11 @@ pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
         agent_report_interval: neutron
             .number("agent.report_interval")
             .map_or(defaults.agent_report_interval, seconds_of),
+        agent_rpc_response_timeout: neutron
+            .number("DEFAULT.rpc_response_timeout")
+            .map_or(defaults.agent_rpc_response_timeout, seconds_of),
+        neutron_timeout: nova.number("neutron.timeout").map(seconds_of),
+        placement_timeout: nova.number("placement.timeout").map(seconds_of),
         reconnect: reconnect(&nova),
     }
 }

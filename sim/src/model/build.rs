@@ -166,6 +166,7 @@ impl World {
             tokens: Tokens::new(hosts, plan.tenants.users, settings.token_expiration, settings.token_cache_time),
             notices: Notices::default(),
             monitors: Vec::new(),
+            free_monitors: Vec::new(),
             fleet: Fleet::new(config, plan.seed),
             clients: Clients::new(plan),
             convoy: Convoy::new(&calibration.interpreter),

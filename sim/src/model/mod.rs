@@ -212,6 +212,7 @@ pub(crate) struct World {
     pub(crate) tokens: Tokens,
     pub(crate) notices: Notices,
     pub(crate) monitors: Vec<rpc::Monitor>,
+    pub(crate) free_monitors: Vec<u32>,
     pub(crate) fleet: Fleet,
     pub(crate) clients: Clients,
     pub(crate) convoy: Convoy,
@@ -283,9 +284,9 @@ impl World {
 
     fn take_step(&mut self, task: TaskId, step: Step) -> Flow {
         match step {
-            Step::Cpu(mean_ns) => {
-                let work = Duration::from_nanos(self.draw(mean_ns));
-                self.run_python(task, work);
+            Step::Cpu { mean_ns, releases } => {
+                let work_ns = self.draw(mean_ns);
+                self.run_python(task, work_ns, releases);
                 Flow::Wait
             }
             Step::CpuEach(each_ns, count) => {
@@ -293,8 +294,8 @@ impl World {
                 if mean_ns < 1.0 {
                     return Flow::Next;
                 }
-                let work = Duration::from_nanos(self.draw(mean_ns));
-                self.run_python(task, work);
+                let work_ns = self.draw(mean_ns);
+                self.run_python(task, work_ns, 1.0);
                 Flow::Wait
             }
             Step::Native(mean_ns) => {
@@ -351,6 +352,15 @@ impl World {
     pub(crate) fn ask(&mut self, task: TaskId, service: ServiceId, op: OpId) -> Flow {
         let child = self.tasks.add(op, Asker::Task(task), Subject::NOTHING);
         self.send_http(service, child);
+        let timeout = match service {
+            ServiceId::Neutron => self.settings.neutron_timeout,
+            ServiceId::Placement => self.settings.placement_timeout,
+            ServiceId::Glance => self.settings.glance_timeout,
+            _ => None,
+        };
+        if let Some(timeout) = timeout {
+            self.limit_request(child, timeout);
+        }
         Flow::Wait
     }
 

@@ -106,6 +106,8 @@ fn candidates(ops: &mut Ops, calibration: &Calibration) -> OpId {
     ops.add(Recipe { name: format!("placement {name}"), steps })
 }
 
+/// How often each part of a claim lets go of the interpreter: twelve queries and two messages in three parts.
+const RELEASES: f32 = 5.0;
 /// The first step of a try to claim.
 const TRY: u16 = 3;
 
@@ -116,18 +118,18 @@ fn claim(ops: &mut Ops, calibration: &Calibration) -> OpId {
     let half = work.queries / 2;
     let steps = vec![
         Step::Validate,
-        Step::Cpu(cpu_ns * 0.4),
+        Step::Cpu { mean_ns: cpu_ns * 0.4, releases: RELEASES },
         Step::Take(Schema::Main),
         Step::Do(read_generation),
         Step::Query { db_ns: db_ns / 2.0, trips: half },
-        Step::Cpu(cpu_ns * 0.3),
+        Step::Cpu { mean_ns: cpu_ns * 0.3, releases: RELEASES },
         Step::Lock(provider_row),
         Step::Do(check_generation),
         Step::Write { db_ns: db_ns / 2.0, trips: work.queries - half + 1 },
         Step::Do(allocate),
         Step::Commit,
         Step::Give,
-        Step::Cpu(cpu_ns * 0.3),
+        Step::Cpu { mean_ns: cpu_ns * 0.3, releases: RELEASES },
     ];
     ops.add(Recipe { name: format!("placement {name}"), steps })
 }

@@ -2,8 +2,8 @@
 //!
 //! A process runs as many tasks at once as it has handler threads; more wait in its executor's queue, which has no bound, for a
 //! request is acknowledged before it is handled. Only one thread holds the interpreter; others wait for it in the order they
-//! came, and one that holds it for longer than the switch interval gives it up. Each call costs more the more there are in
-//! handlers: the convoy, as measured.
+//! came, and one that holds it for longer than the switch interval gives it up. Each time a thread has let go of it, for a query
+//! or a message, getting it back costs the more, the more others want it: the convoy, as measured.
 //!
 //! Left out: eventlet (the release runs native threads), garbage collection, memory.
 
@@ -15,7 +15,10 @@ use super::{
     pool::Pool,
     task::{ProcessId, TaskId},
 };
-use crate::{calibration::InterpreterFacts, engine::Permits};
+use crate::{
+    calibration::{ConvoyPoint, InterpreterFacts},
+    engine::Permits,
+};
 
 /// One process.
 #[derive(Debug)]
@@ -70,42 +73,45 @@ impl Process {
     }
 }
 
-/// How the cost of a call grows with the number in handlers: factors by that number, up to the highest measured.
+/// What it costs to get the interpreter back, by the number of threads that want it: nanoseconds for each time, up to the
+/// highest number measured.
 #[derive(Debug)]
 pub(crate) struct Convoy {
-    held: Vec<f64>,
-    spun: Vec<f64>,
+    /// For which the lock is held on top of the work.
+    held_ns: Vec<f64>,
+    /// CPU that other threads spend meanwhile.
+    spun_ns: Vec<f64>,
     pub(crate) switch_interval_ns: u64,
 }
 
 impl Convoy {
     pub(crate) fn new(facts: &InterpreterFacts) -> Self {
-        let alone_ms = facts.convoy[0].held_ms;
-        let most = facts.convoy.last().map_or(1, |last| last.handlers);
-        let at = |handlers: u32, value: fn(&crate::calibration::ConvoyPoint) -> f64| {
-            let upper = facts.convoy.iter().position(|point| point.handlers >= handlers).unwrap_or(facts.convoy.len() - 1);
-            let (low, high) = (&facts.convoy[upper.saturating_sub(1)], &facts.convoy[upper]);
+        let points = &facts.convoy;
+        let most = points.last().map_or(1, |last| last.handlers);
+        let at = |handlers: u32, value: fn(&ConvoyPoint) -> f64| {
+            let upper = points.iter().position(|point| point.handlers >= handlers).unwrap_or(points.len() - 1);
+            let (low, high) = (&points[upper.saturating_sub(1)], &points[upper]);
             if high.handlers <= low.handlers {
                 return value(high);
             }
             let share = f64::from(handlers - low.handlers) / f64::from(high.handlers - low.handlers);
             value(low) + (value(high) - value(low)) * share
         };
-        let held = (0..=most).map(|n| at(n.max(1), |point| point.held_ms) / alone_ms).collect();
-        let spun = (0..=most)
-            .map(|n| (at(n.max(1), |point| point.spent_ms) / at(n.max(1), |point| point.held_ms) - 1.0).max(0.0))
-            .collect();
-        Self { held, spun, switch_interval_ns: (facts.switch_interval_ms * 1e6) as u64 }
+        let each_ns = 1e6 / f64::from(facts.releases.max(1));
+        let table = |value: fn(&ConvoyPoint) -> f64| -> Vec<f64> {
+            let alone_ms = value(&points[0]);
+            (0..=most).map(|n| (at(n.max(1), value) - alone_ms).max(0.0) * each_ns).collect()
+        };
+        let held_ns = table(|point| point.held_ms);
+        let spent_ns = table(|point| point.spent_ms);
+        let spun_ns = spent_ns.iter().zip(&held_ns).map(|(spent, held)| (spent - held).max(0.0)).collect();
+        Self { held_ns, spun_ns, switch_interval_ns: (facts.switch_interval_ms * 1e6) as u64 }
     }
 
-    /// How much longer Python holds the interpreter for the same work.
-    fn held(&self, busy: u32) -> f64 {
-        self.held[(busy as usize).min(self.held.len() - 1)]
-    }
-
-    /// CPU that the other threads spend meanwhile, as a share of that.
-    fn spun(&self, busy: u32) -> f64 {
-        self.spun[(busy as usize).min(self.spun.len() - 1)]
+    /// What so many times cost among so many threads: lock held, CPU spent by others.
+    fn price_ns(&self, threads: usize, times: f64) -> (f64, f64) {
+        let at = threads.min(self.held_ns.len() - 1);
+        (self.held_ns[at] * times, self.spun_ns[at] * times)
     }
 }
 
@@ -135,10 +141,11 @@ impl World {
         }
     }
 
-    /// The task wants to run Python for so long.
-    pub(crate) fn run_python(&mut self, task: TaskId, work: Duration) {
+    /// The task wants to run Python for so long, letting go of the interpreter so many times.
+    pub(crate) fn run_python(&mut self, task: TaskId, work_ns: u64, releases: f32) {
         let id = self.tasks[task].process;
-        self.tasks[task].burst_ns = u64::try_from(work.as_nanos()).unwrap_or(u64::MAX);
+        self.tasks[task].burst_ns = work_ns;
+        self.tasks[task].releases = releases;
         let process = &mut self.processes[usize::from(id)];
         if process.held {
             process.wanting.push_back(task);
@@ -152,9 +159,11 @@ impl World {
     fn run_slice(&mut self, id: ProcessId, task: TaskId) {
         let slice_ns = self.tasks[task].burst_ns.min(self.convoy.switch_interval_ns);
         self.tasks[task].burst_ns -= slice_ns;
+        // Those of the work are paid with its first slice; a slice that was cut off has to get the interpreter back once.
+        let releases = std::mem::replace(&mut self.tasks[task].releases, 1.0);
         let process = &mut self.processes[usize::from(id)];
-        let held_ns = slice_ns as f64 * self.convoy.held(process.busy);
-        let spun_ns = held_ns * self.convoy.spun(process.busy);
+        let (held_ns, spun_ns) = self.convoy.price_ns(process.wanting.len() + 1, f64::from(releases));
+        let held_ns = slice_ns as f64 + held_ns;
         process.cpu_ns += held_ns + spun_ns;
         let machine = process.machine;
         if spun_ns >= 1.0 {

@@ -15,6 +15,8 @@ pub(crate) type RowOf = fn(&World, TaskId) -> Option<Row>;
 const NS: f64 = 1e6;
 /// How much of the Python of a request that writes comes before its first query. Assumed: the runs tell sums.
 const BEFORE: f64 = 0.6;
+/// Messages of a request, in and out: each lets go of the interpreter, as each query does.
+const MESSAGES: f32 = 2.0;
 
 /// Python, then queries; the effect takes place when they are done. What changes rows reads first, holds its connection while it
 /// runs more Python, locks a row, if it is told which, writes and commits. Python that really comes behind the last query, to
@@ -27,21 +29,22 @@ pub(crate) fn plain(work: Work, effect: Option<Hook>, row: Option<RowOf>) -> Vec
     let cpu_ns = work.cpu_ms * NS;
     let effect = effect.map(Step::Do);
     if work.queries == 0 {
-        steps.push(Step::Cpu(cpu_ns));
+        steps.push(Step::Cpu { mean_ns: cpu_ns, releases: MESSAGES });
         steps.extend(effect);
         return steps;
     }
     let db_ns = work.db_ms * NS;
     if !work.writes {
-        steps.push(Step::Cpu(cpu_ns));
+        steps.push(Step::Cpu { mean_ns: cpu_ns, releases: MESSAGES + work.queries as f32 });
         steps.extend([Step::Take(Schema::Main), Step::Query { db_ns, trips: work.queries }, Step::Give]);
         steps.extend(effect);
         return steps;
     }
     let reads = work.queries.div_ceil(2);
-    steps.extend([Step::Cpu(cpu_ns * BEFORE), Step::Take(Schema::Main)]);
+    let releases = (MESSAGES + work.queries as f32) / 2.0;
+    steps.extend([Step::Cpu { mean_ns: cpu_ns * BEFORE, releases }, Step::Take(Schema::Main)]);
     steps.push(Step::Query { db_ns: db_ns / 2.0, trips: reads });
-    steps.push(Step::Cpu(cpu_ns * (1.0 - BEFORE)));
+    steps.push(Step::Cpu { mean_ns: cpu_ns * (1.0 - BEFORE), releases });
     steps.extend(row.map(Step::Lock));
     steps.push(Step::Write { db_ns: db_ns / 2.0, trips: work.queries - reads + 1 });
     steps.extend(effect);

@@ -179,7 +179,9 @@ impl World {
         match self.stage.phase {
             Phase::Register => {
                 let all = self.stage.terms.hypervisors;
-                if self.registered() >= all && self.stage.hosts_up >= all {
+                // One that was up and fell is a finding of the load, not a reason to wait.
+                let seen = self.stage.was_up.iter().filter(|was_up| **was_up).count();
+                if self.registered() >= all && seen as u64 >= u64::from(all) {
                     self.enter(Phase::Load);
                     self.begin_load();
                 }
@@ -214,9 +216,9 @@ impl World {
             Phase::Register => {
                 let Terms { hypervisors, register_within, .. } = self.stage.terms;
                 let why = format!(
-                    "{} of {hypervisors} hypervisors were up after {} s; allow more time with fleet.register_within, or \
-                     start fewer at once",
-                    self.stage.hosts_up,
+                    "{} of {hypervisors} hypervisors were through with their start-up after {} s; allow more time with \
+                     fleet.register_within, or start fewer at once",
+                    self.registered(),
                     register_within.as_secs_f64()
                 );
                 self.log.event(self.now, "error", why.clone());

@@ -33,7 +33,7 @@ impl SchedulerOps {
         let work = calibration.work(SERVICE, "select_destinations");
         let each = |kind: &str| calibration.work(SERVICE, kind).cpu_ms * 1e6;
         let cpu_ns = work.cpu_ms * 1e6;
-        let mut steps = vec![Step::Cpu(cpu_ns * 0.3)];
+        let mut steps = vec![Step::Cpu { mean_ns: cpu_ns * 0.3, releases: RELEASES }];
         steps.extend(ask(ask_candidates));
         steps.push(Step::Take(Schema::Main));
         steps.push(Step::QueryEach(calibration.database.service_row_ms * 1e6, Count::ComputeServices));
@@ -42,11 +42,11 @@ impl SchedulerOps {
         steps.push(Step::Give);
         steps.push(Step::CpuEach(each("service_row"), Count::ComputeServices));
         steps.push(Step::CpuEach(each("candidate"), Count::Candidates));
-        steps.push(Step::Cpu(cpu_ns * 0.4));
+        steps.push(Step::Cpu { mean_ns: cpu_ns * 0.4, releases: RELEASES });
         steps.push(Step::Do(choose));
         let claim = u16::try_from(steps.len()).expect("a recipe is short");
         steps.extend([Step::Do(ask_current), Step::Do(ask_claim), Step::Do(claimed)]);
-        steps.push(Step::Cpu(cpu_ns * 0.3));
+        steps.push(Step::Cpu { mean_ns: cpu_ns * 0.3, releases: RELEASES });
         debug_assert_eq!(claim, CLAIM, "the step that a refused claim goes back to");
         let select = ops.add(Recipe { name: "select_destinations".to_owned(), steps });
         let steps = plain(calibration.work(SERVICE, "news"), None, None);
@@ -55,6 +55,8 @@ impl SchedulerOps {
     }
 }
 
+/// How often each part of it lets go of the interpreter.
+const RELEASES: f32 = 4.0;
 /// The step of `select_destinations` that claims on the next choice.
 const CLAIM: u16 = 12;
 

@@ -63,6 +63,11 @@ impl<'a> Options<'a> {
         number.clamp(0.0, f64::from(u32::MAX)) as u32
     }
 
+    /// A timeout of Nova's that is none unless it is set.
+    fn timeout(&self, option: &'static str) -> Option<Duration> {
+        self.number("nova", option).map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_S)))
+    }
+
     /// Workers of a Nova service: as many as cores when not set, or 0.
     fn workers(&self, option: &'static str, cores: u32) -> u32 {
         match self.count("nova", option, 0) {
@@ -71,31 +76,33 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// Options of the plan that nothing of the model follows.
+    /// Options of the plan that nothing of the model follows, with their values, and why where that is known.
     pub(crate) fn not_modelled(&self) -> BTreeMap<String, String> {
         let asked = self.asked.borrow();
         let mut others = BTreeMap::new();
         for (service, options) in &self.plan.tuning {
             for (option, value) in options {
-                let known = asked.contains(&(service.as_str(), option.as_str()))
-                    || FLEET_OPTIONS.contains(&(service.as_str(), option.as_str()))
-                    || WITHOUT_LOAD.contains(&(service.as_str(), option.as_str()));
-                if !known {
-                    others.insert(format!("{service}: {option}"), value.to_string());
+                let this = (service.as_str(), option.as_str());
+                if asked.contains(&this) || FLEET_OPTIONS.contains(&this) {
+                    continue;
                 }
+                let why = WHY_NOT.iter().find(|(known, _)| option == known).map(|(_, why)| format!(" ({why})"));
+                others.insert(format!("{service}: {option}"), format!("{value}{}", why.unwrap_or_default()));
             }
         }
         others
     }
 }
 
-/// Options that a scenario sets so that a real cloud does not stand in its way, and whose other values the model does not
-/// have: there are no quotas in it.
-const WITHOUT_LOAD: &[(&str, &str)] = &[
-    ("nova", "quota.instances"),
-    ("nova", "quota.cores"),
-    ("nova", "quota.ram"),
-    ("neutron", "quotas.quota_port"),
+/// Options that bound nothing of what the model has.
+const WHY_NOT: &[(&str, &str)] = &[
+    ("quota.instances", "projects have no limits"),
+    ("quota.cores", "projects have no limits"),
+    ("quota.ram", "projects have no limits"),
+    ("quotas.quota_port", "projects have no limits"),
+    ("database.max_retries", "the database is there when a service first connects"),
+    ("database.retry_interval", "the database is there when a service first connects"),
+    ("DEFAULT.force_config_drive", "made on the hypervisor: part of fleet.times.spawn"),
 ];
 
 /// The settings of the model.
@@ -104,6 +111,10 @@ pub(crate) struct Settings {
     pub(crate) service_down_ns: u64,
     pub(crate) rpc_response_timeout: Duration,
     pub(crate) long_rpc_timeout: Duration,
+    /// Timeouts of requests from Nova to other APIs; `None`: for ever.
+    pub(crate) neutron_timeout: Option<Duration>,
+    pub(crate) placement_timeout: Option<Duration>,
+    pub(crate) glance_timeout: Option<Duration>,
     pub(crate) rpc_threads: u32,
     pub(crate) rpc_senders: u32,
     pub(crate) conductor_workers: u32,
@@ -145,6 +156,9 @@ impl Settings {
             service_down_ns: nanoseconds(down),
             rpc_response_timeout: options.seconds("nova", "DEFAULT.rpc_response_timeout", 60.0),
             long_rpc_timeout: options.seconds("nova", "DEFAULT.long_rpc_timeout", 1800.0),
+            neutron_timeout: options.timeout("neutron.timeout"),
+            placement_timeout: options.timeout("placement.timeout"),
+            glance_timeout: options.timeout("glance.timeout"),
             rpc_threads: options.count("nova", "DEFAULT.executor_thread_pool_size", 64).max(1),
             rpc_senders: senders,
             conductor_workers: options.workers("conductor.workers", cores),

@@ -17,8 +17,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// One thing that a process does for a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// Runs Python: holds the interpreter for this many nanoseconds on average.
-    Cpu(f64),
+    /// Runs Python: holds the interpreter for this many nanoseconds on average, and lets go of it so many times.
+    Cpu { mean_ns: f64, releases: f32 },
     /// Runs Python for this many nanoseconds for each of something.
     CpuEach(f64, Count),
     /// Runs on a core without holding the interpreter.
@@ -144,6 +144,8 @@ pub(crate) struct Task {
     pub(crate) subject: Subject,
     /// What is left of a burst of Python, in nanoseconds.
     pub(crate) burst_ns: u64,
+    /// How often it lets go of the interpreter.
+    pub(crate) releases: f32,
     /// The connection that it holds.
     pub(crate) connection: Option<(Schema, Connection)>,
     pub(crate) row: Option<Row>,
@@ -174,6 +176,7 @@ impl Tasks {
             asker,
             subject,
             burst_ns: 0,
+            releases: 0.0,
             connection: None,
             row: None,
             begun: false,

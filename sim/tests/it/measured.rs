@@ -10,6 +10,7 @@ name = "conductor"
 description = "Heartbeats in a closed loop against one conductor worker"
 [deployment]
 controller_cores = 2
+link = "20us"
 [fleet]
 hypervisors = 1
 connections = "single"
@@ -55,6 +56,7 @@ const MEASURED_PER_S: [(u32, f64); 7] =
 fn a_conductor_worker_has_the_throughput_that_was_measured() {
     for (outstanding, measured) in MEASURED_PER_S {
         let modelled = heartbeats_per_s(outstanding);
+        println!("{outstanding} outstanding: {modelled:.1}/s, measured {measured}/s");
         let off = modelled / measured - 1.0;
         assert!(off.abs() < 0.2, "{outstanding} outstanding: {modelled:.1}/s, measured {measured}/s");
     }

@@ -37,8 +37,11 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     let out = new_folder(args, plan)?;
     eprintln!("{}: {}", plan.scenario, plan.description);
     let not_modelled = sim::not_modelled(plan);
+    if !not_modelled.is_empty() {
+        eprintln!("not modelled, so without effect:");
+    }
     for (option, value) in &not_modelled {
-        eprintln!("not modelled, so without effect: {option} = {value}");
+        eprintln!("  {option} = {value}");
     }
     let stop = stop_on_signals()?;
     if args.replications > 1 {
