@@ -1,11 +1,11 @@
 //! How fast the simulator is: one simulated hour of a scenario's fleet, by the number of hypervisors.
 //!
 //! ```text
-//! cargo run --release -p sim --example sim_hour -- scenarios/yahoo-2014/scenario.toml 700 7000 70000
+//! cargo run --release --example sim_hour -- scenarios/yahoo-2014/scenario.toml 700 7000 70000
 //! ```
 //!
-//! The deployment is scaled with the fleet, so that the same work is done for each hypervisor. One core; the recording is
-//! written as in any run.
+//! On one core. The recording is written as in any run, unless `--no-recording` is given. Overrides of the scenario (KEY=VALUE)
+//! hold for all sizes.
 
 use std::{env, process::ExitCode, time::Instant};
 
@@ -16,10 +16,11 @@ use sim::Calibration;
 fn main() -> ExitCode {
     let given: Vec<String> = env::args().skip(1).collect();
     let Some((path, rest)) = given.split_first() else {
-        eprintln!("usage: sim_hour SCENARIO.toml [KEY=VALUE]... HYPERVISORS...");
+        eprintln!("usage: sim_hour SCENARIO.toml [--no-recording] [KEY=VALUE]... HYPERVISORS...");
         return ExitCode::from(2);
     };
-    let (sets, sizes): (Vec<String>, Vec<String>) = rest.iter().cloned().partition(|text| text.contains('='));
+    let (options, rest): (Vec<String>, Vec<String>) = rest.iter().cloned().partition(|text| text.starts_with("--"));
+    let (sets, sizes): (Vec<String>, Vec<String>) = rest.into_iter().partition(|text| text.contains('='));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         sets.push(format!("fleet.hypervisors={size}"));
         let source = Source { name: path.clone(), text: text.clone() };
         match scenarios::resolve(&source, &sets, Some(1)) {
-            Ok(plan) => measure(&plan),
+            Ok(plan) => measure(&plan, options.is_empty()),
             Err(errors) => {
                 eprintln!("{errors}");
                 return ExitCode::from(2);
@@ -42,10 +43,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measure(plan: &Plan) {
+fn measure(plan: &Plan, with_recording: bool) {
     let calibration = Calibration::shipped(&plan.release).expect("one ships for each release");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let with_recording = env::var_os("NO_RECORDING").is_none();
     let recorder = with_recording.then(|| {
         Recorder::create(&folder.path().join("run"), &manifest(plan), "{}").expect("a recording in a temporary folder")
     });

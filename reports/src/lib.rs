@@ -22,8 +22,6 @@ pub use error::ReportError;
 pub use folder::{REPORT, SUMMARY, summary_json, write};
 pub use gates::judge;
 pub use html::page;
-pub use replications::{
-    Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal,
-};
+pub use replications::{Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal};
 pub use summary::{GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
 pub use terminal::terminal;

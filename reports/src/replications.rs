@@ -50,7 +50,8 @@ impl Replications {
 /// Puts several runs of one scenario together.
 pub fn replications(runs: &[Summary]) -> Replications {
     let figures: Vec<Vec<(String, f64)>> = runs.iter().map(figures).collect();
-    let names = figures.first().map(|first| first.iter().map(|(metric, _)| metric.clone()).collect()).unwrap_or_default();
+    let names =
+        figures.first().map(|first| first.iter().map(|(metric, _)| metric.clone()).collect()).unwrap_or_default();
     let names: Vec<String> = names;
     let all = |metric: &String| -> Option<Vec<f64>> {
         let of_run = |run: &Vec<(String, f64)>| run.iter().find(|(name, _)| name == metric).map(|(_, value)| *value);
@@ -81,8 +82,8 @@ fn figure(metric: &str, values: &[f64]) -> Figure {
 /// Two-sided 95 % quantile of Student's t, by the degrees of freedom; tables of any textbook.
 fn student_t_95(degrees: usize) -> f64 {
     const FIRST: [f64; 30] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-        2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
     ];
     match degrees {
         0 => f64::INFINITY,

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    plan::DeploymentPlan,
-    problem::Desk,
-    read::Written,
-    written::Deployment,
-};
+use crate::{plan::DeploymentPlan, problem::Desk, read::Written, written::Deployment};
 
 /// One machine for everything, as a newcomer has it.
 pub(crate) const DEFAULT: DeploymentPlan = DeploymentPlan {

@@ -6,7 +6,7 @@ use hypervisor::Delay;
 
 use crate::{
     options,
-    plan::{Arrivals, Bound, ConnectionMode, Gate, LoadPlan, Operation, Plan, Until},
+    plan::{Arrivals, Bound, ConnectionMode, DeploymentPlan, Gate, IncidentKind, LoadPlan, Operation, Plan, Until},
     units::{show_rate, show_size, show_time},
 };
 
@@ -16,6 +16,9 @@ pub fn describe(plan: &Plan) -> String {
     page.row("release", &plan.release);
     page.row("seed", &plan.seed.to_string());
     cloud(&mut page, plan);
+    if plan.cloud.bring_your_own.is_none() {
+        deployment(&mut page, &plan.deployment);
+    }
     fleet(&mut page, plan);
     page.head("tuning (what differs from the release's defaults)");
     let tuning = options::non_defaults(&plan.tuning, &plan.release);
@@ -27,6 +30,11 @@ pub fn describe(plan: &Plan) -> String {
     plan.load.iter().for_each(|load| stream(&mut page, load, plan.seed));
     if plan.load.is_empty() {
         page.row("none", "the fleet registers and idles");
+    }
+    for incident in &plan.incidents {
+        let IncidentKind::BrokerRestart { lasts } = incident.kind;
+        let at = show_time(incident.at);
+        page.row("incident", &format!("broker_restart {at} after the load begins, for {}", show_time(lasts)));
     }
     page.row("drain", &format!("waits up to {} for the last operations", show_time(plan.drain)));
     page.head("gates");
@@ -96,10 +104,29 @@ fn cloud(page: &mut Page, plan: &Plan) {
     }
 }
 
+fn deployment(page: &mut Page, plan: &DeploymentPlan) {
+    page.head("deployment (of the model; a live run has the machine that it is on)");
+    let machines = |count: u32, cores: u32| match count {
+        0 => "on the first controller".to_owned(),
+        some => format!("{} with {} each", self::count(some.into(), "machine"), self::count(cores.into(), "core")),
+    };
+    page.row("controllers", &machines(plan.controllers, plan.controller_cores));
+    page.row("brokers", &machines(plan.brokers, plan.broker_cores));
+    let database = machines(u32::from(plan.database_cores > 0), plan.database_cores);
+    page.row("database", &format!("{database}, {}", count(plan.database_connections.into(), "connection")));
+    page.row("links", &format!("{} one way", show_time(plan.link)));
+    if !plan.clock_skew.is_zero() {
+        page.row("clocks", &format!("up to {} apart", show_time(plan.clock_skew)));
+    }
+}
+
 fn fleet(page: &mut Page, plan: &Plan) {
     let fleet = &plan.fleet;
     page.head("fleet");
     page.row("hypervisors", &fleet.hypervisors.to_string());
+    if fleet.servers > 0 {
+        page.row("servers", &format!("{} run on them already", fleet.servers));
+    }
     page.row(
         "connections",
         &match fleet.connections {

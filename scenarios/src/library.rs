@@ -30,7 +30,18 @@ macro_rules! shipped {
     };
 }
 
-const SHIPPED: &[Shipped] = shipped!["quickstart", "boot-storm"];
+const SHIPPED: &[Shipped] = shipped![
+    "yahoo-2014",
+    "yahoo-2014-tuned",
+    "quickstart",
+    "boot-storm",
+    "heartbeat-storm",
+    "conductor-scaling",
+    "scheduler-scaling",
+    "db-pool",
+    "api-front",
+    "broker-reconnect",
+];
 
 /// All scenarios of the library, the one to begin with first.
 pub fn all() -> &'static [Shipped] {

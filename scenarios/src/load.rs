@@ -17,12 +17,12 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The streams of a plan, in the order of the scenario. What is wrong is noted, and left out.
-pub(crate) fn resolve(streams: &[Stream], desk: &mut Desk<'_>) -> Vec<LoadPlan> {
+pub(crate) fn resolve(streams: &[Stream], running: u32, desk: &mut Desk<'_>) -> Vec<LoadPlan> {
     names_are_unique(streams, desk);
     streams_can_follow(streams, desk);
     let mut load: Vec<LoadPlan> = streams.iter().filter_map(stream_plan).collect();
-    servers_exist(streams, desk);
-    deletions_have_servers(streams, &mut load, desk);
+    servers_exist(streams, running > 0, desk);
+    deletions_have_servers(streams, running.into(), &mut load, desk);
     load
 }
 
@@ -93,10 +93,10 @@ fn circle<'a>(name: &'a str, after: &'a BTreeMap<String, Option<Written<String>>
     }
 }
 
-/// Streams that work on servers have a stream that boots some.
-fn servers_exist(streams: &[Stream], desk: &mut Desk<'_>) {
+/// Streams that work on servers have a stream that boots some, unless some run already.
+fn servers_exist(streams: &[Stream], some_run: bool, desk: &mut Desk<'_>) {
     let unknown = streams.iter().any(|stream| stream.operation.is_none());
-    if unknown || boots(streams) {
+    if unknown || some_run || boots(streams) {
         return;
     }
     for stream in streams {
@@ -106,13 +106,14 @@ fn servers_exist(streams: &[Stream], desk: &mut Desk<'_>) {
     }
 }
 
-/// No more servers are deleted than booted, and `count = "all"` becomes the number that the other deletions leave.
-fn deletions_have_servers(streams: &[Stream], load: &mut [LoadPlan], desk: &mut Desk<'_>) {
-    if !boots(streams) {
+/// No more servers are deleted than run already and are booted, and `count = "all"` becomes the number that the other deletions leave.
+fn deletions_have_servers(streams: &[Stream], running: u64, load: &mut [LoadPlan], desk: &mut Desk<'_>) {
+    if !boots(streams) && running == 0 {
         return;
     }
     let booted: Option<u64> =
         load.iter().filter(|plan| matches!(plan.operation, Operation::Boot { .. })).map(exact_count).sum();
+    let booted = booted.map(|booted| booted + running);
     let deletes = load.iter().filter(|plan| plan.operation == Operation::Delete);
     // A stream of "all" counts zero until its number is known.
     let mut deleted: u64 = deletes.filter_map(exact_count).sum();

@@ -48,7 +48,7 @@ pub fn resolve(source: &Source, sets: &[String], seed: Option<u64>) -> Result<Pl
 fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) -> Plan {
     let release = release(scenario, desk);
     let tuning = known_options(scenario, &release, desk);
-    let load = load::resolve(&scenario.streams, desk);
+    let load = load::resolve(&scenario.streams, value(&scenario.fleet.servers, 0), desk);
     fleet_can_carry(scenario, desk);
     let hypervisors = scenario.fleet.hypervisors.as_ref().map_or(0, |written| written.value);
     let names = scenario.streams.iter().filter_map(|stream| stream.name.as_ref());

@@ -82,10 +82,10 @@ fn element<'n, 'p>(items: &'n mut [Node], path: &'p [String]) -> Result<(&'n mut
     Err(Complaint::new(format!("nothing here is called `{}`", path.join(".")), help))
 }
 
-/// What an element of a list is called: a stream by its name or its operation, a gate by its metric.
+/// What an element of a list is called: a stream by its name or its operation, a gate by its metric, an incident by its kind.
 fn name(item: &Node) -> Option<&str> {
     let Value::Table(table) = &item.value else { return None };
-    ["name", "operation", "metric"].iter().find_map(|key| match &table.get(*key)?.node.value {
+    ["name", "operation", "metric", "kind"].iter().find_map(|key| match &table.get(*key)?.node.value {
         Value::Text(text) => Some(text.as_str()),
         _ => None,
     })

@@ -268,7 +268,7 @@ mod tests {
         let (_, text) = SHIPPED[0];
         let broken = |from: &str, to: &str| {
             assert!(text.contains(from), "{from}");
-            Calibration::parse("c.toml", &text.replacen(from, to, 1)).unwrap_err().to_string()
+            Calibration::parse("c.toml", &text.replacen(from, to, 1)).expect_err("it is broken").to_string()
         };
         assert!(broken("publish_ms = 0.20", "publish_ms = -1").contains("c.toml: broker.publish_ms = -1"));
         assert!(broken("publish_ms = 0.20", "publish_ms = nan").contains("broker.publish_ms = NaN"));
@@ -276,6 +276,6 @@ mod tests {
         assert!(broken("publish_ms", "publish_msec").contains("publish_msec"));
         assert!(broken("p99_over_median = 3.0", "p99_over_median = 0").contains("shape.p99_over_median = 0"));
         assert!(broken("handlers = 1,", "handlers = 3,").contains("interpreter.convoy"));
-        assert!(Calibration::shipped("1999.1").unwrap_err().to_string().contains("1999.1"));
+        assert!(Calibration::shipped("1999.1").expect_err("there is none").to_string().contains("1999.1"));
     }
 }

@@ -17,7 +17,8 @@ use recording::{Outcome, Recorder};
 use scenarios::Plan;
 
 pub use calibration::{
-    BrokerFacts, Calibration, CalibrationError, ConvoyPoint, DatabaseFacts, FrontFacts, InterpreterFacts, ShapeFacts, Work,
+    BrokerFacts, Calibration, CalibrationError, ConvoyPoint, DatabaseFacts, FrontFacts, InterpreterFacts, ShapeFacts,
+    Work,
 };
 pub use dice::Shape;
 pub use model::{Progress, Tell};

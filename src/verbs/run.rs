@@ -119,7 +119,9 @@ impl Args {
         };
         let other = if self.target == TargetKind::Sim { "live" } else { "sim" };
         match given.iter().find(|(given, _)| *given) {
-            Some((_, option)) => Err(format!("{option} is an option of --target {other}; give that too, or leave it out")),
+            Some((_, option)) => {
+                Err(format!("{option} is an option of --target {other}; give that too, or leave it out"))
+            }
             None => Ok(()),
         }
     }

@@ -35,7 +35,8 @@ fn refused(scenario: &str, args: &[&str], said: &[&str]) {
     fs::write(folder.path().join("probe.toml"), scenario).unwrap();
     let state = folder.path().join("state");
     let out = folder.path().join("out");
-    let always = ["run", "probe.toml", "--state", state.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let always =
+        ["run", "probe.toml", "--target", "live", "--state", state.to_str().unwrap(), "--out", out.to_str().unwrap()];
     let output = kagemusha(folder.path(), &[&always, args].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
@@ -68,8 +69,21 @@ fn an_impossible_value_is_told() {
 }
 
 #[test]
-fn a_target_that_is_not_built_is_told() {
-    refused(SCENARIO, &["--target", "sim"], &["--target sim is not built yet"]);
+fn options_of_the_other_target_are_told() {
+    refused(SCENARIO, &["--replications", "3"], &["--replications is an option of --target sim"]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("probe.toml"), SCENARIO).unwrap();
+    let output = kagemusha(folder.path(), &["run", "probe.toml", "--down"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
+    assert!(stderr.contains("--down is an option of --target live"), "{stderr}");
+}
+
+#[test]
+fn what_only_the_model_does_is_told() {
+    refused(SCENARIO, &["--set", "fleet.servers=3"], &["fleet.servers", "--target sim"]);
+    let restart = "[[incidents]]\nkind = \"broker_restart\"\nat = \"1s\"\nlasts = \"1s\"\n";
+    refused(&format!("{SCENARIO}{restart}"), &[], &["incidents", "--target sim"]);
 }
 
 const FOREIGN: &str = "[cloud.bring_your_own]\ncloud = \"lab\"\ntransport_url_env = \"KAGEMUSHA_NO_SUCH_VARIABLE\"\n";

@@ -53,6 +53,48 @@ fn pure_crates_have_no_runtime() {
     }
 }
 
+/// What comes from outside the inputs, or differs between machines, and what to use instead.
+const AMBIENT: &[(&str, &str)] = &[
+    ("Instant::now", "the time of the input, or of the world"),
+    ("SystemTime", "the time of the input, or of the world"),
+    ("rand::rng", "scenarios::seed::generator"),
+    ("thread_rng", "scenarios::seed::generator"),
+    ("from_os_rng", "scenarios::seed::generator"),
+    ("OsRng", "scenarios::seed::generator"),
+    ("new_v4", "UUIDs made of numbers"),
+    ("HashMap", "BTreeMap"),
+    ("HashSet", "BTreeSet"),
+    ("available_parallelism", "the plan's deployment"),
+    (".ln()", "libm"),
+    (".exp()", "libm"),
+    (".powf(", "libm"),
+];
+
+/// The same plan gives the same bytes: clippy's lists say so of calls, this says it of the text, whatever clippy resolves.
+#[test]
+fn virtual_time_has_no_clock_and_no_chance_of_its_own() {
+    for folder in ["sim/src", "fake-hv/hypervisor/src", "scenarios/src"] {
+        let mut pending = vec![root().join(folder)];
+        while let Some(here) = pending.pop() {
+            for entry in fs::read_dir(&here).expect("a folder of the checkout").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    pending.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).expect("a source file");
+                for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+                {
+                    for (ambient, instead) in AMBIENT {
+                        let place = format!("{}:{}", path.display(), number + 1);
+                        assert!(!line.contains(ambient), "{place}: {ambient}; use {instead}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_member_of_the_workspace_has_its_layer() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");

@@ -4,4 +4,5 @@
 
 mod command;
 mod layers;
+mod simulated;
 mod style;

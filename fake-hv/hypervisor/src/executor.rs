@@ -146,7 +146,12 @@ impl Host {
         let mut kernel = self.kernel();
         let id = RequestId(kernel.next_request);
         kernel.next_request = kernel.next_request.wrapping_add(1);
-        let pending = Pending { id, thread: kernel.running, deadline: timeout.map_or(Time::MAX, |t| kernel.now + t), answer: None };
+        let pending = Pending {
+            id,
+            thread: kernel.running,
+            deadline: timeout.map_or(Time::MAX, |t| kernel.now + t),
+            answer: None,
+        };
         kernel.pending.push(pending);
         kernel.outputs.push(Output::Request { id, request, timeout });
         id

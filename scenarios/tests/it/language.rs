@@ -35,9 +35,10 @@ fn the_example_of_the_documentation_works() {
     }
     let overrides = readme.lines().filter_map(|line| line.strip_prefix("--set "));
     let overrides: Vec<&str> = overrides.map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(overrides.len(), 5);
+    assert_eq!(overrides.len(), 6);
     let quickstart = scenarios::library::find("quickstart").unwrap().text;
-    resolve(quickstart, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    let restart = "[[incidents]]\nkind = \"broker_restart\"\nat = \"1m\"\nlasts = \"10s\"\n";
+    resolve(&format!("{quickstart}\n{restart}"), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
 }
 
 /// A key that the language has and the documentation has not would be found by nobody.
@@ -45,7 +46,7 @@ fn the_example_of_the_documentation_works() {
 fn every_key_is_documented() {
     let readme = include_str!("../../README.md");
     let wrong =
-        "x = 1\n[cloud]\nx = 1\n[tenants]\nx = 1\n[fleet]\nx = 1\n[fleet.resources]\nx = 1\n[fleet.times]\nx = 1
+        "x = 1\n[cloud]\nx = 1\n[deployment]\nx = 1\n[[incidents]]\nx = 1\n[tenants]\nx = 1\n[fleet]\nx = 1\n[fleet.resources]\nx = 1\n[fleet.times]\nx = 1
 [harness]\nx = 1\n[[load]]\nx = 1\narrivals = 'closed'\n[[load]]\narrivals = 'burst'\nx = 1\n[[gates]]\nx = 1\n";
     let errors = resolve(wrong, &[]).unwrap_err();
     let helps = errors.problems().iter().filter_map(|problem| problem.help.as_deref()?.split_once("keys here: "));

@@ -60,7 +60,7 @@ impl<E> Calendar<E> {
     }
 
     /// Takes out what happens next.
-    pub fn next(&mut self) -> Option<(Time, E)> {
+    pub fn take_next(&mut self) -> Option<(Time, E)> {
         if self.due.is_empty() {
             self.refill()?;
         }
@@ -126,7 +126,7 @@ mod tests {
                     }
                     Step::Next => {
                         let expected = model.pop_first().map(|((at, _), event)| (at, event));
-                        prop_assert_eq!(calendar.next(), expected);
+                        prop_assert_eq!(calendar.take_next(), expected);
                         now = expected.map_or(now, |(at, _)| at);
                     }
                 }
@@ -139,10 +139,10 @@ mod tests {
     fn what_is_late_happens_now() {
         let mut calendar = Calendar::default();
         calendar.enter(Time::from_origin(Duration::from_secs(2)), 'a');
-        assert_eq!(calendar.next(), Some((Time::from_origin(Duration::from_secs(2)), 'a')));
+        assert_eq!(calendar.take_next(), Some((Time::from_origin(Duration::from_secs(2)), 'a')));
         calendar.enter(Time::from_origin(Duration::from_secs(1)), 'b');
-        assert_eq!(calendar.next(), Some((Time::from_origin(Duration::from_secs(2)), 'b')));
-        assert!(calendar.is_empty() && calendar.next().is_none());
+        assert_eq!(calendar.take_next(), Some((Time::from_origin(Duration::from_secs(2)), 'b')));
+        assert!(calendar.is_empty() && calendar.take_next().is_none());
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         let end = Time::from_nanos(u64::MAX);
         calendar.enter(end, 1);
         calendar.enter(end, 2);
-        assert_eq!(calendar.next(), Some((end, 1)));
-        assert_eq!(calendar.next(), Some((end, 2)));
+        assert_eq!(calendar.take_next(), Some((end, 1)));
+        assert_eq!(calendar.take_next(), Some((end, 2)));
     }
 }

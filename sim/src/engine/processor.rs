@@ -275,7 +275,7 @@ mod tests {
             calendar.enter(ms(*start_ms), Event::Start(*job, *work_ms));
         }
         let (mut ended, mut last) = (Vec::new(), Time::ZERO);
-        while let Some((now, event)) = calendar.next() {
+        while let Some((now, event)) = calendar.take_next() {
             last = now;
             let mut enter = |at, wake| calendar.enter(at, Event::Wake(wake));
             match event {

@@ -16,10 +16,9 @@ use std::time::Duration;
 use hypervisor::{Input, Rpc, Time};
 
 use super::{
-    Event, World,
+    Event, ServiceId, World,
     machine::{Job, MachineId},
     task::{Asker, TaskId},
-    ServiceId,
 };
 
 /// Services that consume from a shared queue.

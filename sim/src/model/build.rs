@@ -7,8 +7,8 @@ use recording::Recorder;
 use scenarios::{Plan, options::compute_options, plan::DeploymentPlan, seed};
 
 use super::{
-    Broker, Catalogue, Clients, Convoy, Costs, Counters, Database, Event, Facts, Fleet, Links, Log, Machine, Notices, Process,
-    Service, ServiceId, Settings, Tasks, Tokens, Turns, World, conductor, glance, http, keystone,
+    Broker, Catalogue, Clients, Convoy, Costs, Counters, Database, Event, Facts, Fleet, Links, Log, Machine, Notices,
+    Process, Service, ServiceId, Settings, Tasks, Tokens, Turns, World, conductor, glance, http, keystone,
     machine::MachineId,
     neutron, nova_api, placement,
     pool::{Pool, PoolOptions},
@@ -53,9 +53,8 @@ impl<'a> Deployment<'a> {
         // The first controller has the right time, the last is ahead by all of the skew.
         let ahead = |index: u32| skew_ns / i64::from(controllers.max(2) - 1) * i64::from(index);
         let name = |index: u32| format!("controller-{}", index + 1);
-        let mut machines: Vec<Machine> = (0..controllers)
-            .map(|index| Machine::new(name(index), plan.controller_cores, ahead(index)))
-            .collect();
+        let mut machines: Vec<Machine> =
+            (0..controllers).map(|index| Machine::new(name(index), plan.controller_cores, ahead(index))).collect();
         let database = match plan.database_cores {
             0 => 0,
             cores => add(&mut machines, Machine::of_one_server("database".to_owned(), cores)),
@@ -63,7 +62,9 @@ impl<'a> Deployment<'a> {
         let brokers = match plan.brokers {
             0 => vec![0],
             several => (0..several)
-                .map(|index| add(&mut machines, Machine::of_one_server(format!("broker-{}", index + 1), plan.broker_cores)))
+                .map(|index| {
+                    add(&mut machines, Machine::of_one_server(format!("broker-{}", index + 1), plan.broker_cores))
+                })
                 .collect(),
         };
         let (processes, services, groups) = (Vec::new(), Vec::new(), Groups::default());
@@ -98,9 +99,7 @@ impl<'a> Deployment<'a> {
 
     fn services(&mut self, plan: &Plan) {
         let settings = self.settings;
-        let wsgi = |service: &str| {
-            plan.cloud.wsgi.get(service).map_or((1, 1), |wsgi| (wsgi.processes, wsgi.threads))
-        };
+        let wsgi = |service: &str| plan.cloud.wsgi.get(service).map_or((1, 1), |wsgi| (wsgi.processes, wsgi.threads));
         let pool = |service: &str| settings.pools.get(service).copied();
         let api = Some(settings.api_pool);
         let apis = [
@@ -143,11 +142,7 @@ impl World {
         let mut links = Links::new(&plan.fleet, options.reconnect.clone(), seed::generator(plan.seed, "links"));
         links.missing_consumer_timeout = settings.missing_consumer_timeout;
         links.heartbeats_per_s = settings.amqp_heartbeats_per_s;
-        let config = Config {
-            options,
-            resources: plan.fleet.resources.clone(),
-            times: plan.fleet.times.clone(),
-        };
+        let config = Config { options, resources: plan.fleet.resources.clone(), times: plan.fleet.times.clone() };
         let mut world = Self {
             now: Time::ZERO,
             calendar: Calendar::default(),

@@ -12,16 +12,19 @@ use super::{
     World,
     broker::Topic,
     facts::{self, ServerState},
-    recipes::plain,
     ops::Ops,
+    recipes::{RowOf, plain},
     task::{Asker, Flow, Hook, NONE, OpId, Recipe, Row, Schema, Step, Subject, TaskId},
 };
 use crate::calibration::Calibration;
 
 pub(crate) const SERVICE: &str = "nova-conductor";
 
-/// The calls of hypervisors: name, effect, row.
-const CALLS: &[(&str, Hook, Option<fn(&World, TaskId) -> Option<Row>>)] = &[
+/// A call of a hypervisor: name, effect, row that it changes.
+type Call = (&'static str, Hook, Option<RowOf>);
+
+/// The calls of hypervisors.
+const CALLS: &[Call] = &[
     ("ping", nothing, None),
     ("Service.get_minimum_version_multi", nothing, None),
     ("Service.get_by_host_and_binary", find_service, None),
@@ -68,7 +71,7 @@ pub(crate) struct ConductorOps {
 
 impl ConductorOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
-        let call = |(name, hook, row): &(&str, Hook, Option<fn(&World, TaskId) -> Option<Row>>)| {
+        let call = |(name, hook, row): &Call| {
             let steps = plain(calibration.work(SERVICE, name), Some(*hook), *row);
             ops.add(Recipe { name: (*name).to_owned(), steps })
         };
@@ -77,8 +80,7 @@ impl ConductorOps {
         let create = calibration.work(SERVICE, "schedule_and_build_instances: create");
         let mut steps = on_schema(api_side, Schema::Api);
         steps.extend(plain(create, Some(cast_build), None));
-        let schedule_and_build =
-            ops.add(Recipe { name: "schedule_and_build_instances".to_owned(), steps });
+        let schedule_and_build = ops.add(Recipe { name: "schedule_and_build_instances".to_owned(), steps });
         let again = plain(calibration.work(SERVICE, "build_instances"), Some(cast_build_again), None);
         let build_again = ops.add(Recipe { name: "build_instances".to_owned(), steps: again });
         Self { calls, schedule_and_build, build_again }
@@ -117,9 +119,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetServiceOfNode => 15,
         ConductorCall::GetInstance(_) => 16,
         ConductorCall::RefreshInstance(_) => 17,
-        ConductorCall::GetPendingDeletes
-        | ConductorCall::GetRunningDeleted
-        | ConductorCall::GetImageCacheUsers => 18,
+        ConductorCall::GetPendingDeletes | ConductorCall::GetRunningDeleted | ConductorCall::GetImageCacheUsers => 18,
         ConductorCall::CleanConsoleTokens => 19,
         ConductorCall::StartEvent(..) => 20,
         ConductorCall::FinishEvent { .. } => 21,

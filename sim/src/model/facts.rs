@@ -249,10 +249,5 @@ pub(crate) fn number_of(uuid: Uuid) -> u32 {
 
 /// A server as its hypervisor has to know it.
 pub(crate) fn instance(server: u32) -> Instance {
-    Instance {
-        uuid: server_uuid(server),
-        vcpus: FLAVOR.vcpus,
-        memory_mb: FLAVOR.memory_mb,
-        disk_gb: FLAVOR.disk_gb,
-    }
+    Instance { uuid: server_uuid(server), vcpus: FLAVOR.vcpus, memory_mb: FLAVOR.memory_mb, disk_gb: FLAVOR.disk_gb }
 }

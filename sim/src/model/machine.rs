@@ -48,13 +48,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(name: String, cores: u32, clock_ahead_ns: i64) -> Self {
-        Self {
-            name,
-            processor: Processor::new(cores),
-            servers: None,
-            clock_ahead_ns,
-            front_free: Time::ZERO,
-        }
+        Self { name, processor: Processor::new(cores), servers: None, clock_ahead_ns, front_free: Time::ZERO }
     }
 
     /// A machine that the broker or the database has to itself.

@@ -337,9 +337,7 @@ impl World {
     fn count(&self, task: TaskId, count: Count) -> f64 {
         match count {
             Count::ComputeServices => f64::from(self.facts.compute_services),
-            Count::Candidates => {
-                f64::from(self.settings.max_placement_results).min(self.facts.providers.len() as f64)
-            }
+            Count::Candidates => f64::from(self.settings.max_placement_results).min(self.facts.providers.len() as f64),
             Count::ProjectServers => match self.tasks[task].asker {
                 Asker::Client(op) => f64::from(self.facts.of_project[self.clients.project_of(op) as usize]).min(1000.0),
                 _ => 0.0,

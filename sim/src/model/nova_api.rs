@@ -11,11 +11,10 @@ use hypervisor::{Fault, Rpc};
 use super::{
     ServiceId, World, facts,
     facts::ServerState,
-    glance,
+    glance, neutron,
     ops::Ops,
     recipes::{ask, plain, request},
     task::{Asker, Count, Flow, Hook, NONE, OpId, Recipe, Row, Schema, Step, TaskId},
-    neutron,
 };
 use crate::calibration::Calibration;
 
@@ -36,9 +35,7 @@ pub(crate) struct NovaApiOps {
 impl NovaApiOps {
     pub(crate) fn new(ops: &mut Ops, calibration: &Calibration) -> Self {
         let boot = [boot(ops, calibration, false), boot(ops, calibration, true)];
-        let mut api = |name: &str, steps: Vec<Step>| {
-            ops.add(Recipe { name: format!("nova {name}"), steps })
-        };
+        let mut api = |name: &str, steps: Vec<Step>| ops.add(Recipe { name: format!("nova {name}"), steps });
         let work = |name: &str| calibration.work(SERVICE, name);
         let delete = request(work("DELETE /servers/{id}"), Some(delete_server as Hook), Some(server_row));
         let delete = api("DELETE /servers/{id}", delete);

@@ -124,7 +124,12 @@ impl Pool {
 
     /// Takes out one who has waited too long.
     pub(crate) fn give_up(&mut self, now: Time) -> Option<TaskId> {
-        self.waiting.pop_front_if(|(_, deadline)| *deadline <= now).map(|(task, _)| task)
+        let (task, deadline) = *self.waiting.front()?;
+        if deadline > now {
+            return None;
+        }
+        self.waiting.pop_front();
+        Some(task)
     }
 
     /// Connections that exist or are being made.
@@ -143,8 +148,12 @@ impl Pool {
 mod tests {
     use super::*;
 
-    const OPTIONS: PoolOptions =
-        PoolOptions { size: 1, overflow: Some(1), timeout: Duration::from_secs(30), recycle: Some(Duration::from_secs(60)) };
+    const OPTIONS: PoolOptions = PoolOptions {
+        size: 1,
+        overflow: Some(1),
+        timeout: Duration::from_secs(30),
+        recycle: Some(Duration::from_secs(60)),
+    };
 
     fn at(s: u64) -> Time {
         Time::from_origin(Duration::from_secs(s))

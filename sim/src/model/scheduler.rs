@@ -176,4 +176,3 @@ impl World {
         seen_ns.is_some_and(|seen_ns| clock_ns.abs_diff(seen_ns) <= self.settings.service_down_ns)
     }
 }
-

@@ -61,7 +61,9 @@ fn random_scenario(rng: &mut Pcg64Mcg) -> String {
         };
         text.push_str(&format!("[[load]]\noperation = \"{operation}\"\n{arrivals}\n"));
     }
-    text.push_str("[[load]]\noperation = \"delete\"\nafter = \"boot\"\narrivals = \"constant\"\nrate = \"2/s\"\ncount = 5\n");
+    text.push_str(
+        "[[load]]\noperation = \"delete\"\nafter = \"boot\"\narrivals = \"constant\"\nrate = \"2/s\"\ncount = 5\n",
+    );
     if rng.random_bool(0.3) {
         text.push_str("[[incidents]]\nkind = \"broker_restart\"\nat = \"10s\"\nlasts = \"5s\"\n");
     }

@@ -87,7 +87,7 @@ fn shared(rng: &mut Pcg64Mcg, cores: u32, arrivals_per_s: f64, work: impl Fn(&mu
     let mut came: Vec<Time> = Vec::new();
     let (mut total_s, mut counted) = (0.0, 0_u32);
     calendar.enter(Time::ZERO, Event::Arrival);
-    while let Some((now, event)) = calendar.next() {
+    while let Some((now, event)) = calendar.take_next() {
         match event {
             Event::Arrival => {
                 let job = u32::try_from(came.len()).unwrap();
@@ -143,7 +143,7 @@ fn closed(rng: &mut Pcg64Mcg, clients: u32, think_s: f64) -> f64 {
         calendar.enter(Time::ZERO + seconds(exponential(rng) * think_s), Event::Back(client));
     }
     let (mut ended, mut warm) = (0_u64, Time::ZERO);
-    while let Some((now, event)) = calendar.next() {
+    while let Some((now, event)) = calendar.take_next() {
         match event {
             Event::Back(client) => {
                 let mut enter = |at, wake| calendar.enter(at, Event::Wake(wake));
@@ -187,7 +187,7 @@ fn loss(rng: &mut Pcg64Mcg, permits: u32, load: f64) -> f64 {
     let mut calendar = Calendar::default();
     calendar.enter(Time::ZERO, Event::Arrival);
     let (mut came, mut refused) = (0_u64, 0_u64);
-    while let Some((now, event)) = calendar.next() {
+    while let Some((now, event)) = calendar.take_next() {
         match event {
             Event::Arrival => {
                 came += 1;

@@ -21,6 +21,7 @@ use super::{
 };
 
 pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
+    only_modelled(plan)?;
     let out = new_folder(args, plan)?;
     let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
     let (target, lock) = runtime().map_err(words)?.block_on(target(args, plan, &state))?;
@@ -36,6 +37,16 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
         eprintln!("the cloud keeps running: `. {}` for the openstack client; {down} stops it", openrc.display());
     }
     Ok(status)
+}
+
+/// A real cloud has no servers that nobody booted, and the harness does not restart its broker yet.
+fn only_modelled(plan: &Plan) -> Result<(), Failure> {
+    let key = match plan {
+        Plan { fleet, .. } if fleet.servers > 0 => "fleet.servers",
+        Plan { incidents, .. } if !incidents.is_empty() => "incidents",
+        _ => return Ok(()),
+    };
+    Err(format!("the scenario has {key}, which only the model does; take it out, or run it with --target sim"))
 }
 
 /// How much nicer the cloud shall be than the harness.

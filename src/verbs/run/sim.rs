@@ -19,7 +19,10 @@ use scenarios::{Plan, show_time};
 use sim::{Calibration, Progress};
 
 use super::{
-    super::{exit, runtime, scenarios::{load, print}},
+    super::{
+        exit, runtime,
+        scenarios::{load, print},
+    },
     Args, Failure, manifest, new_folder, words,
 };
 
@@ -115,7 +118,8 @@ fn replicate(
         .map(|index| scenarios::resolve(&source, &args.sets, Some(plan.seed.wrapping_add(index))).map_err(words))
         .collect();
     let width = args.replications.to_string().len().max(2);
-    let folders: Vec<_> = (1..=args.replications).map(|number| out.join(format!("replication-{number:0width$}"))).collect();
+    let folders: Vec<_> =
+        (1..=args.replications).map(|number| out.join(format!("replication-{number:0width$}"))).collect();
     let bar = bar("{elapsed:>7} {spinner} {msg}");
     let plans = plans?;
     let runs: Result<Vec<Summary>, Failure> = plans
@@ -190,7 +194,11 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self { bar: bar("{elapsed:>7} {spinner} {msg}"), silent: false, last_line: std::sync::Mutex::new(Instant::now()) }
+        Self {
+            bar: bar("{elapsed:>7} {spinner} {msg}"),
+            silent: false,
+            last_line: std::sync::Mutex::new(Instant::now()),
+        }
     }
 
     /// One of several runs.
