@@ -4,18 +4,6 @@ use std::time::Duration;
 
 use crate::{plan::DeploymentPlan, problem::Desk, read::Written, written::Deployment};
 
-/// One machine for everything, as a newcomer has it.
-pub(crate) const DEFAULT: DeploymentPlan = DeploymentPlan {
-    controllers: 1,
-    controller_cores: 8,
-    brokers: 0,
-    broker_cores: 8,
-    database_cores: 0,
-    database_connections: 8_000,
-    link: Duration::from_micros(100),
-    clock_skew: Duration::ZERO,
-};
-
 /// More than anybody runs one control plane on.
 const MOST_MACHINES: u32 = 100;
 const MOST_CORES: u32 = 1_024;
@@ -42,20 +30,21 @@ pub(crate) fn resolve(written: &Deployment, desk: &mut Desk<'_>) -> DeploymentPl
         }
         written.value
     };
+    let default = DeploymentPlan::default();
     DeploymentPlan {
-        controllers: number(&written.controllers, DEFAULT.controllers, 1, MOST_MACHINES, desk),
-        controller_cores: number(&written.controller_cores, DEFAULT.controller_cores, 1, MOST_CORES, desk),
-        brokers: number(&written.brokers, DEFAULT.brokers, 0, MOST_MACHINES, desk),
-        broker_cores: number(&written.broker_cores, DEFAULT.broker_cores, 1, MOST_CORES, desk),
-        database_cores: number(&written.database_cores, DEFAULT.database_cores, 0, MOST_CORES, desk),
+        controllers: number(&written.controllers, default.controllers, 1, MOST_MACHINES, desk),
+        controller_cores: number(&written.controller_cores, default.controller_cores, 1, MOST_CORES, desk),
+        brokers: number(&written.brokers, default.brokers, 0, MOST_MACHINES, desk),
+        broker_cores: number(&written.broker_cores, default.broker_cores, 1, MOST_CORES, desk),
+        database_cores: number(&written.database_cores, default.database_cores, 0, MOST_CORES, desk),
         database_connections: number(
             &written.database_connections,
-            DEFAULT.database_connections,
+            default.database_connections,
             0,
             MOST_CONNECTIONS,
             desk,
         ),
-        link: time(&written.link, DEFAULT.link, LONGEST_LINK, desk),
-        clock_skew: time(&written.clock_skew, DEFAULT.clock_skew, WIDEST_SKEW, desk),
+        link: time(&written.link, default.link, LONGEST_LINK, desk),
+        clock_skew: time(&written.clock_skew, default.clock_skew, WIDEST_SKEW, desk),
     }
 }

@@ -24,6 +24,7 @@ pub struct Plan {
     /// Which processes serve the cloud.
     pub cloud: CloudPlan,
     /// The hardware that the model of the `sim` target has; a live run has what it has.
+    #[serde(default)]
     pub deployment: DeploymentPlan,
     /// Who loads the cloud.
     pub tenants: TenantsPlan,
@@ -82,6 +83,22 @@ pub struct DeploymentPlan {
     pub link: Duration,
     /// How far the clock of the last controller is ahead of the first one's; those between lie between.
     pub clock_skew: Duration,
+}
+
+impl Default for DeploymentPlan {
+    /// One machine for everything.
+    fn default() -> Self {
+        Self {
+            controllers: 1,
+            controller_cores: 8,
+            brokers: 0,
+            broker_cores: 8,
+            database_cores: 0,
+            database_connections: 8_000,
+            link: Duration::from_micros(100),
+            clock_skew: Duration::ZERO,
+        }
+    }
 }
 
 /// A cloud that the harness did not start.

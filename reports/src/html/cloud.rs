@@ -78,11 +78,13 @@ fn http(recording: &Recording) -> String {
 }
 
 pub(super) fn inside(run: &Run<'_>) -> Section {
+    // A model knows what waits inside of processes; it has no memory, and queues in its broker are empty.
+    let modelled = run.recording.manifest.target == "sim";
     let body = format!(
         "{}{}<div class=\"pair\">{}{}</div>\n<div class=\"pair\">{}{}</div>\n{}",
         cpu(run),
-        memory(run),
-        queue_depths(run),
+        if modelled { waiting(run) } else { memory(run) },
+        if modelled { waiting_for_database(run) } else { queue_depths(run) },
         broker_rates(run),
         broker_counts(run),
         database(run),
@@ -156,6 +158,34 @@ fn memory(run: &Run<'_>) -> String {
         narrow: false,
     }
     .html()
+}
+
+fn waiting(run: &Run<'_>) -> String {
+    let layers = points::stack(by_service(run.recording, "process.waiting", <[_]>::to_vec), &ranking(run.recording));
+    Chart {
+        title: "Requests waiting in processes",
+        caption: "Received, acknowledged, and waiting for a handler thread: on a real cloud nothing shows them",
+        empty: "No process was watched in this run (no series process.waiting).",
+        x: Axis::time(run.all_s.0, run.all_s.1, false),
+        y: Axis::from_zero(&layers, words::number),
+        layers,
+        moments: &run.moments,
+        narrow: false,
+    }
+    .html()
+}
+
+fn waiting_for_database(run: &Run<'_>) -> String {
+    let services = by_service(run.recording, "process.pool_waiting", <[_]>::to_vec);
+    let some_wait = |points: &Points| points.iter().any(|(_, waiting)| *waiting > 0.0);
+    let services = services.into_iter().filter(|(_, points)| some_wait(points)).collect();
+    narrow(
+        run,
+        "Waiting for the database",
+        "Handler threads that wait for a connection from the pool of their process",
+        "No thread ever waited for a connection.",
+        points::stack(services, &ranking(run.recording)),
+    )
 }
 
 fn queue_depths(run: &Run<'_>) -> String {

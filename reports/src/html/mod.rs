@@ -81,7 +81,9 @@ pub fn page(recording: &Recording, analysis: &Analysis, raw_files: &[String]) ->
     sections.push(cloud::fleet(&run));
     sections.push(cloud::rpc(&run));
     sections.push(cloud::inside(&run));
-    sections.push(harness::section(&run));
+    if recording.manifest.target != "sim" {
+        sections.push(harness::section(&run));
+    }
     sections.push(setup::tuning(&run));
     sections.push(trouble::section(&run));
     sections.push(setup::files(raw_files));

@@ -44,8 +44,11 @@ pub(super) fn metric(recording: &Recording, metric: &str, name: &str, class: &'s
     Layer::new(name, class, shape, line(recording.series.points(metric, "")))
 }
 
-/// The base of a process's name: `keystone-3`, `keystone:3` and `keystone.3` are `keystone`.
+/// The base of a process's name: `keystone-3`, `keystone:3`, `keystone.3` and `keystone@controller-3` are `keystone`.
 pub(super) fn group(name: &str) -> &str {
+    if let Some((base, _machine)) = name.split_once('@').filter(|(base, _)| !base.is_empty()) {
+        return base;
+    }
     let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let trimmed = base.trim_end_matches(['-', '.', ':', '_', '#', '@', '/', ' ']);
     if trimmed.is_empty() || trimmed == base { name } else { trimmed }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use recording::{Manifest, millis};
+use recording::{CalibrationFacts, Manifest, millis};
 use scenarios::plan::{Arrivals, ConnectionMode, LoadPlan, Operation, Until};
 
 use super::{Esc, Run, Section};
@@ -13,18 +13,25 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     let plan = &run.analysis.plan;
     let load: Vec<String> = plan.load.iter().map(|load| Esc(&load_words(load)).to_string()).collect();
     let load = if load.is_empty() { "none: the fleet was left to idle".to_owned() } else { load.join("<br>") };
+    let modelled = manifest.target == "sim";
+    let service_times = manifest.calibration.as_ref().map(|calibration| {
+        let CalibrationFacts { source, date, machine } = calibration;
+        Esc(&format!("of {date}, on {machine}: {source}")).to_string()
+    });
     let facts = [
         ("Cloud", Esc(&cloud(run)).to_string()),
         ("Hypervisors", Esc(&hypervisors(run)).to_string()),
         ("Load", load),
         ("Tenants", format!("{} projects, {} users", plan.tenants.projects, plan.tenants.users)),
-        ("Machine", Esc(&machine(manifest)).to_string()),
-        ("Began", Esc(&to_the_second(&manifest.started_at)).to_string()),
+        (if modelled { "Deployment" } else { "Machine" }, Esc(&machine(manifest)).to_string()),
+        ("Service times", service_times.unwrap_or_default()),
+        ("Began", if modelled { String::new() } else { Esc(&to_the_second(&manifest.started_at)).to_string() }),
         ("Lasted", words::duration_ms(run.analysis.summary.duration_s * 1e3)),
         ("Seed", plan.seed.to_string()),
         ("To repeat it", format!("<code>{}</code>", Esc(&command(manifest)))),
     ];
-    let facts: String = facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>\n")).collect();
+    let known = facts.iter().filter(|(_, value)| !value.is_empty());
+    let facts: String = known.map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>\n")).collect();
     let packages: Vec<String> = manifest.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut body = format!("<dl class=\"facts\">\n{facts}</dl>\n");
     if !packages.is_empty() {
@@ -171,6 +178,9 @@ pub(super) fn tuning(run: &Run<'_>) -> Section {
     } else {
         configuration(&manifest.tuning)
     };
+    if !manifest.not_modelled.is_empty() {
+        body.push_str(&not_modelled(&manifest.not_modelled));
+    }
     if !manifest.deviations.is_empty() {
         body.push_str(&own_settings(&manifest.deviations));
     }
@@ -202,6 +212,16 @@ fn configuration(tuning: &BTreeMap<String, String>) -> String {
         body.push_str(&format!("<h3>{}</h3>\n<pre>{}</pre>\n", Esc(&file), Esc(&sections.join("\n"))));
     }
     body
+}
+
+/// What was asked for and had no effect.
+fn not_modelled(options: &BTreeMap<String, String>) -> String {
+    let row = |(option, value): (&String, &String)| {
+        format!("<td class=\"wide\"><code>{}</code></td><td class=\"wide\">{}</td>", Esc(option), Esc(value))
+    };
+    let rows: Vec<String> = options.iter().map(row).collect();
+    let table = super::table(&["Option", "Value"], &rows);
+    format!("<h3>Not modelled, so without effect on this run</h3>\n<div class=\"own\">{table}</div>\n")
 }
 
 /// What the harness sets for itself, which no real configuration needs.
