@@ -63,6 +63,10 @@ pub struct ComputeOptions {
     pub association_refresh: Option<Duration>,
     /// `[DEFAULT] max_concurrent_builds`; zero is unlimited.
     pub max_concurrent_builds: u32,
+    /// `[DEFAULT] sync_power_state_pool_size`: VMs whose power state is compared at once.
+    pub sync_power_state_pool_size: u32,
+    /// `[neutron] extension_sync_interval`: for how long Neutron's list of extensions is believed.
+    pub extension_sync_interval: Duration,
     /// `[DEFAULT] vif_plugging_timeout`.
     pub vif_plugging_timeout: Duration,
     /// `[DEFAULT] vif_plugging_is_fatal`.
@@ -98,6 +102,8 @@ impl Default for ComputeOptions {
             heal_instance_info_cache_interval: None,
             association_refresh: Some(s(300)),
             max_concurrent_builds: 10,
+            sync_power_state_pool_size: 5,
+            extension_sync_interval: s(600),
             vif_plugging_timeout: s(300),
             vif_plugging_is_fatal: true,
             track_instance_changes: true,

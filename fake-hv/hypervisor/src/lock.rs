@@ -9,6 +9,8 @@ use crate::executor::Host;
 pub(crate) enum LockName {
     /// `max_concurrent_builds`.
     Builds,
+    /// `sync_power_state_pool_size`.
+    PowerSyncs,
     /// `COMPUTE_RESOURCE_SEMAPHORE`: claims and the resource audit, one at a time, first come first served.
     Resources,
 }

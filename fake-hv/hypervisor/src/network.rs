@@ -1,13 +1,8 @@
 //! Ports of VMs, as nova-compute handles them (`nova/network/neutron.py`).
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host, lock::InstanceLockName};
-
-/// `[neutron] extension_sync_interval`.
-const EXTENSION_SYNC_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Which ports of a VM are looked up again for its info cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +37,8 @@ pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> 
 
 async fn read_extensions(host: &Host) -> Result<(), Fault> {
     let now = host.now();
-    let fresh = host.peek().extensions_read.is_some_and(|read| now - read < EXTENSION_SYNC_INTERVAL);
+    let interval = host.peek().config.options.extension_sync_interval;
+    let fresh = host.peek().extensions_read.is_some_and(|read| now - read < interval);
     if !fresh {
         let multi_provider = host.network(NetworkRequest::GetExtensions).await?.found();
         let mut state = host.state();

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use rand::Rng;
+use uuid::Uuid;
 
 use crate::{
     ComputeOptions, ConductorCall, Fault, Notice, Time,
     executor::Host,
+    lock::{InstanceLockName, LockName},
     network::{self, Refresh},
     resources,
 };
@@ -124,12 +126,24 @@ async fn sync_scheduler(host: &Host) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Each VM is looked at by a thread of a pool, unless the last look at it still goes on; the periodic thread does not wait.
 async fn sync_power_states(host: &Host) -> Result<(), Fault> {
     let instances = host.conductor(ConductorCall::GetInstances).await?.instances();
     for instance in instances {
-        host.conductor(ConductorCall::RefreshInstance(instance.uuid)).await?;
+        if host.state().power_syncs.insert(instance.uuid) {
+            host.spawn(sync_power_state(host.clone(), instance.uuid));
+        }
     }
     Ok(())
+}
+
+async fn sync_power_state(host: Host, instance: Uuid) {
+    let _thread = host.acquire(LockName::PowerSyncs).await;
+    let lock = host.lock_instance(instance, InstanceLockName::Operation).await;
+    // A VM that cannot be looked at now is logged, and looked at the next time.
+    let _failed = host.conductor(ConductorCall::RefreshInstance(instance)).await.err();
+    drop(lock);
+    host.state().power_syncs.remove(&instance);
 }
 
 /// One VM at each turn, forced from Neutron; the next VM at the next turn.

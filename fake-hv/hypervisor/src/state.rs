@@ -70,7 +70,10 @@ pub(crate) struct State {
     pub(crate) agent_work: AgentWork,
     /// Locks of VMs that threads hold.
     pub(crate) instance_locks: BTreeSet<(Uuid, InstanceLockName)>,
+    /// VMs whose power state is being compared.
+    pub(crate) power_syncs: BTreeSet<Uuid>,
     builds: FairSemaphore,
+    power_sync_threads: FairSemaphore,
     resources: FairSemaphore,
 }
 
@@ -87,6 +90,7 @@ impl State {
             0 => u64::MAX,
             some => u64::from(some),
         };
+        let power_sync_threads = config.options.sync_power_state_pool_size.max(1).into();
         Self {
             config,
             rng: Pcg64Mcg::seed_from_u64(seed),
@@ -103,7 +107,9 @@ impl State {
             healed_last: None,
             agent_work: AgentWork::default(),
             instance_locks: BTreeSet::new(),
+            power_syncs: BTreeSet::new(),
             builds: FairSemaphore::new(builds),
+            power_sync_threads: FairSemaphore::new(power_sync_threads),
             resources: FairSemaphore::new(1),
         }
     }
@@ -111,6 +117,7 @@ impl State {
     pub(crate) fn lock(&mut self, name: LockName) -> &mut FairSemaphore {
         match name {
             LockName::Builds => &mut self.builds,
+            LockName::PowerSyncs => &mut self.power_sync_threads,
             LockName::Resources => &mut self.resources,
         }
     }

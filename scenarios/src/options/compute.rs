@@ -43,6 +43,8 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "image_cache.manager_interval"),
     ("nova", "compute.resource_provider_association_refresh"),
     ("nova", "filter_scheduler.track_instance_changes"),
+    ("nova", "DEFAULT.sync_power_state_pool_size"),
+    ("nova", "neutron.extension_sync_interval"),
     ("nova", "neutron.timeout"),
     ("nova", "placement.timeout"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_delay"),
@@ -107,6 +109,10 @@ pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
             Some(seconds) => Some(seconds_of(seconds)),
         },
         max_concurrent_builds: builds(&nova),
+        sync_power_state_pool_size: nova
+            .number("DEFAULT.sync_power_state_pool_size")
+            .map_or(defaults.sync_power_state_pool_size, |size| size.clamp(1.0, f64::from(u16::MAX)) as u32),
+        extension_sync_interval: time("neutron.extension_sync_interval", defaults.extension_sync_interval),
         vif_plugging_timeout: time("DEFAULT.vif_plugging_timeout", defaults.vif_plugging_timeout),
         vif_plugging_is_fatal: nova.flag("DEFAULT.vif_plugging_is_fatal").unwrap_or(defaults.vif_plugging_is_fatal),
         track_instance_changes: nova
@@ -213,6 +219,7 @@ mod tests {
         assert_eq!(defaults.image_cache_interval, Some(default("image_cache.manager_interval")));
         assert_eq!(defaults.association_refresh, Some(default("compute.resource_provider_association_refresh")));
         assert_eq!(defaults.vif_plugging_timeout, default("DEFAULT.vif_plugging_timeout"));
+        assert_eq!(defaults.extension_sync_interval, default("neutron.extension_sync_interval"));
         let rabbit = |option: &str| default(&format!("oslo_messaging_rabbit.{option}"));
         assert_eq!(defaults.reconnect.delay, rabbit("kombu_reconnect_delay"));
         assert_eq!(defaults.reconnect.splay, rabbit("kombu_reconnect_splay"));

@@ -74,7 +74,6 @@ impl<'a> Deployment<'a> {
     /// A service with so many processes on each controller. Services come in the order of `ServiceId`.
     fn service(&mut self, id: ServiceId, name: &str, processes: u32, threads: u32, pools: [Option<PoolOptions>; 2]) {
         debug_assert_eq!(self.services.len(), id as usize);
-        let is_http = (id as usize) <= ServiceId::NovaApi as usize;
         let senders = if id == ServiceId::Conductor { u64::from(self.settings.rpc_senders) } else { SENDERS };
         let controllers = self.plan.controllers.max(1);
         let mut all = Vec::new();
@@ -82,7 +81,7 @@ impl<'a> Deployment<'a> {
             let mut here = Vec::new();
             for _ in 0..processes.max(1) {
                 let machine = MachineId::try_from(controller).expect("a plan has fewer controllers");
-                let mut process = Process::new(machine, threads.max(1), senders, is_http);
+                let mut process = Process::new(machine, threads.max(1), senders, id);
                 process.pools = pools.map(|options| options.map(Pool::new));
                 self.processes.push(process);
                 here.push(ProcessId::try_from(self.processes.len() - 1).expect("a plan has fewer processes"));
@@ -158,7 +157,7 @@ impl World {
             incidents: plan.incidents.clone(),
             database: Database::new(database, plan.deployment.database_connections.into()),
             facts: Facts::new(&plan.fleet, plan.tenants.projects),
-            tokens: Tokens::new(hosts, plan.tenants.users, settings.token_expiration, settings.token_cache_time),
+            tokens: Tokens::new(hosts, plan.tenants.users, settings.token_expiration),
             notices: Notices::default(),
             monitors: Vec::new(),
             free_monitors: Vec::new(),

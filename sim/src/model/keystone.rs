@@ -57,13 +57,12 @@ pub(crate) struct Tokens {
     tokens: Vec<Token>,
     hosts: u32,
     expiration: Duration,
-    cache_time: Duration,
 }
 
 impl Tokens {
-    pub(crate) fn new(hosts: u32, users: u32, expiration: Duration, cache_time: Duration) -> Self {
+    pub(crate) fn new(hosts: u32, users: u32, expiration: Duration) -> Self {
         let none = Token { expires: Time::ZERO, trusted_until: Time::ZERO };
-        Self { tokens: vec![none; hosts as usize * 2 + users as usize], hosts, expiration, cache_time }
+        Self { tokens: vec![none; hosts as usize * 2 + users as usize], hosts, expiration }
     }
 
     /// The token of a hypervisor's session with Placement.
@@ -126,7 +125,9 @@ impl World {
         if self.now < known.trusted_until {
             return Flow::Next;
         }
-        self.tokens.tokens[token as usize].trusted_until = self.now + self.tokens.cache_time;
+        let service = self.processes[usize::from(self.tasks[task].process)].service;
+        let trusted = self.settings.token_cache_time.get(service as usize).copied().unwrap_or_default();
+        self.tokens.tokens[token as usize].trusted_until = self.now + trusted;
         let child = self.tasks.add(self.ops.keystone.validate, Asker::Task(task), Subject::NOTHING);
         self.send_http(ServiceId::Keystone, child);
         Flow::Wait

@@ -378,7 +378,7 @@ impl World {
     /// A task has come to its end: whoever asked is answered.
     fn finish(&mut self, task: TaskId) {
         let process = self.tasks[task].process;
-        if self.processes[usize::from(process)].is_http {
+        if self.processes[usize::from(process)].is_http() {
             self.send_response(task);
             return;
         }

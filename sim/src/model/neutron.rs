@@ -161,6 +161,13 @@ impl World {
     }
 
     fn tell_nova(&mut self, process: ProcessId, event: PortEvent, port: u32) {
+        let told = match event {
+            PortEvent::Plugged => self.settings.tells_status,
+            PortEvent::Changed | PortEvent::Deleted => self.settings.tells_data,
+        };
+        if !told {
+            return;
+        }
         let pending = self.notices.pending.entry(process).or_default();
         pending.push((event, port));
         if pending.len() == 1 {

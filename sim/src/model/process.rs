@@ -10,7 +10,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    World,
+    ServiceId, World,
     machine::{Job, MachineId},
     pool::Pool,
     task::{ProcessId, TaskId},
@@ -41,12 +41,12 @@ pub(crate) struct Process {
     pub(crate) senders: Permits<TaskId>,
     /// CPU spent so far.
     pub(crate) cpu_ns: f64,
-    /// Whether it answers HTTP requests.
-    pub(crate) is_http: bool,
+    /// Whose it is.
+    pub(crate) service: ServiceId,
 }
 
 impl Process {
-    pub(crate) fn new(machine: MachineId, threads: u32, senders: u64, is_http: bool) -> Self {
+    pub(crate) fn new(machine: MachineId, threads: u32, senders: u64, service: ServiceId) -> Self {
         Self {
             machine,
             threads,
@@ -58,8 +58,13 @@ impl Process {
             pool_alarms: Default::default(),
             senders: Permits::new(senders),
             cpu_ns: 0.0,
-            is_http,
+            service,
         }
+    }
+
+    /// Whether it answers HTTP requests.
+    pub(crate) fn is_http(&self) -> bool {
+        self.service as usize <= ServiceId::NovaApi as usize
     }
 
     /// Tasks that wait for a handler.

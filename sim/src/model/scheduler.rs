@@ -5,7 +5,7 @@
 //! claims, so schedulers that work at the same time choose the same hosts. News of servers comes as one message for each
 //! scheduler.
 //!
-//! Left out: filters other than ComputeFilter and room, weighers other than RAM, CPU, disk, builds and failures (the fleet's
+//! Left out: filters other than ComputeFilter, IoOpsFilter and room, weighers other than RAM, CPU, disk, builds and failures (the fleet's
 //! hosts are alike in the rest), aggregates, server groups, `discover_hosts_in_cells_interval`.
 
 use hypervisor::Fault;
@@ -106,8 +106,7 @@ fn choose(world: &mut World, task: TaskId) -> Flow {
     let number = world.tasks[task].subject.instance;
     let clock_ns = world.clock_of(world.tasks[task].process);
     let candidates = world.candidates();
-    let fit: Vec<u32> = candidates.into_iter().filter(|host| world.is_up(*host, clock_ns)).collect();
-    let fit: Vec<u32> = fit.into_iter().filter(|host| !world.facts.hosts[*host as usize].disabled).collect();
+    let fit: Vec<u32> = candidates.into_iter().filter(|host| passes(world, *host, clock_ns)).collect();
     let weighed = weigh(world, fit);
     let Some(best) = pick(world, &weighed) else { return no_valid_host() };
     let attempts = world.settings.max_attempts as usize;
@@ -116,6 +115,13 @@ fn choose(world: &mut World, task: TaskId) -> Flow {
     world.tasks[task].note = best;
     world.facts.server(number).alternates = chosen;
     Flow::Next
+}
+
+/// The filters: the host is enabled and up, and has not too many builds.
+fn passes(world: &World, host: u32, clock_ns: i64) -> bool {
+    let facts = &world.facts.hosts[host as usize];
+    let busy = world.settings.max_io_ops.is_some_and(|most| facts.usage.building >= most);
+    !facts.disabled && !busy && (!world.settings.filters_down || world.is_up(host, clock_ns))
 }
 
 /// Hosts with their weights, the heaviest first; equal ones in the order of Placement.

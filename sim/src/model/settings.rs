@@ -68,6 +68,24 @@ impl<'a> Options<'a> {
         self.number("nova", option).map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_S)))
     }
 
+    /// How many candidates a scheduler gets: what it asks for, and what Placement makes at most.
+    fn candidates(&self) -> u32 {
+        let asked = self.count("nova", "scheduler.max_placement_results", 1000).max(1);
+        let most = self.number("placement", "placement.max_allocation_candidates").filter(|most| *most >= 1.0);
+        most.map_or(asked, |most| asked.min(most as u32))
+    }
+
+    /// The scheduler's filters, where they are set.
+    fn filters(&self) -> Option<Vec<String>> {
+        let (service, option) = ("nova", "filter_scheduler.enabled_filters");
+        self.asked.borrow_mut().insert((service, option));
+        match self.plan.tuning.get(service)?.get(option)? {
+            OptionValue::List(names) => Some(names.clone()),
+            OptionValue::Text(names) => Some(names.split(',').map(|name| name.trim().to_owned()).collect()),
+            _ => None,
+        }
+    }
+
     /// Workers of a Nova service: as many as cores when not set, or 0.
     fn workers(&self, option: &'static str, cores: u32) -> u32 {
         match self.count("nova", option, 0) {
@@ -100,6 +118,12 @@ const WHY_NOT: &[(&str, &str)] = &[
     ("quota.cores", "projects have no limits"),
     ("quota.ram", "projects have no limits"),
     ("quotas.quota_port", "projects have no limits"),
+    ("DEFAULT.update_resources_max_workers", "a hypervisor has one node"),
+    ("DEFAULT.cell_worker_thread_pool_size", "there is one cell"),
+    ("oslo_messaging_rabbit.rabbit_qos_prefetch_count", "requests are acknowledged on receipt, so it bounds nothing"),
+    ("oslo_messaging_rabbit.rabbit_quorum_queue", "its cost was not measured"),
+    ("oslo_messaging_rabbit.rabbit_transient_quorum_queue", "its cost was not measured"),
+    ("oslo_messaging_rabbit.rabbit_stream_fanout", "its cost was not measured"),
     ("database.max_retries", "the database is there when a service first connects"),
     ("database.retry_interval", "the database is there when a service first connects"),
     ("DEFAULT.force_config_drive", "made on the hypervisor: part of fleet.times.spawn"),
@@ -127,6 +151,10 @@ pub(crate) struct Settings {
     pub(crate) host_subset_size: u32,
     pub(crate) shuffle_best: bool,
     pub(crate) build_failure_multiplier: f64,
+    /// Whether the scheduler looks at who is up (ComputeFilter).
+    pub(crate) filters_down: bool,
+    /// Builds that a host may have (IoOpsFilter); `None`: it is not enabled.
+    pub(crate) max_io_ops: Option<u32>,
     pub(crate) disable_threshold: u32,
     pub(crate) randomize_candidates: bool,
     pub(crate) conflict_retries: u32,
@@ -136,7 +164,11 @@ pub(crate) struct Settings {
     /// Heartbeat frames of both sides on one connection.
     pub(crate) amqp_heartbeats_per_s: f64,
     pub(crate) token_expiration: Duration,
-    pub(crate) token_cache_time: Duration,
+    /// For how long each API believes that a token is valid, by `ServiceId`.
+    pub(crate) token_cache_time: [Duration; 5],
+    /// Whether Neutron tells Nova that a port is plugged, and that it has changed.
+    pub(crate) tells_status: bool,
+    pub(crate) tells_data: bool,
     pub(crate) password_hash_rounds: u32,
     /// Pools by service: its own database, and Nova's API database.
     pub(crate) pools: BTreeMap<&'static str, PoolOptions>,
@@ -167,13 +199,18 @@ impl Settings {
             neutron_report_workers: options.count("neutron", "DEFAULT.rpc_state_report_workers", 1).max(1),
             neutron_rpc_threads: options.count("neutron", "DEFAULT.executor_thread_pool_size", 64).max(1),
             max_attempts: options.count("nova", "scheduler.max_attempts", 3).max(1),
-            max_placement_results: options.count("nova", "scheduler.max_placement_results", 1000).max(1),
+            max_placement_results: options.candidates(),
             host_subset_size: options.count("nova", "filter_scheduler.host_subset_size", 1).max(1),
             shuffle_best: options.flag("nova", "filter_scheduler.shuffle_best_same_weighed_hosts"),
             build_failure_multiplier: options
                 .number("nova", "filter_scheduler.build_failure_weight_multiplier")
                 .unwrap_or(1e6),
             disable_threshold: options.count("nova", "compute.consecutive_build_service_disable_threshold", 10),
+            filters_down: options.filters().is_none_or(|filters| filters.iter().any(|name| name == "ComputeFilter")),
+            max_io_ops: options
+                .filters()
+                .filter(|filters| filters.iter().any(|name| name == "IoOpsFilter"))
+                .map(|_| options.count("nova", "filter_scheduler.max_io_ops_per_host", 8)),
             randomize_candidates: options.flag("placement", "placement.randomize_allocation_candidates"),
             conflict_retries: options.count("placement", "placement.allocation_conflict_retry_count", 10),
             agent_down_ns: nanoseconds(options.seconds("neutron", "DEFAULT.agent_down_time", 75.0)),
@@ -185,7 +222,10 @@ impl Settings {
             amqp_heartbeats_per_s: heartbeats_per_s(options),
             send_events_interval: options.seconds("neutron", "DEFAULT.send_events_interval", 2.0),
             token_expiration: expiration.max(Duration::from_secs(60)),
-            token_cache_time: options.seconds("nova", "keystone_authtoken.token_cache_time", 300.0),
+            token_cache_time: ["keystone", "placement", "glance", "neutron", "nova"]
+                .map(|service| options.seconds(service, "keystone_authtoken.token_cache_time", 300.0)),
+            tells_status: options.flag("neutron", "DEFAULT.notify_nova_on_port_status_changes"),
+            tells_data: options.flag("neutron", "DEFAULT.notify_nova_on_port_data_changes"),
             password_hash_rounds: options.count("keystone", "identity.password_hash_rounds", 12).clamp(4, 31),
             pools: POOLS.iter().map(|pool| (pool.service, pool.read(options))).collect(),
             api_pool: API_POOL.read(options),
