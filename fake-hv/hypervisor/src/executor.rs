@@ -235,7 +235,8 @@ impl Host {
 /// All threads of one hypervisor.
 pub(crate) struct Executor {
     host: Host,
-    threads: SmallVec<[Option<Thread>; 4]>,
+    /// Start-up, the agent's two, heartbeat, periodic tasks, and one more: a build, a refresh.
+    threads: SmallVec<[Option<Thread>; 6]>,
 }
 
 impl Executor {

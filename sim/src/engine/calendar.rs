@@ -61,28 +61,34 @@ impl<E> Calendar<E> {
 
     /// Takes out what happens next.
     pub fn take_next(&mut self) -> Option<(Time, E)> {
-        if self.due.is_empty() {
-            self.refill()?;
-        }
+        let event = match self.due.pop_front() {
+            Some(event) => event,
+            None => self.take_from_lowest()?,
+        };
         self.len -= 1;
-        let event = self.due.pop_front().expect("it was refilled");
         Some((Time::from_nanos(self.last_ns), event))
     }
 
-    /// Moves the present to the earliest entry, and with it what happens then to `due`.
-    fn refill(&mut self) -> Option<()> {
+    /// Moves the present to the earliest entry and takes it out; what happens at the same time is due then.
+    fn take_from_lowest(&mut self) -> Option<E> {
         if self.occupied == 0 {
             return None;
         }
         let lowest = self.occupied.trailing_zeros() as usize;
         self.occupied &= !(1 << lowest);
+        // Most often there is one.
+        if let [_] = self.buckets[lowest][..] {
+            let (at_ns, event) = self.buckets[lowest].pop()?;
+            self.last_ns = at_ns;
+            return Some(event);
+        }
         let mut entries = std::mem::take(&mut self.buckets[lowest]);
-        self.last_ns = entries.iter().map(|(at_ns, _)| *at_ns).min().expect("an occupied bucket has entries");
+        self.last_ns = entries.iter().map(|(at_ns, _)| *at_ns).min()?;
         for (at_ns, event) in entries.drain(..) {
             self.place(at_ns, event);
         }
         self.buckets[lowest] = entries; // empty, but its memory is kept
-        Some(())
+        self.due.pop_front()
     }
 }
 
