@@ -48,8 +48,9 @@ pub(crate) struct StreamId(usize);
 struct Stream {
     path: PathBuf,
     file: BufWriter<File>,
-    /// Latencies of the running interval, in microseconds.
-    interval: Histogram<u64>,
+    /// Latencies of the running interval, in microseconds, as they came. A histogram takes some hundred KiB: one that is made at
+    /// the end of each interval, as large as its values need, leaves the processor's cache to whoever is being recorded.
+    interval_us: Vec<u64>,
 }
 
 impl LatencyLogs {
@@ -78,15 +79,15 @@ impl LatencyLogs {
     /// Notes a latency in the running interval of a stream that is open.
     pub(crate) fn record_in(&mut self, StreamId(place): StreamId, value: Duration) {
         let value_us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        self.streams[place].interval.record(value_us).expect("an auto-resizing histogram takes every value");
+        self.streams[place].interval_us.push(value_us);
     }
 
     /// Writes the interval that began at `start` and makes the next one the running one. A stream in which nothing
     /// happened gets no line.
     pub(crate) fn end_interval(&mut self, start: Duration, length: Duration) -> Result<(), RecordError> {
-        for stream in self.streams.iter_mut().filter(|stream| !stream.interval.is_empty()) {
+        for stream in self.streams.iter_mut().filter(|stream| !stream.interval_us.is_empty()) {
             stream.write_interval(&mut self.serializer, start, length)?;
-            stream.interval.reset();
+            stream.interval_us.clear();
         }
         Ok(())
     }
@@ -99,8 +100,7 @@ impl Stream {
         let file = File::create_new(path).map_err(RecordError::io(path))?;
         let mut file = BufWriter::new(file);
         file.write_all(HEADER.as_bytes()).map_err(RecordError::io(path))?;
-        let interval = Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within the histogram's limits");
-        Ok(Self { path: path.to_owned(), file, interval })
+        Ok(Self { path: path.to_owned(), file, interval_us: Vec::new() })
     }
 
     fn write_interval(
@@ -109,11 +109,12 @@ impl Stream {
         start: Duration,
         length: Duration,
     ) -> Result<(), RecordError> {
+        let interval = histogram(&self.interval_us);
         // The builder writes no header of its own when it is told of none, so a writer for each line is free of charge.
         let written = IntervalLogWriterBuilder::new()
             .begin_log_with(&mut self.file, serializer)
             .map_err(IntervalLogWriterError::from)
-            .and_then(|mut log| log.write_histogram(&self.interval, start, length, None));
+            .and_then(|mut log| log.write_histogram(&interval, start, length, None));
         match written {
             Ok(()) => self.file.flush().map_err(RecordError::io(&self.path)),
             Err(IntervalLogWriterError::IoError(source)) => Err(RecordError::io(&self.path)(source)),
@@ -122,4 +123,16 @@ impl Stream {
             }
         }
     }
+}
+
+/// The values as a histogram that is no larger than the largest of them needs.
+fn histogram(values_us: &[u64]) -> Histogram<u64> {
+    let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within the histogram's limits");
+    // The largest first: the histogram grows once.
+    let largest = values_us.iter().copied().max().unwrap_or(0);
+    histogram.record_n(largest, 0).expect("an auto-resizing histogram takes every value");
+    for value_us in values_us {
+        histogram.record(*value_us).expect("an auto-resizing histogram takes every value");
+    }
+    histogram
 }

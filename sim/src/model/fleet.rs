@@ -101,6 +101,8 @@ impl World {
         };
         let awaited = host.awaited.swap_remove(at);
         let outcome = match &result {
+            // At the very moment at which it was given up: too late.
+            _ if now >= awaited.deadline => RpcResult::TimedOut,
             Ok(_) => RpcResult::Ok,
             Err(Fault::Remote(class)) if class.ends_with("NotFound") => RpcResult::Ok,
             Err(_) => RpcResult::Failed,
