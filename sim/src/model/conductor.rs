@@ -268,6 +268,8 @@ fn save_server(world: &mut World, task: TaskId) -> Flow {
         world.facts.move_to(number, host);
     } else if is(InstanceState::Active) {
         server.state = ServerState::Active;
+        // The poller may see it before its host has the answer to the save.
+        server.moments.active.get_or_insert(now);
     } else if is(InstanceState::Error) {
         server.state = ServerState::Error;
     } else if is(InstanceState::Rescheduling) {

@@ -173,8 +173,7 @@ impl World {
         let (Milestone::BuildReceived(server)
         | Milestone::NetworkStarted(server)
         | Milestone::NetworkAllocated(server)
-        | Milestone::SpawnStarted(server)
-        | Milestone::Active(server)) = milestone
+        | Milestone::SpawnStarted(server)) = milestone
         else {
             self.fleet.registered += u32::from(milestone == Milestone::Registered);
             return;
@@ -184,8 +183,7 @@ impl World {
             Milestone::BuildReceived(_) => &mut moments.received,
             Milestone::NetworkStarted(_) => &mut moments.network_started,
             Milestone::NetworkAllocated(_) => &mut moments.network_allocated,
-            Milestone::SpawnStarted(_) => &mut moments.spawn_started,
-            _ => &mut moments.active,
+            _ => &mut moments.spawn_started,
         };
         *moment = Some(now);
     }
