@@ -14,7 +14,7 @@ mod model;
 use std::{collections::BTreeMap, time::Duration};
 
 use recording::{Outcome, Recorder};
-use scenarios::Plan;
+use scenarios::{Plan, Schedule};
 
 pub use calibration::{
     BrokerFacts, Calibration, CalibrationError, ConvoyPoint, DatabaseFacts, FrontFacts, InterpreterFacts, ShapeFacts,
@@ -25,7 +25,10 @@ pub use model::{Progress, Tell};
 
 use model::{Options, Settings, World};
 
-/// Length of the intervals of the latency logs. An hour of a second each would take longer to write than to simulate.
+/// Intervals of the latency logs that the load is divided into, if it is long: as fine as a picture needs. An hour of a second
+/// each would take longer to write than to simulate.
+const LATENCY_INTERVALS: u32 = 120;
+/// Their length if nobody can say how long the load takes.
 const LATENCY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a run came to, beside its recording.
@@ -49,8 +52,15 @@ pub fn not_modelled(plan: &Plan) -> BTreeMap<String, String> {
 /// Carries a plan out in virtual time, recording it, and tells of it now and then.
 pub fn run(plan: &Plan, calibration: &Calibration, recorder: Option<Recorder>, tell: &mut Tell<'_>) -> Report {
     let settings = Settings::new(&Options::new(plan), plan.deployment.controller_cores);
-    let recorder = recorder.map(|recorder| recorder.with_interval(LATENCY_INTERVAL));
+    let recorder = recorder.map(|recorder| recorder.with_interval(latency_interval(plan)));
     let mut world = World::new(plan, calibration, settings, recorder);
     let outcome = world.run(tell);
     Report { outcome, events: world.counters.events, requests: world.fleet.requests }
+}
+
+/// Whole seconds.
+fn latency_interval(plan: &Plan) -> Duration {
+    Schedule::of(plan).map_or(LATENCY_INTERVAL, |schedule| {
+        Duration::from_secs((schedule.takes() / LATENCY_INTERVALS).as_secs().max(1))
+    })
 }
