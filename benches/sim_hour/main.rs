@@ -1,7 +1,8 @@
 //! How fast the simulator is: one simulated hour of a scenario's fleet, by the number of hypervisors.
 //!
 //! ```text
-//! cargo run --release --example sim_hour -- scenarios/yahoo-2014/scenario.toml 700 7000 70000
+//! cargo run --release --example sim_hour -- scenarios/yahoo-2014/scenario.toml 7000
+//! cargo run --release --example sim_hour -- benches/sim_hour/growth.toml 700 7000 70000
 //! ```
 //!
 //! On one core. The recording is written as in any run, unless `--no-recording` is given. Overrides of the scenario (KEY=VALUE)
