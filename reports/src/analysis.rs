@@ -1,6 +1,6 @@
 //! From a recording to its figures.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use hdrhistogram::Histogram;
 use recording::{LatencyStream, OutcomeKind, Recording, millis};
@@ -104,14 +104,20 @@ fn hypervisors(recording: &Recording, plan: &Plan, window_ms: Option<(f64, f64)>
         .filter(|(t_ms, _)| in_window(*t_ms))
         .map(|(_, up)| *up)
         .collect();
-    let downs = recording.events.iter().filter(|event| event.kind == "host_down" && in_window(event.t_ms)).count();
+    let downs = || recording.events.iter().filter(|event| event.kind == "host_down");
+    let hosts: BTreeSet<&str> =
+        downs().filter(|event| in_window(event.t_ms)).map(|event| event.detail.as_str()).collect();
+    let before = downs().filter(|event| window_ms.is_none_or(|(from, _)| event.t_ms < from)).count();
+    let looked = !recording.series.points("fleet.up", "").is_empty();
     Hypervisors {
         requested: plan.fleet.hypervisors,
         registered: max(recording.series.points("fleet.registered", "")).map(|most| most as u32),
         up_min: up.iter().copied().reduce(f64::min).map(|fewest| fewest as u32),
         up_end: up.last().map(|last| *last as u32),
         // Without a single look at the service list nobody can say that none was down.
-        false_down: (!up.is_empty()).then_some(downs as u32),
+        false_down: (!up.is_empty()).then(|| downs().filter(|event| in_window(event.t_ms)).count() as u32),
+        falsely_down: (!up.is_empty()).then_some(hosts.len() as u32),
+        false_down_before_load: looked.then_some(before as u32),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The one place of this crate that touches files: a run folder is read, its report is written beside.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use recording::Recording;
 
@@ -23,6 +26,18 @@ pub fn write(folder: &Path) -> Result<Summary, ReportError> {
     replace(&folder.join(REPORT), &html::page(&recording, &analysis, &raw_files(folder)))?;
     let Analysis { summary, .. } = analysis;
     Ok(summary)
+}
+
+/// Run folders of a folder of replications, in order; none in any other.
+pub fn replication_folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("replication-")))
+        .map(|entry| entry.path())
+        .filter(|path| path.join("manifest.json").exists())
+        .collect();
+    folders.sort();
+    folders
 }
 
 /// The summary as `summary.json` has it.

@@ -4,15 +4,44 @@ use scenarios::plan::{Bound, Gate};
 use serde_json::Value;
 
 use crate::{
-    summary::{GateVerdict, Summary},
+    summary::{GateVerdict, Operation, Summary},
     words,
 };
 
 /// Judges gates on the figures of a run. Pure. A gate whose figure the run does not have fails, and says why.
 pub fn judge(summary: &Summary, gates: &[Gate]) -> Vec<GateVerdict> {
     let figures = serde_json::to_value(summary).expect("a summary is JSON: its keys are strings");
-    gates.iter().map(|gate| verdict(&figures, gate)).collect()
+    gates.iter().map(|gate| but_for_failures(summary, verdict(&figures, gate))).collect()
 }
+
+/// An operation that failed took longer than any that succeeded. Where more failed than a percentile leaves out, that percentile of
+/// all operations is no time at all, and an upper bound on it does not hold.
+fn but_for_failures(summary: &Summary, mut gate: GateVerdict) -> GateVerdict {
+    let of_stream = |operation: &&Operation| {
+        let field =
+            gate.metric.strip_prefix("operations.")?.strip_prefix(operation.name.as_str())?.strip_prefix('.')?;
+        QUANTILES.iter().find(|(known, _)| *known == field).map(|(_, left_out)| *left_out)
+    };
+    let found = summary.operations.iter().find_map(|operation| Some((operation, of_stream(&operation)?)));
+    let Some((operation, left_out)) = found else { return gate };
+    let Operation { failed, succeeded, .. } = operation;
+    let ended = failed + succeeded;
+    let bounded = matches!(gate.bound, Bound::Max(_) | Bound::Equals(_));
+    if gate.passed && bounded && *failed as f64 > left_out * ended as f64 {
+        gate.passed = false;
+        gate.reason = Some(format!(
+            "{} is that of the {} operations that succeeded, but {} of {} failed, which take longer than any bound",
+            gate.metric,
+            words::count(*succeeded),
+            words::count(*failed),
+            words::count(ended)
+        ));
+    }
+    gate
+}
+
+/// Percentiles, and the share of operations that each leaves out.
+const QUANTILES: [(&str, f64); 4] = [("p50_ms", 0.5), ("p95_ms", 0.05), ("p99_ms", 0.01), ("max_ms", 0.0)];
 
 fn verdict(figures: &Value, gate: &Gate) -> GateVerdict {
     let Gate { metric, bound } = gate;
@@ -90,7 +119,7 @@ fn step<'a, 'b>(here: &'a Value, path: &'b str) -> Result<(&'a Value, &'b str), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Harness, Hypervisors, Operation, Process, Rpc, Verdict};
+    use crate::summary::{Harness, Hypervisors, Process, Rpc, Verdict};
 
     fn summary() -> Summary {
         let boot = Operation { name: "boot".into(), p99_ms: Some(512.0), succeeded: 9, ..Operation::default() };
@@ -148,6 +177,21 @@ mod tests {
     }
 
     #[test]
+    fn failures_count_as_slower_than_any_bound() {
+        let mut summary = summary();
+        let gate = |metric: &str, bound| Gate { metric: metric.to_owned(), bound };
+        let mut judge = |failed: u64, metric, bound| {
+            summary.operations[0] = Operation { succeeded: 99, failed, ..summary.operations[0].clone() };
+            judge(&summary, &[gate(metric, bound)]).remove(0)
+        };
+        assert!(judge(1, "operations.boot.p99_ms", Bound::Max(512.0)).passed, "one of a hundred is left out");
+        let failed = judge(2, "operations.boot.p99_ms", Bound::Max(512.0));
+        assert!(!failed.passed && failed.value == Some(512.0));
+        assert!(failed.reason.unwrap().contains("2 of 101 failed"));
+        assert!(judge(2, "operations.boot.p99_ms", Bound::Min(1.0)).passed, "a lower bound holds all the more");
+    }
+
+    #[test]
     fn a_figure_that_is_missing_never_passes() {
         for metric in [
             "operations.boot.p50_ms",
@@ -181,7 +225,7 @@ mod tests {
             let fields = entry.keys().filter(|field| *field != key);
             metrics.extend(fields.map(|field| format!("{section}.{name}.{field}")));
         }
-        assert_eq!(metrics.len(), 1 + 5 + 3 + 8 + 5 + 2);
+        assert_eq!(metrics.len(), 1 + 7 + 3 + 8 + 5 + 2);
         for metric in metrics {
             assert_eq!(scenarios::check_metric(&metric, &["boot", "boot.big"]), Ok(()), "{metric}");
         }

@@ -19,7 +19,7 @@ mod words;
 
 pub use analysis::{Analysis, analyse};
 pub use error::ReportError;
-pub use folder::{REPORT, SUMMARY, summary_json, write};
+pub use folder::{REPORT, SUMMARY, replication_folders, summary_json, write};
 pub use gates::judge;
 pub use html::page;
 pub use replications::{Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal};

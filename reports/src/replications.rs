@@ -13,13 +13,17 @@ pub const REPLICATIONS: &str = "replications.json";
 pub struct Replications {
     /// Name of the scenario.
     pub scenario: String,
+    /// How many were asked for. Of those that are missing below none was begun.
+    pub asked: u32,
     /// Seeds, one for each run.
     pub seeds: Vec<u64>,
     /// How each run is judged.
     pub outcomes: Vec<Verdict>,
-    /// Every figure that all runs have, by its path in `summary.json`.
+    /// Why runs were not judged, and with which seeds: interrupted, or not to be carried out.
+    pub left_out: Vec<(String, Vec<u64>)>,
+    /// Every figure that all runs that were judged have, by its path in `summary.json`.
     pub figures: Vec<Figure>,
-    /// Gates of the scenario, with the number of runs in which each held.
+    /// Gates of the scenario, with the number of judged runs in which each held.
     pub gates: Vec<(String, u32)>,
 }
 
@@ -43,13 +47,18 @@ impl Replications {
     pub fn exit_status(&self) -> u8 {
         // 2 (could not run) is worse than 3 (not valid), and that than 1 (a gate failed).
         let rank = |status: u8| [0, 1, 3, 2][usize::from(status.min(3))];
+        if self.outcomes.len() < self.asked as usize {
+            return Verdict::Partial.exit_status();
+        }
         self.outcomes.iter().map(|outcome| outcome.exit_status()).max_by_key(|status| rank(*status)).unwrap_or(0)
     }
 }
 
-/// Puts several runs of one scenario together.
-pub fn replications(runs: &[Summary]) -> Replications {
-    let figures: Vec<Vec<(String, f64)>> = runs.iter().map(figures).collect();
+/// Puts several runs of one scenario together, of so many that were asked for. A run that did not end is no sample of anything: its
+/// figures are left out.
+pub fn replications(runs: &[Summary], asked: u32) -> Replications {
+    let judged: Vec<&Summary> = runs.iter().filter(|run| run.outcome.is_judged()).collect();
+    let figures: Vec<Vec<(String, f64)>> = judged.iter().map(|run| figures(run)).collect();
     let names =
         figures.first().map(|first| first.iter().map(|(metric, _)| metric.clone()).collect()).unwrap_or_default();
     let names: Vec<String> = names;
@@ -59,14 +68,29 @@ pub fn replications(runs: &[Summary]) -> Replications {
     };
     let gates = runs.first().map(|run| run.gates.iter().map(|gate| gate.metric.clone()).enumerate().collect());
     let gates: Vec<(usize, String)> = gates.unwrap_or_default();
-    let held = |index: usize| runs.iter().filter(|run| run.gates.get(index).is_some_and(|gate| gate.passed)).count();
+    let held = |index: usize| judged.iter().filter(|run| run.gates.get(index).is_some_and(|gate| gate.passed)).count();
     Replications {
         scenario: runs.first().map(|run| run.scenario.clone()).unwrap_or_default(),
+        asked,
+        left_out: left_out(runs),
         seeds: runs.iter().map(|run| run.seed).collect(),
         outcomes: runs.iter().map(|run| run.outcome).collect(),
         figures: names.iter().filter_map(|metric| Some(figure(metric, &all(metric)?))).collect(),
         gates: gates.into_iter().map(|(index, metric)| (metric, held(index) as u32)).collect(),
     }
+}
+
+/// Runs that were not judged, by why.
+fn left_out(runs: &[Summary]) -> Vec<(String, Vec<u64>)> {
+    let mut reasons: Vec<(String, Vec<u64>)> = Vec::new();
+    for run in runs.iter().filter(|run| !run.outcome.is_judged()) {
+        let reason = run.reason.clone().unwrap_or_else(|| run.outcome.word().to_owned());
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, seeds)) => seeds.push(run.seed),
+            None => reasons.push((reason, vec![run.seed])),
+        }
+    }
+    reasons
 }
 
 fn figure(metric: &str, values: &[f64]) -> Figure {
@@ -132,7 +156,13 @@ pub fn replications_json(replications: &Replications) -> String {
 /// Figures that the terminal shows: what a reader of one run looks at first, and those of gates.
 fn is_shown(replications: &Replications, metric: &str) -> bool {
     let gate = replications.gates.iter().any(|(gate, _)| gate == metric);
-    let first = ["hypervisors.up_min", "hypervisors.false_down"].contains(&metric);
+    let first = [
+        "hypervisors.up_min",
+        "hypervisors.false_down",
+        "hypervisors.false_down_before_load",
+        "rpc.Service.save.p99_ms",
+    ]
+    .contains(&metric);
     let operation = metric.starts_with("operations.")
         && [".succeeded", ".failed", ".p50_ms", ".p99_ms"].iter().any(|end| metric.ends_with(end));
     gate || first || operation
@@ -140,23 +170,63 @@ fn is_shown(replications: &Replications, metric: &str) -> bool {
 
 /// The verdicts, the main figures and the gates, as plain text with a newline at the end.
 pub fn replications_terminal(replications: &Replications) -> String {
-    let Replications { scenario, seeds, outcomes, figures, gates } = replications;
-    let passed = outcomes.iter().filter(|outcome| **outcome == Verdict::Passed).count();
-    let mut text = format!("{scenario}: {passed} of {} replications passed\n\n", seeds.len());
+    let Replications { scenario, asked, seeds, outcomes, left_out, figures, gates } = replications;
+    let with = |wanted: Verdict| -> Vec<u64> {
+        let of = seeds.iter().zip(outcomes).filter(|(_, outcome)| **outcome == wanted);
+        of.map(|(seed, _)| *seed).collect()
+    };
+    let (passed, failed) = (with(Verdict::Passed), with(Verdict::Failed));
+    let judged = passed.len() + failed.len();
+    let mut text = format!("{scenario}: {} of {asked} replications passed\n", passed.len());
+    if !failed.is_empty() && !passed.is_empty() {
+        text.push_str(&format!("  a gate failed with {}\n", seeds_in_words(&failed)));
+    }
+    for (reason, seeds) in left_out {
+        text.push_str(&format!("  left out, {}: {reason}\n", seeds_in_words(seeds)));
+    }
+    let begun = seeds.len();
+    if (begun as u64) < u64::from(*asked) {
+        text.push_str(&format!("  not begun: {}\n", u64::from(*asked) - begun as u64));
+    }
+    if judged == 0 {
+        return text;
+    }
+    text.push('\n');
     let mut rows = vec![["figure", "mean", "± (95 %)", "min", "max"].map(String::from).to_vec()];
     for figure in figures.iter().filter(|figure| is_shown(replications, &figure.metric)) {
         let words = |value: f64| words::by_metric(&figure.metric, value);
         let Figure { metric, mean, ci95, min, max } = figure;
-        rows.push(vec![metric.clone(), words(*mean), words(*ci95), words(*min), words(*max)]);
+        // Of what was the same every time no interval can be told.
+        let interval = if min == max { words::NONE.to_owned() } else { words(*ci95) };
+        rows.push(vec![metric.clone(), words(*mean), interval, words(*min), words(*max)]);
     }
     text.push_str(&table(&rows));
     if !gates.is_empty() {
         text.push('\n');
         for (metric, held) in gates {
-            text.push_str(&format!("  gate {metric}: held in {held} of {}\n", seeds.len()));
+            let (from, to) = share_95(u64::from(*held), judged as u64);
+            let share = format!("{:.0} to {:.0} % of all seeds, with 95 % confidence", from * 100.0, to * 100.0);
+            text.push_str(&format!("  gate {metric}: held in {held} of {judged} ({share})\n"));
         }
     }
     text
+}
+
+fn seeds_in_words(seeds: &[u64]) -> String {
+    const MOST: usize = 10;
+    let some: Vec<String> = seeds.iter().take(MOST).map(u64::to_string).collect();
+    let more = if seeds.len() > MOST { format!(" and {} more", seeds.len() - MOST) } else { String::new() };
+    format!("seed{} {}{more}", if seeds.len() == 1 { "" } else { "s" }, some.join(", "))
+}
+
+/// 95 % confidence interval of a share of which so many of so many were seen (Wilson, 1927).
+fn share_95(seen: u64, of: u64) -> (f64, f64) {
+    const Z: f64 = 1.96;
+    let (n, share) = (of as f64, seen as f64 / of as f64);
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
 }
 
 #[cfg(test)]
@@ -173,11 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_certain_after_twenty_runs() {
+        let (from, to) = share_95(20, 20);
+        assert!((from - 0.839).abs() < 0.001 && to > 0.999, "{from} to {to}");
+        let (from, to) = share_95(10, 20);
+        assert!((from - 0.299).abs() < 0.001 && (to - 0.701).abs() < 0.001, "{from} to {to}");
+    }
+
+    #[test]
     fn the_worst_run_decides() {
         let of = |outcomes: &[Verdict]| {
             let outcomes = outcomes.to_vec();
-            let (seeds, figures, gates) = (Vec::new(), Vec::new(), Vec::new());
-            Replications { scenario: String::new(), seeds, outcomes, figures, gates }.exit_status()
+            Replications { outcomes, ..replications(&[], 0) }.exit_status()
         };
         assert_eq!(of(&[Verdict::Passed, Verdict::Passed]), 0);
         assert_eq!(of(&[Verdict::Passed, Verdict::Failed]), 1);

@@ -91,7 +91,7 @@ impl Verdict {
 
 /// The simulated hypervisors, as Nova's own service list shows them.
 ///
-/// `up_min`, `up_end` and `false_down` look at the time from the event `phase load` (all have registered) until the end
+/// `up_min`, `up_end`, `false_down` and `falsely_down` look at the time from the event `phase load` (all have registered) until the end
 /// of the drain, and are `null` when the run never got there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hypervisors {
@@ -105,6 +105,10 @@ pub struct Hypervisors {
     pub up_end: Option<u32>,
     /// How often the service list showed a hypervisor down that the fleet knew to be alive (events `host_down`).
     pub false_down: Option<u32>,
+    /// How many hypervisors that happened to at least once.
+    pub falsely_down: Option<u32>,
+    /// How often it happened before that time, from the first look at the service list on: during start-up.
+    pub false_down_before_load: Option<u32>,
 }
 
 /// One stream of operations.

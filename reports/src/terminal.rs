@@ -21,6 +21,7 @@ pub fn terminal(summary: &Summary) -> String {
     }
     text.push('\n');
     text.push_str(&operations(summary));
+    text.push_str(&heartbeats(summary));
     if !summary.gates.is_empty() {
         text.push('\n');
         text.push_str(&gate_lines(summary));
@@ -43,6 +44,20 @@ fn operations(summary: &Summary) -> String {
         rows.push(row);
     }
     table(&rows)
+}
+
+/// What keeps hosts up.
+fn heartbeats(summary: &Summary) -> String {
+    let Some(beat) = summary.rpc.iter().find(|rpc| rpc.call == "Service.save" && rpc.count > 0) else {
+        return String::new();
+    };
+    let [p50, p99] = [beat.p50_ms, beat.p99_ms].map(|latency| words::or_none(latency, words::duration_ms));
+    format!(
+        "  heartbeats (Service.save): {}, {} failed, {} timed out; p50 {p50}, p99 {p99}\n",
+        words::count(beat.count),
+        words::count(beat.failed),
+        words::count(beat.timed_out)
+    )
 }
 
 fn gate_lines(summary: &Summary) -> String {

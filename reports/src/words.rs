@@ -1,6 +1,6 @@
 //! Figures as people read them, the same on the page and in the terminal.
 
-use crate::{Operation, Summary, Verdict};
+use crate::{Hypervisors, Operation, Summary, Verdict};
 
 /// A number with its thousands set apart: `12,345`.
 pub(crate) fn count(number: u64) -> String {
@@ -112,17 +112,19 @@ pub(crate) fn sentence(summary: &Summary) -> String {
     let mut parts: Vec<String> = summary.operations.iter().map(operation_clause).collect();
     let hypervisors = &summary.hypervisors;
     parts.push(match (hypervisors.up_min, hypervisors.registered) {
-        (Some(up_min), _) if up_min >= hypervisors.requested => {
-            format!("all {} hypervisors stayed up", count(hypervisors.requested.into()))
+        (Some(_), _) if hypervisors.requested == 0 => "there were no hypervisors".to_owned(),
+        (Some(up_min), _) if up_min >= hypervisors.requested && hypervisors.false_down.unwrap_or(0) == 0 => {
+            format!("all {} stayed up", noun(hypervisors.requested.into(), "hypervisor"))
         }
-        (Some(up_min), _) => {
-            format!("{} of {} hypervisors stayed up", count(up_min.into()), count(hypervisors.requested.into()))
-        }
+        (Some(up_min), _) => down_clause(hypervisors, up_min),
         (None, Some(registered)) => {
             format!("{} of {} hypervisors registered", count(registered.into()), count(hypervisors.requested.into()))
         }
         (None, None) => format!("none of {} hypervisors was seen", count(hypervisors.requested.into())),
     });
+    if let Some(before) = hypervisors.false_down_before_load.filter(|before| *before > 0) {
+        parts.push(format!("while the fleet came up, hypervisors were taken for down {}", noun(before.into(), "time")));
+    }
     // Gates are about a run that was carried out and can be trusted; of any other they prove nothing.
     if !summary.outcome.is_judged() {
         parts.push("the gates were not judged".to_owned());
@@ -130,11 +132,46 @@ pub(crate) fn sentence(summary: &Summary) -> String {
     }
     let held = summary.gates.iter().filter(|gate| gate.passed).count();
     parts.push(match summary.gates.len() {
-        0 => "the scenario has no gates".to_owned(),
+        0 => "the scenario has no gates, so nothing was judged".to_owned(),
         all if held == all => format!("{} held", gates(all)),
         all => format!("{held} of {} held", gates(all)),
     });
+    parts.extend(unasked(summary));
     capitalised(&parts.join("; "))
+}
+
+fn down_clause(hypervisors: &Hypervisors, up_min: u32) -> String {
+    let fewest =
+        format!("at worst {} of {} hypervisors were up", count(up_min.into()), count(hypervisors.requested.into()));
+    match (hypervisors.falsely_down, hypervisors.false_down) {
+        (Some(hosts), Some(times)) if times > 0 => {
+            let hosts = noun(hosts.into(), "different one");
+            format!("{fewest}: Nova took {hosts} for down, {} in all, that were alive", noun(times.into(), "time"))
+        }
+        _ => fewest,
+    }
+}
+
+/// The stream of which most failed, if that is more than a few and no gate asks about: the word above would hide it.
+fn unasked(summary: &Summary) -> Option<String> {
+    let asked = |operation: &&Operation| {
+        let prefix = format!("operations.{}.", operation.name);
+        summary.gates.iter().any(|gate| gate.metric.starts_with(&prefix))
+    };
+    let worst = summary.operations.iter().filter(|operation| !asked(operation) && operation.failed > 0);
+    let worst = worst.max_by(|a, b| failed_share(a).total_cmp(&failed_share(b)))?;
+    let percent = failed_share(worst) * 100.0;
+    (percent >= 5.0)
+        .then(|| format!("{percent:.0} % of the {} operations failed, and no gate asks about them", worst.name))
+}
+
+fn failed_share(operation: &Operation) -> f64 {
+    operation.failed as f64 / (operation.failed + operation.succeeded).max(1) as f64
+}
+
+/// `1 host`, `2,000 hosts`.
+pub(crate) fn noun(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// A sentence: a capital letter first, a full stop last.

@@ -40,7 +40,7 @@ pub(crate) fn resolve(written: &Deployment, desk: &mut Desk<'_>) -> DeploymentPl
         database_connections: number(
             &written.database_connections,
             default.database_connections,
-            0,
+            1,
             MOST_CONNECTIONS,
             desk,
         ),

@@ -10,13 +10,15 @@ use crate::{
 };
 
 /// Figures of the summary that stand by themselves.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 11] = [
     "duration_s",
     "hypervisors.requested",
     "hypervisors.registered",
     "hypervisors.up_min",
     "hypervisors.up_end",
     "hypervisors.false_down",
+    "hypervisors.falsely_down",
+    "hypervisors.false_down_before_load",
     "harness.cpu_s",
     "harness.rss_peak_bytes",
     "harness.late_ms_p99",

@@ -191,9 +191,17 @@ fn fleet(scenario: &Scenario, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan
         start_per_s: value(&fleet.start, Some(DEFAULT_START_PER_S)),
         resources,
         times: times(fleet),
-        register_within: value(&fleet.register_within, DEFAULT_REGISTER_WITHIN),
+        register_within: register_within(fleet, desk),
         servers: servers(fleet, desk),
     }
+}
+
+fn register_within(fleet: &written::Fleet, desk: &mut Desk<'_>) -> Duration {
+    let Some(within) = &fleet.register_within else { return DEFAULT_REGISTER_WITHIN };
+    if within.value.is_zero() {
+        within.complain(desk, "a start-up takes time", "give a time such as \"5m\"");
+    }
+    within.value
 }
 
 /// Servers that run already.

@@ -190,11 +190,15 @@ fn incident(table: &Table, place: Place, desk: &mut Desk<'_>) -> Option<Incident
     let at = section.require::<Duration>(desk, "at", "when it happens after the load has begun, such as \"5m\"");
     let lasts = section.require::<Duration>(desk, "lasts", "how long it lasts, such as \"30s\"");
     section.finish(desk);
-    let (kind, at, lasts) = (kind?, at?.value, lasts?.value);
+    let (kind, at, lasts) = (kind?, at?.value, lasts?);
     if kind.value != "broker_restart" {
         kind.complain(desk, format!("there is no incident {:?}", kind.value), format!("known: {INCIDENTS}"));
         return None;
     }
+    if lasts.value.is_zero() {
+        lasts.complain(desk, "that is no restart", "give a time such as \"30s\"");
+    }
+    let lasts = lasts.value;
     Some(Incident { at, kind: IncidentKind::BrokerRestart { lasts } })
 }
 

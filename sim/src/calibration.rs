@@ -3,7 +3,7 @@
 //! A calibration is a file (`calibrations/2026.2.toml`), so that the model can be run with the times of another release, another
 //! machine, or an operator's own. Code holds none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -12,6 +12,9 @@ const SHIPPED: &[(&str, &str)] = &[("2026.2", include_str!("../calibrations/2026
 
 /// No step of any service takes longer than this, in milliseconds: a quarter of an hour. What is above is a typing error.
 const LONGEST_MS: f64 = 900_000.0;
+
+/// More queries than this are a typing error too.
+const MOST_QUERIES: u32 = 10_000;
 
 /// A calibration file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -184,7 +187,15 @@ impl Calibration {
             value,
             reason,
         })?;
-        Ok(calibration)
+        match calibration.unknown() {
+            Some(error) => Err(malformed(error)),
+            None => Ok(calibration),
+        }
+    }
+
+    /// One that ships, as it is.
+    fn read(release: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(SHIPPED.iter().find(|(name, _)| *name == release).map_or("", |(_, text)| *text))
     }
 
     fn check(&self) -> Result<(), (String, f64, &'static str)> {
@@ -206,12 +217,54 @@ impl Calibration {
             return Err(("interpreter.releases".into(), 0.0, "at least 1"));
         }
         let convoy = &self.interpreter.convoy;
-        let ascending = convoy.windows(2).all(|pair| pair[0].handlers < pair[1].handlers);
-        if convoy.first().is_none_or(|first| first.handlers != 1 || first.held_ms <= 0.0) || !ascending {
-            let first = convoy.first().map_or(0.0, |first| f64::from(first.handlers));
-            return Err(("interpreter.convoy".into(), first, "it begins with handlers = 1 and ascends"));
+        let first = convoy.first().map_or(0, |first| first.handlers);
+        if first != 1 {
+            return Err(("interpreter.convoy: handlers".into(), f64::from(first), "the first point is of 1 handler"));
+        }
+        if let Some(back) = convoy.windows(2).find(|pair| pair[0].handlers >= pair[1].handlers) {
+            let handlers = f64::from(back[1].handlers);
+            return Err(("interpreter.convoy: handlers".into(), handlers, "points ascend by their handlers"));
+        }
+        if convoy[0].held_ms <= 0.0 {
+            return Err(("interpreter.convoy: held_ms at 1".into(), convoy[0].held_ms, "a call takes some time"));
+        }
+        for (service, kinds) in &self.work {
+            if let Some((kind, work)) = kinds.iter().find(|(_, work)| work.queries > MOST_QUERIES) {
+                let key = format!("work.{service}.{kind}.queries");
+                return Err((key, f64::from(work.queries), "a piece of work has at most 10,000 queries"));
+            }
         }
         Ok(())
+    }
+
+    /// Work that the file names and the model does not have: a typing error, for its default would be taken in silence.
+    fn unknown(&self) -> Option<String> {
+        let mut known = BTreeSet::new();
+        for (release, _) in SHIPPED {
+            let Ok(shipped) = Self::read(release) else { continue };
+            known.extend(shipped.work.iter().flat_map(|(service, kinds)| {
+                kinds.keys().map(|kind| (service.clone(), kind.clone())).collect::<Vec<_>>()
+            }));
+        }
+        let recipes = crate::model::recipe_names(self);
+        for (service, kinds) in &self.work {
+            let of_service: Vec<&str> =
+                known.iter().filter(|(of, _)| of == service).map(|(_, kind)| kind.as_str()).collect();
+            if of_service.is_empty() {
+                let services: BTreeSet<&str> = known.iter().map(|(of, _)| of.as_str()).collect();
+                let services: Vec<&str> = services.into_iter().collect();
+                return Some(format!("work.{service}: there is no such service; known: {}", services.join(", ")));
+            }
+            for kind in kinds.keys() {
+                if !of_service.contains(&kind.as_str()) && !recipes.iter().any(|name| name.ends_with(kind)) {
+                    let known = of_service.join(", ");
+                    return Some(format!(
+                        "work.{service}.{kind:?}: the model has no such work; known, among others: {known}"
+                    ));
+                }
+            }
+        }
+        None
     }
 
     /// Every time of the file, by its key.
@@ -276,6 +329,9 @@ mod tests {
         assert!(broken("publish_ms", "publish_msec").contains("publish_msec"));
         assert!(broken("p99_over_median = 3.0", "p99_over_median = 0").contains("shape.p99_over_median = 0"));
         assert!(broken("handlers = 1,", "handlers = 3,").contains("interpreter.convoy"));
+        assert!(broken("\"Service.save\"", "\"Service.sav\"").contains("work.nova-conductor.\"Service.sav\""));
+        assert!(broken("[work.glance]", "[work.glanze]").contains("work.glanze: there is no such service"));
+        assert!(broken("queries = 3, writes", "queries = 3000000000, writes").contains("Service.save.queries"));
         assert!(Calibration::shipped("1999.1").expect_err("there is none").to_string().contains("1999.1"));
     }
 }

@@ -10,6 +10,7 @@ mod calibration;
 mod dice;
 pub mod engine;
 mod model;
+mod sense;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,6 +23,7 @@ pub use calibration::{
 };
 pub use dice::Shape;
 pub use model::{Progress, Tell};
+pub use sense::{ServiceSize, corrections, objection, services};
 
 use model::{Options, Settings, World};
 

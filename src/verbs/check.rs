@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use scenarios::Plan;
 use serde_json::json;
 
 use super::{
@@ -46,8 +47,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(&error),
     };
     match scenarios::resolve(&source, &args.sets, args.seed) {
+        Ok(plan) if let Some(objection) = sim::objection(&plan) => {
+            if args.json {
+                print(&format!("{:#}", json!({"errors": [{"message": objection}]})));
+                return ExitCode::from(exit::COULD_NOT_RUN);
+            }
+            return fail(&objection);
+        }
         Ok(plan) if args.json => print(&serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
-        Ok(plan) => print(&scenarios::describe(&plan).trim_end()),
+        Ok(plan) => print(&format!("{}\n\n{}", scenarios::describe(&plan).trim_end(), processes(&plan))),
         Err(errors) => {
             if args.json {
                 print(&format!("{:#}", json!({"errors": errors})));
@@ -58,4 +66,20 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     }
     ExitCode::from(exit::OK)
+}
+
+/// How many processes each service has in virtual time, and what keys set it.
+fn processes(plan: &Plan) -> String {
+    let row = |service: sim::ServiceSize| {
+        let sim::ServiceSize { name, processes, threads, key } = service;
+        format!("  {name:<22} {:<18} {:<14} {key}", plural(processes, "process", "es"), plural(threads, "thread", "s"))
+    };
+    let rows: Vec<String> = sim::services(plan).into_iter().map(row).collect();
+    let head = "processes on each controller (of the model), and the key that sets their number";
+    let corrections = sim::corrections(plan).into_iter().map(|note| format!("\nnote: {note}"));
+    format!("{head}\n{}{}", rows.join("\n"), corrections.collect::<String>())
+}
+
+fn plural(count: u32, noun: &str, end: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { end })
 }

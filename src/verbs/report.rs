@@ -24,15 +24,24 @@ Exit status:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The run folder: the one that holds manifest.json.
+    /// The run folder: the one that holds manifest.json, or that of replications
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Print the summary as JSON instead of words.
+    /// Print the summary as JSON instead of words
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let replications = reports::replication_folders(&args.folder);
+    if !replications.is_empty() {
+        let runs: Result<Vec<_>, _> = replications.iter().map(|folder| reports::write(folder)).collect();
+        let told = runs.map_err(|error| error.to_string()).and_then(|runs| {
+            let all = reports::replications(&runs, runs.len() as u32);
+            super::run::replicate::tell(&all, &args.folder, args.json)
+        });
+        return told.map_or_else(|error| super::fail(&error), ExitCode::from);
+    }
     match reports::write(&args.folder) {
         Ok(summary) => {
             let text = if args.json {

@@ -3,6 +3,7 @@
 mod live;
 mod manifest;
 mod progress;
+pub(super) mod replicate;
 mod sim;
 
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
@@ -136,7 +137,7 @@ fn words(error: impl Display) -> Failure {
 
 /// The folder that the run makes.
 fn new_folder(args: &Args, plan: &Plan) -> Result<PathBuf, Failure> {
-    let out = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.scenario));
+    let Some(out) = args.out.clone() else { return Ok(manifest::default_folder(&plan.scenario)) };
     if out.exists() {
         return Err(format!("{} exists already; give another folder with --out DIR", out.display()));
     }

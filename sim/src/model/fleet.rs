@@ -3,7 +3,7 @@
 //! Where the live driver encodes what a hypervisor wants and sends it over sockets, this one makes tasks of it; where that one
 //! sleeps, this one keeps an alarm. The names of requests, and what counts as failed, are the live driver's.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use hypervisor::{Config, Fault, Hypervisor, Input, Milestone, Notice, Output, Request, RequestId, Response, Time};
 use recording::RpcResult;
@@ -43,11 +43,23 @@ pub(crate) struct Fleet {
     pub(crate) registered: u32,
     pub(crate) requests: u64,
     pub(crate) timeouts: u64,
+    /// Requests that did not end well, by what they were and how they ended.
+    failures: BTreeMap<(OpId, String), u64>,
 }
 
 impl Fleet {
     pub(crate) fn new(config: Config, seed: u64) -> Self {
         Self { config: Some(Rc::new(config)), seed, ..Self::default() }
+    }
+
+    fn failed(&mut self, op: OpId, how: String) {
+        *self.failures.entry((op, how)).or_default() += 1;
+    }
+
+    /// What failed most often, how, and how many times.
+    pub(crate) fn worst_failure(&self) -> Option<(OpId, (&str, u64))> {
+        let ((op, how), times) = self.failures.iter().max_by_key(|(_, times)| **times)?;
+        Some((*op, (how, *times)))
     }
 }
 
@@ -88,6 +100,7 @@ impl World {
         host.awaited.retain(|one| one.deadline > now);
         for one in late {
             self.fleet.timeouts += 1;
+            self.fleet.failed(one.op, Fault::TimedOut.to_string());
             self.log.rpc(one.op, now, now - one.asked, RpcResult::TimedOut);
         }
     }
@@ -107,6 +120,9 @@ impl World {
             Err(Fault::Remote(class)) if class.ends_with("NotFound") => RpcResult::Ok,
             Err(_) => RpcResult::Failed,
         };
+        if let (RpcResult::Failed, Err(fault)) = (outcome, &result) {
+            self.fleet.failed(awaited.op, format!("failed ({fault})"));
+        }
         self.log.rpc(awaited.op, now, now - awaited.asked, outcome);
         self.tell_host(index, Input::Reply { id, result });
     }

@@ -62,6 +62,11 @@ pub use run::{Progress, Tell};
 pub(crate) use build::Groups;
 pub(crate) use settings::{Options, Settings};
 
+/// Names of everything that tasks do.
+pub(crate) fn recipe_names(calibration: &crate::Calibration) -> Vec<String> {
+    Catalogue::new(calibration, 12).recipes.into_iter().map(|recipe| recipe.name).collect()
+}
+
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {

@@ -2,8 +2,8 @@
 //!
 //! Follows `sqlalchemy/pool/impl.py` exactly as far as it can be seen from outside: `pool_size` connections are kept,
 //! `max_overflow` more are made when those are out and closed when they come back to a full pool; who finds neither waits up to
-//! `pool_timeout`, first come, first served; a connection older than `recycle` is made anew when it is taken out. A size of 0
-//! means that all that come back are kept, an overflow of -1 that there is no bound.
+//! `pool_timeout`, first come, first served; a connection older than `recycle` is made anew when it is taken out. An overflow of
+//! -1 means that there is no bound, and so does a size of 0, whatever the overflow; then all that come back are kept.
 //!
 //! Left out: invalidation of connections that the server closed, `pool_pre_ping` (oslo.db's own `SELECT 1` is part of the
 //! measured queries), checkouts that lose a race and look again.
@@ -17,7 +17,7 @@ use super::task::TaskId;
 /// The options that bound a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolOptions {
-    /// `max_pool_size`; 0: no bound on those kept.
+    /// `max_pool_size`; 0: no bound at all.
     pub(crate) size: u32,
     /// `max_overflow`; `None`: no bound.
     pub(crate) overflow: Option<u32>,
@@ -66,6 +66,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(options: PoolOptions) -> Self {
+        let overflow = options.overflow.filter(|_| options.size > 0);
+        let options = PoolOptions { overflow, ..options };
         Self { options, idle: VecDeque::new(), overflow: -i64::from(options.size), waiting: VecDeque::new() }
     }
 
@@ -194,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_size_of_zero_keeps_all_and_an_overflow_of_minus_one_has_no_bound() {
-        let mut pool = Pool::new(PoolOptions { size: 0, overflow: Some(2), ..OPTIONS });
-        assert_eq!(pool.take(at(0), 1), Taken::Make { instead: false });
-        assert_eq!(pool.take(at(0), 2), Taken::Make { instead: false });
-        assert_eq!(pool.take(at(0), 3), Taken::Wait);
-        assert_eq!(pool.give(Connection { made: at(0) }), Returned::Kept);
-        let mut boundless = Pool::new(PoolOptions { overflow: None, ..OPTIONS });
-        for task in 0..1000 {
-            assert_eq!(boundless.take(at(0), task), Taken::Make { instead: false });
+    fn a_size_of_zero_and_an_overflow_of_minus_one_have_no_bound() {
+        // `self._max_overflow = -1 if pool_size == 0 else max_overflow`
+        let nothing = Pool::new(PoolOptions { size: 0, overflow: Some(0), ..OPTIONS });
+        let boundless = Pool::new(PoolOptions { overflow: None, ..OPTIONS });
+        for mut pool in [nothing, boundless] {
+            for task in 0..1000 {
+                assert_eq!(pool.take(at(0), task), Taken::Make { instead: false });
+            }
+            assert_eq!(pool.give(Connection { made: at(0) }), Returned::Kept);
         }
     }
 }

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use hypervisor::Time;
 use recording::{Outcome, OutcomeKind, millis};
-use scenarios::Plan;
+use scenarios::{Plan, show_time};
 
-use super::{Event, World};
+use super::{Event, World, process::Process};
 
 /// Events between two looks at the world outside.
 const TELL_EVERY: u64 = 1 << 16;
 /// Events at one instant; more means that something of the plan takes no time at all and never ends.
 const MOST_AT_ONCE: u64 = 50_000_000;
 /// Requests under way; more means that the control plane falls behind for good, and takes memory for each.
-const MOST_TASKS: usize = 20_000_000;
+const MOST_TASKS: usize = 5_000_000;
 
 /// What a run needs to know of its plan.
 #[derive(Debug, Clone)]
@@ -221,12 +221,7 @@ impl World {
                     self.begin_load();
                     return;
                 }
-                let why = format!(
-                    "{} of {hypervisors} hypervisors were through with their start-up after {} s; allow more time with \
-                     fleet.register_within, or start fewer at once",
-                    self.registered(),
-                    register_within.as_secs_f64()
-                );
+                let why = self.why_not_all_up(register_within);
                 self.log.event(self.now, "error", why.clone());
                 self.end(OutcomeKind::Error, Some(why));
             }
@@ -242,5 +237,40 @@ impl World {
         self.stage.phase = Phase::Over;
         self.log.event(self.now, "phase", "clean_up");
         self.end(OutcomeKind::Completed, None);
+    }
+
+    /// What the cloud is at when the fleet has not come up in time.
+    fn why_not_all_up(&self, within: Duration) -> String {
+        let (registered, all) = (self.registered(), self.stage.terms.hypervisors);
+        let after = show_time(within);
+        let mut parts = vec![if registered < all {
+            format!("{registered} of {all} hypervisors were through with their start-up after {after}")
+        } else {
+            let up = self.stage.hosts_up;
+            format!(
+                "all {all} hypervisors were through with their start-up, but only {up} of them up by Nova's clock, after {after}"
+            )
+        }];
+        parts.extend(self.fleet.worst_failure().map(|(op, (kind, times))| {
+            format!("their {} {kind} {times} times", self.ops.recipes[usize::from(op)].name)
+        }));
+        let waiting = |of: fn(&Process) -> usize| {
+            let groups = self.groups.0.iter().map(|group| {
+                let waiting: usize = group.processes.iter().map(|id| of(&self.processes[usize::from(*id)])).sum();
+                (waiting, group.name.as_str())
+            });
+            groups.max_by_key(|(waiting, _)| *waiting).filter(|(waiting, _)| *waiting > 0)
+        };
+        parts.extend(waiting(Process::backlog).map(|(requests, name)| format!("{requests} requests wait in {name}")));
+        parts.extend(
+            waiting(Process::pool_waiting)
+                .map(|(tasks, name)| format!("{tasks} in {name} wait for a database connection")),
+        );
+        let refused = self.database.refused;
+        if refused > 0 {
+            parts.push(format!("the database refused {refused} connections (too many connections)"));
+        }
+        parts.push("allow more time with fleet.register_within, or start fewer at once with fleet.start".to_owned());
+        parts.join("; ")
     }
 }

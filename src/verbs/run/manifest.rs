@@ -8,11 +8,16 @@ use scenarios::{Plan, show_time};
 use sim::Calibration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
-/// `runs/SCENARIO-TIME`, in UTC.
+use super::Args;
+
+/// `runs/SCENARIO-TIME`, in UTC, with a number behind it when there is one already: runs in virtual time take less than a second.
 pub(super) fn default_folder(scenario: &str) -> PathBuf {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let now = OffsetDateTime::now_utc().format(&format).expect("the format has nothing that a time could lack");
-    PathBuf::from("runs").join(format!("{scenario}-{now}"))
+    let named = |name: String| PathBuf::from("runs").join(name);
+    let first = named(format!("{scenario}-{now}"));
+    let others = (2..).map(|number| named(format!("{scenario}-{now}-{number}")));
+    std::iter::once(first).chain(others).find(|folder| !folder.exists()).expect("numbers do not run out")
 }
 
 pub(super) fn live(plan: &Plan, target: &Target) -> Manifest {
@@ -35,8 +40,9 @@ pub(super) fn live(plan: &Plan, target: &Target) -> Manifest {
     }
 }
 
-/// Of a run in virtual time: nothing that differs between two runs of the same plan, so no machine, no time and no command.
-pub(super) fn sim(plan: &Plan, calibration: &Calibration) -> Manifest {
+/// Of a run in virtual time: nothing that differs between two runs of the same plan, so no machine, no time, and a command without
+/// what only says where the results go.
+pub(super) fn sim(args: &Args, plan: &Plan, calibration: &Calibration) -> Manifest {
     Manifest {
         schema: Manifest::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -44,7 +50,7 @@ pub(super) fn sim(plan: &Plan, calibration: &Calibration) -> Manifest {
         target: "sim".to_owned(),
         release: plan.release.clone(),
         seed: plan.seed,
-        command: Vec::new(),
+        command: command(args, plan),
         started_at: String::new(),
         machine: deployment(plan),
         packages: BTreeMap::new(),
@@ -59,11 +65,28 @@ pub(super) fn sim(plan: &Plan, calibration: &Calibration) -> Manifest {
     }
 }
 
+/// What repeats this run, or this replication.
+fn command(args: &Args, plan: &Plan) -> Vec<String> {
+    let mut words = ["kagemusha", "run", &args.scenario].map(str::to_owned).to_vec();
+    for set in &args.sets {
+        words.extend(["--set".to_owned(), set.clone()]);
+    }
+    if let Some(calibration) = &args.calibration {
+        words.extend(["--calibration".to_owned(), calibration.display().to_string()]);
+    }
+    words.extend(["--seed".to_owned(), plan.seed.to_string()]);
+    words
+}
+
 /// The machines of a modelled cloud.
 fn deployment(plan: &Plan) -> BTreeMap<String, String> {
     let of = &plan.deployment;
     let on_controller = "on controller-1".to_owned();
-    let machines = |count: u32, cores: u32| format!("{count} with {cores} cores each");
+    let cores_of = |cores: u32| if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let machines = |count: u32, cores: u32| match count {
+        1 => format!("1 with {}", cores_of(cores)),
+        several => format!("{several} with {} each", cores_of(cores)),
+    };
     let facts = [
         ("controllers", machines(of.controllers, of.controller_cores)),
         ("brokers", if of.brokers == 0 { on_controller.clone() } else { machines(of.brokers, of.broker_cores) }),

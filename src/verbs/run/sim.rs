@@ -12,22 +12,20 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rayon::prelude::*;
 use recording::{OutcomeKind, Recorder};
 use reports::Summary;
 use scenarios::{Plan, show_time};
 use sim::{Calibration, Progress};
 
 use super::{
-    super::{
-        exit, runtime,
-        scenarios::{load, print},
-    },
-    Args, Failure, manifest, new_folder, words,
+    super::{exit, runtime, scenarios::print},
+    Args, Failure, manifest, new_folder,
+    replicate::replicate,
+    words,
 };
 
 /// Time between lines when standard error is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const LINE_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     if let Some(foreign) = &plan.cloud.bring_your_own {
@@ -35,6 +33,9 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
             "the scenario loads the cloud {:?}, which is a real one; say so with --target live --allow-foreign-cloud",
             foreign.cloud
         ));
+    }
+    if let Some(objection) = sim::objection(plan) {
+        return Err(objection);
     }
     let calibration = calibration(args, plan)?;
     let out = new_folder(args, plan)?;
@@ -46,11 +47,14 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     for (option, value) in &not_modelled {
         eprintln!("  {option} = {value}");
     }
+    for correction in sim::corrections(plan) {
+        eprintln!("note: {correction}");
+    }
     let stop = stop_on_signals()?;
     if args.replications > 1 {
         return replicate(args, plan, &calibration, &out, &stop);
     }
-    let summary = record(plan, &calibration, &out, &stop, &Screen::new())?;
+    let summary = record(args, plan, &calibration, &out, &stop, &Screen::new())?;
     tell(args, &summary, &out);
     Ok(summary.outcome.exit_status())
 }
@@ -62,14 +66,15 @@ fn calibration(args: &Args, plan: &Plan) -> Result<Calibration, Failure> {
 }
 
 /// Carries the plan out, recording it, and reports.
-fn record(
+pub(super) fn record(
+    args: &Args,
     plan: &Plan,
     calibration: &Calibration,
     out: &Path,
     stop: &AtomicBool,
     screen: &Screen,
 ) -> Result<Summary, Failure> {
-    let manifest = manifest::sim(plan, calibration);
+    let manifest = manifest::sim(args, plan, calibration);
     let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
     let begun = Instant::now();
@@ -80,7 +85,7 @@ fn record(
     let finished = recorder.finish(&report.outcome);
     screen.finish();
     if let (OutcomeKind::Error, Some(reason)) = (report.outcome.kind, &report.outcome.reason) {
-        eprintln!("error: {reason}");
+        screen.line(&format!("error: {reason}"));
     }
     let took = begun.elapsed();
     screen.line(&format!(
@@ -103,49 +108,6 @@ fn tell(args: &Args, summary: &Summary, out: &Path) {
     } else {
         print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
     }
-}
-
-/// The same scenario with as many seeds, side by side.
-fn replicate(
-    args: &Args,
-    plan: &Plan,
-    calibration: &Calibration,
-    out: &Path,
-    stop: &AtomicBool,
-) -> Result<u8, Failure> {
-    let source = load(&args.scenario)?;
-    let plans: Result<Vec<Plan>, Failure> = (0..u64::from(args.replications))
-        .map(|index| scenarios::resolve(&source, &args.sets, Some(plan.seed.wrapping_add(index))).map_err(words))
-        .collect();
-    let width = args.replications.to_string().len().max(2);
-    let folders: Vec<_> =
-        (1..=args.replications).map(|number| out.join(format!("replication-{number:0width$}"))).collect();
-    let bar = bar("{elapsed:>7} {spinner} {msg}");
-    let plans = plans?;
-    let runs: Result<Vec<Summary>, Failure> = plans
-        .par_iter()
-        .zip(&folders)
-        .map(|(plan, folder)| {
-            let summary = record(plan, calibration, folder, stop, &Screen::silent())?;
-            if let Some(bar) = &bar {
-                bar.inc(1);
-                bar.set_message(format!("{} of {} replications", bar.position(), folders.len()));
-            }
-            Ok(summary)
-        })
-        .collect();
-    if let Some(bar) = &bar {
-        bar.finish_and_clear();
-    }
-    let replications = reports::replications(&runs?);
-    fs::write(out.join(reports::REPLICATIONS), reports::replications_json(&replications)).map_err(words)?;
-    if args.json {
-        print(&reports::replications_json(&replications).trim_end());
-    } else {
-        print(&reports::replications_terminal(&replications));
-    }
-    eprintln!("each run: {}, all together: {}", folders[0].display(), out.join(reports::REPLICATIONS).display());
-    Ok(replications.exit_status())
 }
 
 /// Turns the first SIGINT or SIGTERM into the wish to stop, and the second into the end.
@@ -176,7 +138,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     Ok(stop)
 }
 
-fn bar(template: &str) -> Option<ProgressBar> {
+pub(super) fn bar(template: &str) -> Option<ProgressBar> {
     std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::new_spinner();
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
@@ -186,7 +148,7 @@ fn bar(template: &str) -> Option<ProgressBar> {
 }
 
 /// A run's progress: one line that changes, or, where nobody watches, a line every few seconds.
-struct Screen {
+pub(super) struct Screen {
     bar: Option<ProgressBar>,
     silent: bool,
     last_line: std::sync::Mutex<Instant>,
@@ -202,7 +164,7 @@ impl Screen {
     }
 
     /// One of several runs.
-    fn silent() -> Self {
+    pub(super) fn silent() -> Self {
         Self { bar: None, silent: true, last_line: std::sync::Mutex::new(Instant::now()) }
     }
 
