@@ -8,6 +8,7 @@ use scenarios::plan::{LoadPlan, Plan};
 
 use crate::{
     error::ReportError,
+    findings::findings,
     gates::judge,
     summary::{Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict},
 };
@@ -55,8 +56,10 @@ pub fn analyse(recording: &Recording) -> Result<Analysis, ReportError> {
         rpc: rpc(recording),
         processes: processes(recording),
         gates: Vec::new(),
+        findings: Vec::new(),
         harness: harness(recording),
     };
+    summary.findings = findings(recording, &plan, &summary);
     summary.gates = judge(&summary, &plan.gates);
     (summary.outcome, summary.reason) = outcome(recording, &plan, &summary);
     Ok(Analysis { plan, summary, phases, window_ms })
@@ -75,6 +78,22 @@ pub(crate) fn growth(points: &[(f64, f64)]) -> f64 {
 /// What a cumulative counter grew by from one point to the next.
 pub(crate) fn counter_step(before: f64, after: f64) -> f64 {
     if after >= before { after - before } else { after }
+}
+
+/// Growth per second of a cumulative counter, at the end of each step.
+pub(crate) fn rate(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let steps = points.windows(2).filter(|pair| pair[1].0 > pair[0].0);
+    steps.map(|pair| (pair[1].0, counter_step(pair[0].1, pair[1].1) * 1e3 / (pair[1].0 - pair[0].0))).collect()
+}
+
+/// The base of a process's name: `keystone-3`, `keystone:3`, `keystone.3` and `keystone@controller-3` are `keystone`.
+pub(crate) fn group(name: &str) -> &str {
+    if let Some((base, _machine)) = name.split_once('@').filter(|(base, _)| !base.is_empty()) {
+        return base;
+    }
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let trimmed = base.trim_end_matches(['-', '.', ':', '_', '#', '@', '/', ' ']);
+    if trimmed.is_empty() || trimmed == base { name } else { trimmed }
 }
 
 /// The latest moment that anything in the recording speaks of.
@@ -211,4 +230,22 @@ fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, O
     }
     let failed: Vec<&str> = summary.gates.iter().filter_map(|gate| gate.reason.as_deref()).collect();
     if failed.is_empty() { (Verdict::Passed, None) } else { (Verdict::Failed, Some(failed.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_survive_a_restart() {
+        assert_eq!(rate(&[(0.0, 5.0), (1000.0, 7.0), (3000.0, 1.0)]), [(1000.0, 2.0), (3000.0, 0.5)]);
+    }
+
+    #[test]
+    fn processes_of_one_service_are_one_group() {
+        assert_eq!(
+            ["keystone-3", "nova-api", "neutron.12", "7", "h2"].map(group),
+            ["keystone", "nova-api", "neutron", "7", "h2"]
+        );
+    }
 }

@@ -138,6 +138,7 @@ mod tests {
             rpc: vec![Rpc { call: "Service.save".into(), timed_out: 4, ..Rpc::default() }],
             processes: vec![Process { name: "nova-api".into(), cpu_s: 3.0, rss_peak_bytes: None }],
             gates: Vec::new(),
+            findings: Vec::new(),
             harness: Harness { late_ms_p99: Some(1.5), ..Harness::default() },
         }
     }

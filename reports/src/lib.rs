@@ -8,6 +8,7 @@
 
 mod analysis;
 mod error;
+mod findings;
 mod folder;
 mod gates;
 mod html;
@@ -23,5 +24,5 @@ pub use folder::{REPORT, SUMMARY, replication_folders, summary_json, write};
 pub use gates::judge;
 pub use html::page;
 pub use replications::{Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal};
-pub use summary::{GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
+pub use summary::{Finding, GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
 pub use terminal::terminal;

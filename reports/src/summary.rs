@@ -36,6 +36,9 @@ pub struct Summary {
     /// One entry for each gate of the plan, in its order. They decide only when `outcome` is `passed` or `failed`; of
     /// any other run they are what the figures would have said.
     pub gates: Vec<GateVerdict>,
+    /// What gave way, in the order in which it did.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// What the harness itself cost, and how late it was.
     pub harness: Harness,
 }
@@ -87,6 +90,17 @@ impl Verdict {
             Self::Error => "error",
         }
     }
+}
+
+/// Something that gave way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// When it was first seen, in seconds since `t = 0`.
+    pub at_s: f64,
+    /// What it was, in words.
+    pub what: String,
+    /// Keys of the scenario that bound it.
+    pub options: Vec<String>,
 }
 
 /// The simulated hypervisors, as Nova's own service list shows them.

@@ -1,6 +1,6 @@
 //! The summary as a terminal shows it.
 
-use crate::{Summary, Verdict, gates, table::table, words};
+use crate::{Finding, Summary, Verdict, gates, table::table, words};
 
 /// The verdict, the operations and the gates, as plain text with a newline at the end.
 pub fn terminal(summary: &Summary) -> String {
@@ -19,6 +19,7 @@ pub fn terminal(summary: &Summary) -> String {
     if let (Some(reason), true) = (&summary.reason, summary.outcome != Verdict::Failed) {
         text.push_str(&format!("Why {}: {}.\n", summary.outcome.word(), reason.trim_end_matches('.')));
     }
+    text.push_str(&findings(summary));
     text.push('\n');
     text.push_str(&operations(summary));
     text.push_str(&heartbeats(summary));
@@ -27,6 +28,19 @@ pub fn terminal(summary: &Summary) -> String {
         text.push_str(&gate_lines(summary));
     }
     text
+}
+
+/// What gave way first, and next.
+fn findings(summary: &Summary) -> String {
+    const MOST: usize = 8;
+    if summary.findings.is_empty() {
+        return String::new();
+    }
+    let line = |finding: &Finding| format!("  {:>8}  {}\n", words::clock(finding.at_s), finding.what);
+    let lines: String = summary.findings.iter().take(MOST).map(line).collect();
+    let more = summary.findings.len().saturating_sub(MOST);
+    let more = if more > 0 { format!("  and {more} more, in the report\n") } else { String::new() };
+    format!("\nWhat gave way, in order:\n{lines}{more}")
 }
 
 fn operations(summary: &Summary) -> String {

@@ -33,6 +33,16 @@ pub(crate) fn duration_ms(ms: f64) -> String {
     }
 }
 
+/// Minutes and seconds, as on a stopwatch; hours when there are some.
+pub(crate) fn clock(s: f64) -> String {
+    let s = s.max(0.0).round() as u64;
+    if s >= 3600 {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    } else {
+        format!("{}:{:02}", s / 60, s % 60)
+    }
+}
+
 /// A round duration without needless digits, as axes have them: `0`, `500 ms`, `2 s`, `5 min`.
 pub(crate) fn round_ms(ms: f64) -> String {
     match ms {

@@ -4,5 +4,6 @@
 
 mod command;
 mod layers;
+mod readmes;
 mod simulated;
 mod style;

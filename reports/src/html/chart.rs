@@ -48,7 +48,7 @@ impl Axis {
     /// Seconds since `t = 0`, as minutes and seconds.
     pub(super) fn time(from_s: f64, to_s: f64, narrow: bool) -> Self {
         let scale = Scale::Linear { from: from_s, to: to_s.max(from_s + 1.0) };
-        Self { scale, ticks: scale.clock_ticks(if narrow { 6 } else { 12 }), words: clock }
+        Self { scale, ticks: scale.clock_ticks(if narrow { 6 } else { 12 }), words: words::clock }
     }
 
     pub(super) fn from_zero(layers: &[Layer], words: fn(f64) -> String) -> Self {
@@ -69,16 +69,6 @@ impl Axis {
     pub(super) fn log(layers: &[Layer], words: fn(f64) -> String) -> Self {
         let scale = Scale::log_around(layers.iter().flat_map(|layer| &layer.points).map(|point| point.1));
         Self { scale, ticks: scale.ticks(7), words }
-    }
-}
-
-/// Minutes and seconds, as on a stopwatch; hours when there are some.
-pub(super) fn clock(s: f64) -> String {
-    let s = s.max(0.0).round() as u64;
-    if s >= 3600 {
-        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-    } else {
-        format!("{}:{:02}", s / 60, s % 60)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The fleet, its remote calls, and the services behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use recording::{LatencyStream, Points, Recording};
 
@@ -10,7 +10,14 @@ use super::{
     points::{self, CLASSES},
     table, td, td_count, td_ms,
 };
-use crate::{Process, Rpc, analysis::quantile_ms, words};
+use crate::{
+    Process, Rpc,
+    analysis::{group, quantile_ms, rate},
+    words,
+};
+
+/// Dots that can be told apart over the page's width.
+const DOTS: f64 = 400.0;
 
 pub(super) fn fleet(run: &Run<'_>) -> Section {
     let requested = f64::from(run.analysis.summary.hypervisors.requested);
@@ -22,7 +29,10 @@ pub(super) fn fleet(run: &Run<'_>) -> Section {
         let (from, to) = run.all_s;
         layers.push(Layer::new("asked for", "c8", Shape::Dashed, vec![(from, requested), (to, requested)]));
         let downs = run.recording.events.iter().filter(|event| event.kind == "host_down");
-        let downs = downs.map(|event| (event.t_ms / 1e3, 0.0)).collect();
+        // All in one place are one dot: there may be a hundred thousand.
+        let width_s = ((to - from) / DOTS).max(1e-3);
+        let cells: BTreeSet<i64> = downs.map(|event| (event.t_ms / 1e3 / width_s) as i64).collect();
+        let downs = cells.into_iter().map(|cell| ((cell as f64 + 0.5) * width_s, 0.0)).collect();
         layers.push(Layer::new("a false down", "cbad", Shape::Dots, downs));
     }
     let chart = Chart {
@@ -44,7 +54,13 @@ pub(super) fn rpc(run: &Run<'_>) -> Section {
         let counts = [*count, *failed, *timed_out].map(td_count).concat();
         format!("<td><code>{}</code></td>{counts}{}{}", Esc(call), td_ms(*p50_ms), td_ms(*p99_ms))
     };
-    let rows: Vec<String> = run.analysis.summary.rpc.iter().map(row).collect();
+    let mut calls: Vec<&Rpc> = run.analysis.summary.rpc.iter().collect();
+    // What went worst first.
+    calls.sort_by(|a, b| {
+        let bad = |rpc: &Rpc| (rpc.timed_out, rpc.failed);
+        bad(b).cmp(&bad(a)).then(b.p99_ms.unwrap_or(0.0).total_cmp(&a.p99_ms.unwrap_or(0.0)))
+    });
+    let rows: Vec<String> = calls.into_iter().map(row).collect();
     let body = if rows.is_empty() {
         super::empty("The fleet made no remote calls, or the target does not see them.")
     } else {
@@ -97,7 +113,7 @@ pub(super) fn inside(run: &Run<'_>) -> Section {
 fn by_service(recording: &Recording, metric: &str, ready: fn(&[(f64, f64)]) -> Points) -> Vec<(String, Points)> {
     let mut groups: BTreeMap<&str, Vec<Vec<(f64, f64)>>> = BTreeMap::new();
     for (name, points) in recording.series.instances(metric) {
-        groups.entry(points::group(name)).or_default().push(ready(points));
+        groups.entry(group(name)).or_default().push(ready(points));
     }
     let named = |name: &str, members: usize| if members > 1 { format!("{name} × {members}") } else { name.to_owned() };
     groups.into_iter().map(|(name, members)| (named(name, members.len()), points::add_up(&members))).collect()
@@ -115,7 +131,7 @@ fn ranking(recording: &Recording) -> Vec<String> {
             *shares.entry(name).or_default() += mean / all;
         }
     };
-    add(by_service(recording, "process.cpu_s", points::rate));
+    add(by_service(recording, "process.cpu_s", rate));
     add(by_service(recording, "process.rss_bytes", <[_]>::to_vec));
     let mut ranking: Vec<(String, f64)> = shares.into_iter().collect();
     ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -124,8 +140,8 @@ fn ranking(recording: &Recording) -> Vec<String> {
 }
 
 fn cpu(run: &Run<'_>) -> String {
-    let mut layers = points::stack(by_service(run.recording, "process.cpu_s", points::rate), &ranking(run.recording));
-    let machine = points::rate(run.recording.series.points("machine.cpu_s", ""));
+    let mut layers = points::stack(by_service(run.recording, "process.cpu_s", rate), &ranking(run.recording));
+    let machine = rate(run.recording.series.points("machine.cpu_s", ""));
     layers.push(Layer::new("whole machine", "c0", Shape::Line, points::line(&machine)));
     let cores = run.recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok());
     if let Some(cores) = cores.filter(|_| layers.iter().any(|layer| !layer.points.is_empty())) {
@@ -245,7 +261,7 @@ fn broker_counts(run: &Run<'_>) -> String {
 
 fn database(run: &Run<'_>) -> String {
     let series = &run.recording.series;
-    let rate = |metric: &str| points::line(&points::rate(series.points(metric, "")));
+    let rate = |metric: &str| points::line(&rate(series.points(metric, "")));
     let mut layers = vec![
         Layer::new("queries a second", "c1", Shape::Line, rate("database.queries_total")),
         points::metric(run.recording, "database.connections", "connections", "c2", Shape::Line),

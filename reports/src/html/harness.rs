@@ -29,7 +29,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     } else {
         table(&["Late by", "Count", "p50", "p99", "Most"], &rows)
     };
-    let cpu = points::line(&points::rate(run.recording.series.points("harness.cpu_s", "")));
+    let cpu = points::line(&crate::analysis::rate(run.recording.series.points("harness.cpu_s", "")));
     let cpu = vec![Layer::new("busy cores", "c5", Shape::Wash, cpu)];
     let cpu = cloud::narrow(
         run,

@@ -75,7 +75,8 @@ struct Section {
 /// The page. `raw_files` are names relative to it, to be linked at the end.
 pub fn page(recording: &Recording, analysis: &Analysis, raw_files: &[String]) -> String {
     let run = Run::new(recording, analysis);
-    let mut sections = vec![setup::section(&run)];
+    let mut sections: Vec<Section> = verdict::findings(&run).into_iter().collect();
+    sections.push(setup::section(&run));
     sections.extend(phases::sections(&run));
     sections.push(load::section(&run));
     sections.push(cloud::fleet(&run));

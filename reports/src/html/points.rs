@@ -3,7 +3,6 @@
 use recording::{Points, Recording};
 
 use super::chart::{Layer, Shape};
-use crate::analysis::counter_step;
 
 /// Buckets that a line over the page's width is thinned to; more could not be told apart.
 const BUCKETS: usize = 180;
@@ -33,25 +32,9 @@ pub(super) fn line(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     thinned
 }
 
-/// Growth per second of a cumulative counter, at the end of each step.
-pub(super) fn rate(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let steps = points.windows(2).filter(|pair| pair[1].0 > pair[0].0);
-    steps.map(|pair| (pair[1].0, counter_step(pair[0].1, pair[1].1) * 1e3 / (pair[1].0 - pair[0].0))).collect()
-}
-
 /// A metric without instances as one layer.
 pub(super) fn metric(recording: &Recording, metric: &str, name: &str, class: &'static str, shape: Shape) -> Layer {
     Layer::new(name, class, shape, line(recording.series.points(metric, "")))
-}
-
-/// The base of a process's name: `keystone-3`, `keystone:3`, `keystone.3` and `keystone@controller-3` are `keystone`.
-pub(super) fn group(name: &str) -> &str {
-    if let Some((base, _machine)) = name.split_once('@').filter(|(base, _)| !base.is_empty()) {
-        return base;
-    }
-    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let trimmed = base.trim_end_matches(['-', '.', ':', '_', '#', '@', '/', ' ']);
-    if trimmed.is_empty() || trimmed == base { name } else { trimmed }
 }
 
 /// Mean of the values.
@@ -121,19 +104,6 @@ mod tests {
         points[7_777].1 = 3.0;
         let thinned = line(&points);
         assert!(thinned.len() <= 2 * BUCKETS && thinned.contains(&(7_777.0, 3.0)));
-    }
-
-    #[test]
-    fn rates_survive_a_restart() {
-        assert_eq!(rate(&[(0.0, 5.0), (1000.0, 7.0), (3000.0, 1.0)]), [(1000.0, 2.0), (3000.0, 0.5)]);
-    }
-
-    #[test]
-    fn processes_of_one_service_are_one_group() {
-        assert_eq!(
-            ["keystone-3", "nova-api", "neutron.12", "7", "h2"].map(group),
-            ["keystone", "nova-api", "neutron", "7", "h2"]
-        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use recording::{CalibrationFacts, Manifest, millis};
-use scenarios::plan::{Arrivals, ConnectionMode, LoadPlan, Operation, Until};
+use scenarios::plan::{Arrivals, ConnectionMode, Incident, IncidentKind, LoadPlan, Operation, Until};
 
 use super::{Esc, Run, Section};
 use crate::words;
@@ -22,7 +22,16 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         ("Cloud", Esc(&cloud(run)).to_string()),
         ("Hypervisors", Esc(&hypervisors(run)).to_string()),
         ("Load", load),
-        ("Tenants", format!("{} projects, {} users", plan.tenants.projects, plan.tenants.users)),
+        ("Incidents", Esc(&plan.incidents.iter().map(incident_words).collect::<Vec<_>>().join("; ")).to_string()),
+        (
+            "Tenants",
+            format!(
+                "{}, {}",
+                words::noun(plan.tenants.projects.into(), "project"),
+                words::noun(plan.tenants.users.into(), "user")
+            ),
+        ),
+        ("Overrides", Esc(&overrides(manifest).join(", ")).to_string()),
         (if modelled { "Deployment" } else { "Machine" }, Esc(&machine(manifest)).to_string()),
         ("Service times", service_times.unwrap_or_default()),
         ("Began", if modelled { String::new() } else { Esc(&to_the_second(&manifest.started_at)).to_string() }),
@@ -87,6 +96,19 @@ fn hypervisors(run: &Run<'_>) -> String {
     format!(
         "{number} simulated, each {vcpus} CPUs, {memory_gib} GiB of memory, {local_gb} GiB of disk; {connections}; {start}"
     )
+}
+
+fn incident_words(incident: &Incident) -> String {
+    let IncidentKind::BrokerRestart { lasts } = incident.kind;
+    format!("all brokers stop {} after the load begins, for {}", time(incident.at), time(lasts))
+}
+
+/// Values of the scenario that the command replaced.
+fn overrides(manifest: &Manifest) -> Vec<String> {
+    let words = &manifest.command;
+    let after = words.windows(2).filter(|pair| pair[0] == "--set").map(|pair| pair[1].clone());
+    let joined = words.iter().filter_map(|word| word.strip_prefix("--set=").map(str::to_owned));
+    after.chain(joined).collect()
 }
 
 fn load_words(load: &LoadPlan) -> String {

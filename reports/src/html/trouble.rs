@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Esc, Run, Section, chart::clock, table, td, td_count};
+use super::{Esc, Run, Section, table, td, td_count};
+use crate::words::clock;
 
 /// Kinds of trouble that the page shows; who needs more reads the files.
 const MOST_KINDS: usize = 40;

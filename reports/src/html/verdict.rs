@@ -1,7 +1,7 @@
 //! The head of the page: what ran, the verdict in one sentence, the figures that matter, the gates.
 
-use super::{Esc, Run, table, td};
-use crate::{GateVerdict, Summary, Verdict, gates, words};
+use super::{Esc, Run, Section, table, td};
+use crate::{Finding, GateVerdict, Summary, Verdict, gates, words};
 
 pub(super) fn header(run: &Run<'_>) -> String {
     let summary = &run.analysis.summary;
@@ -20,6 +20,22 @@ pub(super) fn header(run: &Run<'_>) -> String {
         tiles(summary),
         gate_table(summary),
     )
+}
+
+/// What gave way, in order, and what bounds it; nothing of a run in which all went well.
+pub(super) fn findings(run: &Run<'_>) -> Option<Section> {
+    let findings = &run.analysis.summary.findings;
+    let row = |finding: &Finding| {
+        let options: Vec<String> =
+            finding.options.iter().map(|option| format!("<code>{}</code>", Esc(option))).collect();
+        let what = format!("<td class=\"wide\">{}</td>", Esc(&finding.what));
+        format!("{}{what}<td class=\"wide\">{}</td>", td(&words::clock(finding.at_s)), options.join(", "))
+    };
+    let rows: Vec<String> = findings.iter().map(row).collect();
+    let note = "<p class=\"note\">The first moment at which each was seen. What came first is where to look first; the last column \
+                names the keys of the scenario that bound it.</p>\n";
+    let body = format!("{note}<div class=\"own\">{}</div>\n", table(&["At", "What", "Bounded by"], &rows));
+    (!rows.is_empty()).then(|| Section { anchor: "findings".into(), title: "What gave way, in order".into(), body })
 }
 
 fn banner(summary: &Summary) -> String {
