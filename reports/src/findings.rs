@@ -25,20 +25,13 @@ const BUSY: f64 = 0.95;
 pub(crate) fn findings(recording: &Recording, plan: &Plan, summary: &Summary) -> Vec<Finding> {
     let series = &recording.series;
     let mut found = incidents(recording);
-    found.extend(waiting(series, "process.waiting", MANY_WAIT, |name, peak, last| {
-        let words = format!(
-            "requests begin to wait in {name}: {} at the worst, {} at the end",
-            words::count(peak as u64),
-            words::count(last as u64)
-        );
-        (words, processes_of(group(name)))
+    found.extend(waiting(series, "process.waiting", MANY_WAIT, processes_of, |name, peak, last| {
+        let (peak, last) = (words::count(peak as u64), words::count(last as u64));
+        format!("requests begin to wait in {name}: {peak} at the worst, {last} at the end")
     }));
-    found.extend(waiting(series, "process.pool_waiting", SOME_WAIT, |name, peak, _| {
-        let words = format!(
-            "threads of {name} begin to wait for a database connection: {} at the worst",
-            words::count(peak as u64)
-        );
-        (words, pool_of(group(name)))
+    found.extend(waiting(series, "process.pool_waiting", SOME_WAIT, pool_of, |name, peak, _| {
+        let peak = words::count(peak as u64);
+        format!("threads of {name} begin to wait for a database connection: {peak} at the worst")
     }));
     found.extend(counter(series, "database.refused_total", |refused| {
         let words = format!(
@@ -74,24 +67,27 @@ fn waiting(
     series: &Series,
     metric: &str,
     level: f64,
-    tell: impl Fn(&str, f64, f64) -> (String, Vec<String>),
+    options: fn(&str) -> Vec<String>,
+    tell: impl Fn(&str, f64, f64) -> String,
 ) -> Vec<Finding> {
-    let mut services: BTreeMap<&str, Vec<(&str, &[(f64, f64)], f64)>> = BTreeMap::new();
+    /// Name and points of a process, and when it reached the level.
+    type Reached<'a> = (&'a str, &'a [(f64, f64)], f64);
+    let mut services: BTreeMap<&str, Vec<Reached<'_>>> = BTreeMap::new();
     for (name, points) in series.instances(metric) {
         if let Some((t_ms, _)) = points.iter().find(|(_, value)| *value >= level) {
             services.entry(group(name)).or_default().push((name, points, *t_ms));
         }
     }
-    let finding = |(service, of): (&str, Vec<(&str, &[(f64, f64)], f64)>)| {
+    let finding = |(service, of): (&str, Vec<Reached<'_>>)| {
         let peak: f64 = of.iter().map(|(_, points, _)| points.iter().map(|point| point.1).fold(0.0, f64::max)).sum();
         let last: f64 = of.iter().filter_map(|(_, points, _)| points.last()).map(|point| point.1).sum();
         let name = match of[..] {
             [(name, ..)] => name.to_owned(),
             _ => format!("{service} on {} machines", of.len()),
         };
-        let (what, options) = tell(&name, peak, last);
+        let what = tell(&name, peak, last);
         let first_ms = of.iter().map(|(_, _, t_ms)| *t_ms).fold(f64::MAX, f64::min);
-        Finding { at_s: first_ms / 1e3, what, options }
+        Finding { at_s: first_ms / 1e3, what, options: options(service) }
     };
     services.into_iter().map(finding).collect()
 }
@@ -200,9 +196,11 @@ mod tests {
                 ("nova-conductor@controller-3", &[(0.0, 0.0), (10e3, 300.0)]),
             ],
         );
-        let found = waiting(&series, "process.waiting", MANY_WAIT, |name, peak, _| (format!("{name} {peak}"), vec![]));
+        let tell = |name: &str, peak: f64, _: f64| format!("{name} {peak}");
+        let found = waiting(&series, "process.waiting", MANY_WAIT, processes_of, tell);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].at_s, found[0].what.as_str()), (5.0, "nova-conductor on 2 machines 1200"));
+        assert_eq!(found[0].options[0], "tuning.nova.conductor.workers");
     }
 
     #[test]

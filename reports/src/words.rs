@@ -50,6 +50,7 @@ pub(crate) fn round_ms(ms: f64) -> String {
         ms if ms < 1e3 => format!("{} ms", number(ms)),
         ms if ms < 120e3 => format!("{} s", number(ms / 1e3)),
         ms if ms % 60e3 == 0.0 => format!("{} min", number(ms / 60e3)),
+        ms if ms % 1e3 == 0.0 => format!("{} s", number(ms / 1e3)),
         ms => duration_ms(ms),
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn bytes(bytes: f64) -> String {
 /// A plain number with no more digits than anybody wants to read: `0.25`, `1.5`, `12,300`.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
-    if size >= 1e4 {
+    if size >= 1e4 || (size >= 1e3 && size.fract() == 0.0) {
         format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64))
     } else {
         let digits = if size >= 100.0 {

@@ -54,8 +54,9 @@ fn list(as_json: bool) {
         print(&format!("{:#}", json!(plans.iter().map(row).collect::<Vec<_>>())));
         return;
     }
+    let width = plans.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, plan) in plans {
-        print(&format!("{name:<12}{:>6} hypervisors  {}", plan.fleet.hypervisors, plan.description));
+        print(&format!("{name:<width$}{:>6} hypervisors  {}", plan.fleet.hypervisors, plan.description));
     }
 }
 

@@ -141,7 +141,10 @@ impl Chart<'_> {
             let (under, y) = (bottom + 4.0, bottom + 18.0);
             svg.push_str(&format!("<path class=\"axis\" d=\"M{x:.1} {bottom}V{under}\"/>"));
             let words = (self.x.words)(*tick);
-            svg.push_str(&format!("<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{}</text>", Esc(&words)));
+            // At the right edge there is no room for half of it.
+            let half = words.len() as f64 * 3.5;
+            let (x, anchor) = if x + half > right + 14.0 { (right + 14.0, "end") } else { (x, "middle") };
+            svg.push_str(&format!("<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>", Esc(&words)));
         }
     }
 

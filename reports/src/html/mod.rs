@@ -50,7 +50,7 @@ struct Run<'a> {
     window_s: (f64, f64),
     /// Start and end of what was recorded, in seconds.
     all_s: (f64, f64),
-    /// When each phase began, in seconds, and its name as people read it.
+    /// When each phase began and each incident happened, in seconds, and its name as people read it.
     moments: Vec<(f64, String)>,
 }
 
@@ -60,7 +60,14 @@ impl<'a> Run<'a> {
         let window_s = analysis.window_ms.map_or((0.0, end_s), |(from, to)| (from / 1e3, to / 1e3));
         // Bringing the cloud up is not what the pictures are about.
         let register = analysis.phases.iter().find(|(_, name)| name == "register").map_or(0.0, |(t_ms, _)| t_ms / 1e3);
-        let moments = analysis.phases.iter().map(|(t_ms, name)| (t_ms / 1e3, name.replace('_', " "))).collect();
+        let phases = analysis.phases.iter().map(|(t_ms, name)| (t_ms / 1e3, name.replace('_', " ")));
+        let incidents = recording.events.iter().filter(|event| event.kind == "incident");
+        let incidents = incidents.filter_map(|event| {
+            let kind = event.detail.split(',').next()?;
+            Some((event.t_ms / 1e3, kind.replace('_', " ")))
+        });
+        let mut moments: Vec<(f64, String)> = phases.chain(incidents).collect();
+        moments.sort_by(|a, b| a.0.total_cmp(&b.0));
         Self { recording, analysis, window_s, all_s: (register, end_s), moments }
     }
 }

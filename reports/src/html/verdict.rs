@@ -79,11 +79,18 @@ fn tiles(summary: &Summary) -> String {
         &words::or_none(hypervisors.false_down, |downs| words::count(downs.into())),
         "alive, but down in Nova's list",
     ));
-    tiles.push(tile(
-        "Harness late by",
-        &words::or_none(summary.harness.late_ms_p99, words::duration_ms),
-        "99th percentile",
-    ));
+    if let Some(beat) = summary.rpc.iter().find(|rpc| rpc.call == "Service.save") {
+        let p99 = words::or_none(beat.p99_ms, words::duration_ms);
+        tiles.push(tile("Heartbeat: 99th percentile", &p99, &format!("{} timed out", words::count(beat.timed_out))));
+    }
+    // In virtual time nobody is late.
+    if summary.target != "sim" {
+        tiles.push(tile(
+            "Harness late by",
+            &words::or_none(summary.harness.late_ms_p99, words::duration_ms),
+            "99th percentile",
+        ));
+    }
     format!("<dl class=\"tiles\">{}</dl>\n", tiles.concat())
 }
 
