@@ -70,7 +70,7 @@ pub(crate) fn bytes(bytes: f64) -> String {
 /// A plain number with no more digits than anybody wants to read: `0.25`, `1.5`, `12,300`.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
-    if size >= 1e4 || (size >= 1e3 && size.fract() == 0.0) {
+    if size >= 1e3 {
         format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64))
     } else {
         let digits = if size >= 100.0 {
