@@ -22,9 +22,13 @@ pub struct ServiceSize {
     pub key: String,
 }
 
-/// Every service of the model, in no particular order.
+/// Every service of the model.
 pub fn services(plan: &Plan) -> Vec<ServiceSize> {
-    let settings = Settings::new(&Options::new(plan), plan.deployment.controller_cores);
+    sizes(plan, &Settings::new(&Options::new(plan), plan.deployment.controller_cores))
+}
+
+/// Every service, in the order of `ServiceId`.
+pub(crate) fn sizes(plan: &Plan, settings: &Settings) -> Vec<ServiceSize> {
     let apis = [
         ("keystone-api", "keystone"),
         ("placement-api", "placement"),

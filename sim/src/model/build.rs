@@ -8,15 +8,14 @@ use scenarios::{Plan, options::compute_options, plan::DeploymentPlan, seed};
 
 use super::{
     Broker, Catalogue, Clients, Convoy, Costs, Counters, Database, Event, Facts, Fleet, Links, Log, Machine, Notices,
-    Process, Service, ServiceId, Settings, Tasks, Tokens, Turns, World, conductor, glance, http, keystone,
+    Process, Service, ServiceId, Settings, Tasks, Tokens, Turns, World, glance, http, keystone,
     machine::MachineId,
-    neutron, nova_api, placement,
+    neutron, placement,
     pool::{Pool, PoolOptions},
     run::{Stage, Terms},
-    scheduler,
     task::{ProcessId, Schema},
 };
-use crate::{calibration::Calibration, dice::Shape, engine::Calendar};
+use crate::{calibration::Calibration, dice::Shape, engine::Calendar, sense::sizes};
 
 /// There and back over the loopback.
 const LOCAL_TRIP: Duration = Duration::from_micros(40);
@@ -98,28 +97,23 @@ impl<'a> Deployment<'a> {
 
     fn services(&mut self, plan: &Plan) {
         let settings = self.settings;
-        let wsgi = |service: &str| plan.cloud.wsgi.get(service).map_or((1, 1), |wsgi| (wsgi.processes, wsgi.threads));
         let pool = |service: &str| settings.pools.get(service).copied();
-        let api = Some(settings.api_pool);
-        let apis = [
-            (ServiceId::Keystone, keystone::SERVICE, "keystone-api", None),
-            (ServiceId::Placement, placement::SERVICE, "placement-api", None),
-            (ServiceId::Glance, glance::SERVICE, "glance-api", None),
-            (ServiceId::Neutron, neutron::SERVICE, "neutron-api", None),
-            (ServiceId::NovaApi, "nova", nova_api::SERVICE, api),
+        let nova = [pool("nova"), Some(settings.api_pool)];
+        let of = |service: &str| [pool(service), None];
+        let services = [
+            (ServiceId::Keystone, of(keystone::SERVICE)),
+            (ServiceId::Placement, of(placement::SERVICE)),
+            (ServiceId::Glance, of(glance::SERVICE)),
+            (ServiceId::Neutron, of(neutron::SERVICE)),
+            (ServiceId::NovaApi, nova),
+            (ServiceId::Conductor, nova),
+            (ServiceId::Scheduler, nova),
+            (ServiceId::NeutronRpc, of(neutron::SERVICE)),
+            (ServiceId::NeutronReports, of(neutron::SERVICE)),
         ];
-        for (id, service, name, second) in apis {
-            let (processes, threads) = wsgi(service);
-            self.service(id, name, processes, threads, [pool(service), second]);
+        for ((id, pools), size) in services.into_iter().zip(sizes(plan, settings)) {
+            self.service(id, size.name, size.processes, size.threads, pools);
         }
-        let rpc = settings.rpc_threads;
-        let nova = [pool("nova"), api];
-        self.service(ServiceId::Conductor, conductor::SERVICE, settings.conductor_workers, rpc, nova);
-        self.service(ServiceId::Scheduler, scheduler::SERVICE, settings.scheduler_workers, rpc, nova);
-        let (neutron, threads) = ([pool("neutron"), None], settings.neutron_rpc_threads);
-        self.service(ServiceId::NeutronRpc, "neutron-rpc-server", settings.neutron_rpc_workers, threads, neutron);
-        let reports = settings.neutron_report_workers;
-        self.service(ServiceId::NeutronReports, "neutron-state-reports", reports, threads, neutron);
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::calibration::Calibration;
 
-pub(crate) const SERVICE: &str = "nova-conductor";
+const SERVICE: &str = "nova-conductor";
 
 /// A call of a hypervisor: name, effect, row that it changes.
 type Call = (&'static str, Hook, Option<RowOf>);

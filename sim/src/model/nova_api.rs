@@ -18,7 +18,7 @@ use super::{
 };
 use crate::calibration::Calibration;
 
-pub(crate) const SERVICE: &str = "nova-api";
+const SERVICE: &str = "nova-api";
 
 /// The operations of the API.
 #[derive(Debug)]

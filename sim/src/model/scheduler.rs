@@ -19,7 +19,7 @@ use super::{
 };
 use crate::calibration::Calibration;
 
-pub(crate) const SERVICE: &str = "nova-scheduler";
+const SERVICE: &str = "nova-scheduler";
 
 /// The operations of the scheduler.
 #[derive(Debug)]
