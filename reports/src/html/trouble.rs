@@ -32,7 +32,8 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     };
     for operation in &run.recording.operations {
         if let Some(error) = &operation.error {
-            add(operation.stream.clone(), error, operation.ended_ms);
+            // When it was meant to begin: what hit it happened between then and its timeout, which may be long after.
+            add(operation.stream.clone(), error, operation.intended_ms);
         }
     }
     for event in &run.recording.events {
@@ -56,7 +57,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         super::empty("Nothing: no operation failed, and nothing warned.")
     } else {
         let note = "<p class=\"note\">Messages that differ only in identifiers and numbers count as one; the first of each is \
-                    shown.</p>\n";
+                    shown. An operation stands at its intended start, not at the end of its patience.</p>\n";
         format!(
             "{note}<div class=\"trouble\">{}</div>\n",
             table(&["Where", "Count", "Message", "First at", "Last at"], &rows)
