@@ -149,6 +149,8 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
         first_host: 1,
         broker: target.broker(),
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
+        driver: hypervisor::Driver::default(),
+        services: hypervisor::Services::default(),
     }
 }
 

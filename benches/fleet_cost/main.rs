@@ -101,7 +101,7 @@ async fn compare(arguments: &Arguments) -> Result<(), Failure> {
     let cloud = Cloud::open(&state)?;
     let _mine = Lock::take(&state)?;
     let admin = Target::own(&cloud).log_in(Http::new(None)).await?;
-    let real = real_compute::start(&cloud, REAL_HOST).await?;
+    let real = real_compute::start(&cloud, &real_compute::Spec::plain(REAL_HOST)).await?;
     let run = RunName::generate();
     let measured = measure(arguments, &plan, &cloud, &run, &real).await;
     let left = tidy(&admin, &run).await;
@@ -184,6 +184,8 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
         first_host: 1,
         broker: target.broker(),
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
+        driver: hypervisor::Driver::default(),
+        services: hypervisor::Services::default(),
     }
 }
 

@@ -1,9 +1,12 @@
 //! An unmodified nova-compute with Nova's fake driver, beside the simulated hypervisors: the reference for memory and messages.
 
 use std::{
+    collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
+
+use scenarios::plan::OptionValue;
 
 use crate::{
     Cloud, ManagedProcess, StateDir, UpError, config,
@@ -16,14 +19,54 @@ use crate::{
 /// How long it may take until Nova's service list shows it up.
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// Starts a nova-compute for this host name and waits until Nova's service list shows it up. `down` stops it, or [`stop`].
+/// The fake driver that keeps the identity of its node in its state folder, as other drivers do.
+pub const KEEPS_ITS_NODE: &str = "fake.FakeDriverWithoutFakeNodes";
+
+/// A nova-compute to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// `[DEFAULT] host`: letters, digits, `-` and `_`.
+    pub host: String,
+    /// `[DEFAULT] compute_driver`, of the fake drivers in `nova/virt/fake.py`.
+    pub driver: String,
+    /// Where it finds the services; `None`: where they are.
+    pub wires: Option<Wires>,
+    /// Further options of nova.conf as `section.name`, over those of the cloud's tuning.
+    pub options: BTreeMap<String, OptionValue>,
+}
+
+/// Addresses that a nova-compute is given in place of the services' own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wires {
+    /// Port of the broker on 127.0.0.1.
+    pub amqp_port: u16,
+    /// URL of Keystone without `/v3`.
+    pub identity_url: String,
+    /// URL of Placement.
+    pub placement_url: String,
+    /// URL of Neutron without `/v2.0`.
+    pub network_url: String,
+    /// URL of Glance without `/v2`.
+    pub image_url: String,
+}
+
+impl Spec {
+    /// The plain fake driver, on the services' own addresses.
+    pub fn plain(host: &str) -> Self {
+        Self { host: host.to_owned(), driver: "fake.FakeDriver".to_owned(), wires: None, options: BTreeMap::new() }
+    }
+}
+
+/// Starts a nova-compute and waits until Nova's service list shows it up. `down` stops it, or [`stop`].
 ///
-/// The fake driver makes up a new node identity at each start and never writes it down, and Nova refuses a known host
-/// without its identity. So what Nova remembers of an earlier nova-compute of this name is deleted first.
+/// Most fake drivers make up a new node identity at each start and never write it down, and Nova refuses a known host
+/// without its identity. So what Nova remembers of an earlier nova-compute of this name is deleted first, unless the driver
+/// is [`KEEPS_ITS_NODE`].
 ///
 /// # Errors
 /// When the name is none, Nova still has servers on that host, the process ends, or it is not up in time.
-pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError> {
+pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError> {
+    let host = spec.host.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if host.is_empty() || !host.chars().all(plain) {
         return Err(UpError::invalid(format!("`{host}` is no host name: letters, digits, - and _ only")));
@@ -33,13 +76,15 @@ pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError>
     let folder = format!("data/nova-compute/{host}");
     state.make_dir(&folder)?;
     let conf = state.join(&folder).join("nova.conf");
-    state.write_private(&conf, config::compute_conf(&settings, host)?.as_bytes())?;
+    state.write_private(&conf, config::compute_conf(&settings, spec)?.as_bytes())?;
     let launch_it = service::real_compute(&settings, host, &conf);
     if load(&state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
         return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
     }
     let session = Session::new(&settings);
-    forget_host(&session, host).await?;
+    if spec.driver != KEEPS_ITS_NODE {
+        forget_host(&session, host).await?;
+    }
     let (record, mut child) = launch(&state, &launch_it)?;
     let up = wait_up(&record, host, &session, || child.try_wait().ok().flatten()).await;
     if up.is_err() {
@@ -48,16 +93,30 @@ pub async fn start(cloud: &Cloud, host: &str) -> Result<ManagedProcess, UpError>
     up.map(|()| record.process)
 }
 
-/// Stops a nova-compute that [`start`] started, with SIGTERM first, and deletes what Nova and Placement know of its host.
+/// Stops a nova-compute that [`start`] started, with SIGTERM first. Nova keeps what it knows of the host.
+///
+/// # Errors
+/// When it survives SIGKILL.
+pub async fn halt(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError> {
+    let state = state_of(cloud)?;
+    let records: Vec<Record> = load(&state)?.into_iter().filter(|record| record.process == *process).collect();
+    stop_recorded(&state, &records).await.map(drop)
+}
+
+/// Stops a nova-compute that [`start`] started, and deletes what Nova and Placement know of its host.
 ///
 /// # Errors
 /// When it survives SIGKILL, or Nova still has servers on its host.
 pub async fn stop(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError> {
+    halt(cloud, process).await?;
     let state = state_of(cloud)?;
-    let records: Vec<Record> = load(&state)?.into_iter().filter(|record| record.process == *process).collect();
-    stop_recorded(&state, &records).await?;
     match process.name.strip_prefix(service::REAL_COMPUTE_PREFIX) {
-        Some(host) => forget_host(&Session::new(&settings(&state, cloud)?), host).await,
+        Some(host) => {
+            forget_host(&Session::new(&settings(&state, cloud)?), host).await?;
+            // Its node's identity goes with what was known of it.
+            let folder = state.join(format!("data/nova-compute/{host}"));
+            fs::remove_dir_all(&folder).map_err(|source| UpError::file(&folder, source))
+        }
         None => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hypervisor::{ComputeOptions, Config};
+use hypervisor::{ComputeOptions, Config, Driver, Services};
 use recording::Recorder;
 use scenarios::plan::FleetPlan;
 use tokio::{
@@ -42,6 +42,10 @@ pub struct FleetSpec {
     pub broker: BrokerAddress,
     /// The HTTP services.
     pub apis: ServiceApis,
+    /// What their virt driver does.
+    pub driver: Driver,
+    /// What runs on each host.
+    pub services: Services,
 }
 
 impl FleetSpec {
@@ -108,6 +112,8 @@ impl Fleet {
                 options: spec.options.clone(),
                 resources: spec.plan.resources.clone(),
                 times: spec.plan.times.clone(),
+                driver: spec.driver,
+                services: spec.services,
             },
             release,
             apis: spec.apis.clone(),

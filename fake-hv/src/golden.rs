@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, Config, Delay, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources, Response,
-    Time, Times,
+    ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources, Response,
+    Services,    Time, Times,
 };
 use serde_json::Value;
 
@@ -68,8 +68,10 @@ impl Replay {
         let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
         let hour = Duration::from_secs(3600);
         let options = ComputeOptions { periodic_fuzzy_delay: hour, report_interval: hour, ..ComputeOptions::default() };
+        let config =
+            Config { options, resources: resources(), times, driver: Driver::Fake, services: Services::default() };
         Self {
-            machine: Hypervisor::new(Rc::new(Config { options, resources: resources(), times }), 1),
+            machine: Hypervisor::new(Rc::new(config), 1),
             now: Time::ZERO,
             release: Release::load("2026.2").expect("it ships"),
             identity: Identity { host: host.into(), node: node.parse().expect("a UUID") },

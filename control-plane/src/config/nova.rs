@@ -1,7 +1,10 @@
 //! Nova.
 
 use super::{Config, Ini, Settings, settings::LOCALHOST};
-use crate::UpError;
+use crate::{
+    Amqp, UpError,
+    real_compute::{Spec, Wires},
+};
 
 /// Seconds between two looks for new hypervisors.
 const DISCOVER_EVERY_S: &str = "5";
@@ -36,20 +39,39 @@ pub(super) fn nova(settings: &Settings<'_>, config: &mut Config) -> Result<(), U
     config.add_ini("nova", settings, ini)
 }
 
-/// Configuration of an unmodified nova-compute with the fake driver, which has no database of its own.
-pub(crate) fn compute_conf(settings: &Settings<'_>, host: &str) -> Result<String, UpError> {
-    let folder = format!("data/nova-compute/{host}");
+/// Configuration of an unmodified nova-compute with a fake driver, which has no database of its own.
+pub(crate) fn compute_conf(settings: &Settings<'_>, spec: &Spec) -> Result<String, UpError> {
+    let folder = format!("data/nova-compute/{}", spec.host);
     let file = format!("{folder}/nova.conf");
     let mut ini = Ini::new("nova", &file);
     common(settings, &mut ini);
     ini.own(
         "DEFAULT",
-        &[("host", host), ("compute_driver", "fake.FakeDriver"), ("state_path", &settings.path(&folder))],
+        &[("host", &spec.host), ("compute_driver", &spec.driver), ("state_path", &settings.path(&folder))],
     );
     ini.own("oslo_concurrency", &[("lock_path", &settings.path(format!("{folder}/lock")))]);
     ini.own("vnc", &[("enabled", "False")]);
+    if let Some(wires) = &spec.wires {
+        rewire(settings, &mut ini, wires);
+    }
     ini.tune(settings.spec.tuning.get("nova"), settings.release.name)?;
+    ini.tune(Some(&spec.options), settings.release.name)?;
     Ok(ini.render().remove(std::path::Path::new(&file)).expect("the file was named above"))
+}
+
+/// Other addresses for the same services.
+fn rewire(settings: &Settings<'_>, ini: &mut Ini, wires: &Wires) {
+    let broker = Amqp { port: wires.amqp_port, ..settings.amqp() };
+    ini.own("DEFAULT", &[("transport_url", broker.transport_url().reveal())]);
+    let auth_url = format!("{}/v3", wires.identity_url);
+    for section in ["keystone_authtoken", "placement", "neutron", "service_user"] {
+        ini.own(section, &[("auth_url", &auth_url)]);
+    }
+    for (section, url) in
+        [("placement", &wires.placement_url), ("neutron", &wires.network_url), ("glance", &wires.image_url)]
+    {
+        ini.own(section, &[("endpoint_override", url)]);
+    }
 }
 
 /// What every Nova service needs to reach the others.

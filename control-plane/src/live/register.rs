@@ -70,6 +70,8 @@ fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
         first_host: 1,
         broker: run.target.broker(),
         apis: run.target.service_apis(login),
+        driver: hypervisor::Driver::default(),
+        services: hypervisor::Services::default(),
     }
 }
 

@@ -39,8 +39,13 @@ impl RunName {
         &self.0
     }
 
+    /// Name of the only thing of a kind.
+    pub fn named(&self, kind: &str) -> String {
+        format!("{}-{kind}", self.0)
+    }
+
     /// Name of one thing of several of a kind.
-    pub(crate) fn numbered(&self, kind: &str, number: impl fmt::Display) -> String {
+    pub fn numbered(&self, kind: &str, number: impl fmt::Display) -> String {
         format!("{}-{kind}-{number}", self.0)
     }
 }

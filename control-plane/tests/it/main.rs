@@ -150,7 +150,7 @@ async fn tuning_touches_its_service_only(state: &StateDir, spec: &CloudSpec) {
 /// The proof that the cloud works: a server on an unmodified nova-compute, through the ordinary client.
 async fn a_real_compute_boots_a_server(state: &StateDir) {
     let cloud = Cloud::open(state).unwrap();
-    let compute = real_compute::start(&cloud, "real-1").await.unwrap();
+    let compute = real_compute::start(&cloud, &real_compute::Spec::plain("real-1")).await.unwrap();
     let image = state.join("image");
     std::fs::write(&image, "not much of an image").unwrap();
     let unique = format!("it-{}", std::process::id());

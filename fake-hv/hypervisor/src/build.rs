@@ -6,7 +6,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::{
-    ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice, PlacementRequest, Response,
+    ActionEvent, ConductorCall, Driver, Fault, Instance, InstanceState, Milestone, Notice, PlacementRequest, Response,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network, resources,
@@ -104,12 +104,24 @@ async fn spawn(host: &Host, uuid: Uuid) -> Result<(), Failure> {
     let fetch = host.state().draw(|times| &times.image_fetch);
     host.sleep(fetch).await;
     let ports = host.peek().guests.get(&uuid).map(|guest| guest.ports.clone()).ok_or(Failure::Deleted)?;
-    if !ports.is_empty() {
+    let driver = host.peek().config.driver;
+    let plugs = driver == Driver::Plugging;
+    if plugs && !ports.is_empty() {
         host.spawn(wire(host.clone(), ports));
     }
     let start = host.state().draw(|times| &times.spawn);
     host.sleep(start).await;
-    wait_for_ports(host, uuid).await?;
+    match driver {
+        Driver::Plugging => wait_for_ports(host, uuid).await?,
+        Driver::Fake => {}
+        Driver::FakeReschedule => {
+            let reason = "Insufficient compute resources: FakeRescheduleDriver.";
+            return Err(Failure::Reschedule(reason.to_owned()));
+        }
+        Driver::FakeBuildAbort => {
+            return Err(Failure::Abort(format!("Build of instance {uuid} aborted: FakeBuildAbortDriver")));
+        }
+    }
     if let Some(guest) = host.state().guests.get_mut(&uuid) {
         guest.running = true;
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
-    Config, Input, Output, RequestId, Rpc, Time, agent, build,
+    Config, Input, Output, RequestId, Rpc, Services, Time, agent, build,
     executor::{Executor, Host},
     heartbeat, network, periodic, startup,
     state::State,
@@ -27,7 +27,8 @@ use crate::{
 /// # let resources = Resources { vcpus: 8, memory_mb: 8192, local_gb: 100, cpu_allocation_ratio: 4.0,
 /// #     ram_allocation_ratio: 1.0, disk_allocation_ratio: 1.0 };
 /// # let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
-/// let config = Config { options: ComputeOptions::default(), resources, times };
+/// let options = ComputeOptions::default();
+/// let config = Config { options, resources, times, driver: Default::default(), services: Default::default() };
 /// let mut hypervisor = Hypervisor::new(config.into(), 1);
 /// hypervisor.handle_input(Time::ZERO, Input::Tick);
 /// let first = hypervisor.poll_output();
@@ -93,6 +94,9 @@ impl Hypervisor {
 async fn boot(host: Host) {
     host.spawn(agent::report_states(host.clone()));
     host.spawn(agent::wire_ports(host.clone()));
+    if host.peek().config.services == Services::AgentOnly {
+        return;
+    }
     startup::run(&host).await;
     host.spawn(heartbeat::run(host.clone()));
     host.spawn(periodic::run(host.clone()));

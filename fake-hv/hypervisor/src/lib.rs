@@ -31,5 +31,5 @@ pub use messages::{
     Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Usage,
 };
 pub use reconnect::Reconnect;
-pub use state::Config;
+pub use state::{Config, Driver, Services};
 pub use time::Time;

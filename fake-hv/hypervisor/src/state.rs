@@ -25,6 +25,35 @@ pub struct Config {
     pub resources: Resources,
     /// How long real work would take.
     pub times: Times,
+    /// What the virt driver under nova-compute does.
+    pub driver: Driver,
+    /// Which services run on the host.
+    pub services: Services,
+}
+
+/// What differs between virt drivers and shows on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// As libvirt's: it plugs ports into the bridge, where the L2 agent finds them, and waits until they are wired; guests
+    /// outlive nova-compute.
+    #[default]
+    Plugging,
+    /// As Nova's fake driver: ports are not plugged, and guests are forgotten when nova-compute ends.
+    Fake,
+    /// Nova's `FakeRescheduleDriver`: the first start of each guest fails, and another host may try.
+    FakeReschedule,
+    /// Nova's `FakeBuildAbortDriver`: each start of a guest fails for good.
+    FakeBuildAbort,
+}
+
+/// Which services run on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Services {
+    /// nova-compute and the L2 agent.
+    #[default]
+    All,
+    /// The L2 agent, beside a nova-compute that is none of ours.
+    AgentOnly,
 }
 
 /// A VM on this hypervisor.

@@ -12,20 +12,32 @@ const FRAME_OVERHEAD_BYTES: usize = HEADER_BYTES + 1;
 
 /// A frame; the number is its channel.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Frame<'a> {
+pub enum Frame<'a> {
+    /// A method of any class.
     Method(u16, AMQPClass),
+    /// Size and properties of a message.
     Header(u16, Box<AMQPContentHeader>),
+    /// A part of a message.
     Body(u16, &'a [u8]),
+    /// Nothing but a sign of life.
     Heartbeat,
 }
 
 /// What came is not AMQP; the connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FrameError {
+pub enum FrameError {
+    /// Larger than the two sides agreed.
     #[error("a frame of {bytes} bytes where {allowed} were agreed")]
-    TooLarge { bytes: usize, allowed: usize },
+    TooLarge {
+        /// Of the whole frame.
+        bytes: usize,
+        /// `frame_max`.
+        allowed: usize,
+    },
+    /// Neither method, header, body nor heartbeat.
     #[error("a frame of type {0} that AMQP 0-9-1 does not know")]
     UnknownType(u8),
+    /// Its payload or its end mark is not what its type says.
     #[error("a frame of type {0} that cannot be read")]
     Malformed(u8),
 }
@@ -66,13 +78,16 @@ fn parse(kind: u8, channel: u16, payload: &[u8]) -> Result<Frame<'_>, FrameError
 
 /// Keeps the beginning of a frame until the rest comes, and nothing otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Cutter {
+pub struct Cutter {
     partial: Vec<u8>,
 }
 
 impl Cutter {
     /// Hands every frame that `bytes` completes to `take`.
-    pub(crate) fn feed<E: From<FrameError>>(
+    ///
+    /// # Errors
+    /// What `take` says, or that the bytes are no frames.
+    pub fn feed<E: From<FrameError>>(
         &mut self,
         bytes: &[u8],
         frame_max_bytes: usize,

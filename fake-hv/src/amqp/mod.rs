@@ -28,6 +28,7 @@ pub use broker::{Broker, BrokerAddress, LinkError};
 pub use envelope::{
     Incoming, LARGEST_BODY_BYTES, Message, Raised, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };
+pub use frames::{Cutter, Frame, FrameError};
 pub(crate) use topology::TOPICS;
 
 pub use link::{EventSender, HostIndex, Link, LinkEvent, Target};

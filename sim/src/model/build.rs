@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{Config, Time};
+use hypervisor::{Config, Driver, Services, Time};
 use recording::Recorder;
 use scenarios::{Plan, options::compute_options, plan::DeploymentPlan, seed};
 
@@ -135,7 +135,13 @@ impl World {
         let mut links = Links::new(&plan.fleet, options.reconnect.clone(), seed::generator(plan.seed, "links"));
         links.missing_consumer_timeout = settings.missing_consumer_timeout;
         links.heartbeats_per_s = settings.amqp_heartbeats_per_s;
-        let config = Config { options, resources: plan.fleet.resources.clone(), times: plan.fleet.times.clone() };
+        let config = Config {
+            options,
+            resources: plan.fleet.resources.clone(),
+            times: plan.fleet.times.clone(),
+            driver: Driver::default(),
+            services: Services::default(),
+        };
         let mut world = Self {
             now: Time::ZERO,
             calendar: Calendar::default(),

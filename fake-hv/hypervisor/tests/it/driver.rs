@@ -39,7 +39,7 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
     };
     let second = Delay::Constant { value: Duration::from_secs(1) };
     let times = Times { image_fetch: second.clone(), spawn: second.clone(), wiring: second.clone(), destroy: second };
-    Rc::new(Config { options, resources, times })
+    Rc::new(Config { options, resources, times, driver: Driver::default(), services: Services::default() })
 }
 
 pub(crate) fn instance(uuid: Uuid) -> Instance {

@@ -1,0 +1,419 @@
+//! The laboratory: on one cloud, a few real nova-computes and as many simulated ones, each behind relays of its own.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use control_plane::{
+    Cloud, ManagedProcess, UpError,
+    live::{LiveError, Target},
+    load::{ApiError, Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
+    real_compute::{self, Wires},
+};
+use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, ServiceApis};
+use hypervisor::{ComputeOptions, Delay, Driver, Resources, Services, Times};
+use recording::{Manifest, Outcome, OutcomeKind, Recorder};
+use scenarios::{
+    options::compute_options,
+    plan::{ConnectionMode, FleetPlan, OptionValue},
+};
+use serde_json::{Value, json};
+
+use crate::tap::Tap;
+
+/// Whose hypervisors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Unmodified nova-computes with Nova's fake driver.
+    Real,
+    /// Ours.
+    Simulated,
+}
+
+/// Hypervisors of each kind: an operation has a source and a destination.
+const HOSTS: u32 = 2;
+/// How long a simulated hypervisor may take to register; the real one has its own limit.
+const REGISTER_WITHIN: Duration = Duration::from_secs(120);
+
+/// Something in the way of an experiment.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The cloud's own doing.
+    #[error(transparent)]
+    Cloud(#[from] UpError),
+    /// Its administrator could not log in.
+    #[error(transparent)]
+    Login(#[from] LiveError),
+    /// A request to one of its APIs failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The simulated hypervisors did not start.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// A port or a file.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It took too long.
+    #[error("{what} did not happen within {} s: {last}", within.as_secs())]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        within: Duration,
+        /// What was there instead.
+        last: String,
+    },
+}
+
+/// One hypervisor under observation.
+pub(crate) struct Subject {
+    pub(crate) host: String,
+    pub(crate) tap: Tap,
+    pub(crate) index: u32,
+    running: Option<Running>,
+}
+
+enum Running {
+    Real(ManagedProcess),
+    Simulated(Fleet),
+}
+
+/// The hypervisors of one kind.
+pub(crate) struct Side {
+    pub(crate) kind: Kind,
+    pub(crate) zone: String,
+    pub(crate) subjects: Vec<Subject>,
+    aggregate: u64,
+}
+
+/// A cloud with hypervisors of both kinds.
+pub struct Lab {
+    pub(crate) cloud: Cloud,
+    pub(crate) admin: Session,
+    pub(crate) tenants: Tenants,
+    pub(crate) large_flavor: String,
+    pub(crate) sides: Vec<Side>,
+    run: RunName,
+    agents: Option<Fleet>,
+    origin: Instant,
+    recorder: Recorder,
+    folder: std::path::PathBuf,
+}
+
+impl Lab {
+    /// Makes what servers need, and starts the hypervisors of the kinds asked for, all with the same options over the cloud's.
+    ///
+    /// # Errors
+    /// When something of it cannot be made or started. What was made stays until [`Lab::close`].
+    pub async fn open(
+        cloud: &Cloud,
+        kinds: &[Kind],
+        options: &BTreeMap<String, OptionValue>,
+        folder: &std::path::Path,
+    ) -> Result<Self, LabError> {
+        let target = Target::own(cloud);
+        let admin = target.log_in(Http::new(None)).await?;
+        let run = RunName::generate();
+        let spec = TenantsSpec {
+            projects: 1,
+            users: 1,
+            ports: 500,
+            service_user: false,
+            physical_network: Some("physnet1"),
+            image: None,
+        };
+        let tenants = Tenants::create(&admin, &run, spec).await?;
+        let large_flavor = create_flavor(&admin, &run).await?;
+        let manifest = Manifest {
+            schema: Manifest::SCHEMA,
+            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: "conformance".to_owned(),
+            target: "live".to_owned(),
+            release: cloud.spec.release.clone(),
+            ..Manifest::default()
+        };
+        let recorder = Recorder::create(folder, &manifest, "{}").map_err(std::io::Error::other)?;
+        let mut lab = Self {
+            cloud: cloud.clone(),
+            admin,
+            tenants,
+            large_flavor,
+            sides: Vec::new(),
+            run,
+            agents: None,
+            origin: Instant::now(),
+            recorder,
+            folder: folder.to_owned(),
+        };
+        for kind in kinds {
+            let side = lab.side(*kind).await?;
+            lab.sides.push(side);
+        }
+        lab.start_agents().await?;
+        for side in 0..lab.sides.len() {
+            for subject in 0..lab.sides[side].subjects.len() {
+                lab.start(side, subject, options).await?;
+            }
+            lab.make_zone(side).await?;
+        }
+        Ok(lab)
+    }
+
+    async fn side(&self, kind: Kind) -> Result<Side, LabError> {
+        let name = match kind {
+            Kind::Real => "real",
+            Kind::Simulated => "simu",
+        };
+        let mut subjects = Vec::new();
+        for index in 1..=HOSTS {
+            let tap = Tap::open(&self.cloud, self.origin).await?;
+            let host = format!("{}-{name}-{index:05}", self.run);
+            subjects.push(Subject { host, tap, index, running: None });
+        }
+        Ok(Side { kind, zone: format!("{}-{name}", self.run), subjects, aggregate: 0 })
+    }
+
+    /// A port on a real nova-compute's host binds only when an L2 agent reports from there.
+    async fn start_agents(&mut self) -> Result<(), LabError> {
+        if self.sides.iter().any(|side| side.kind == Kind::Real) {
+            let mut spec = self.fleet_spec("real", 1, HOSTS, Services::AgentOnly);
+            spec.plan.connections = ConnectionMode::Single;
+            self.agents = Some(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
+        }
+        Ok(())
+    }
+
+    fn fleet_spec(&self, name: &str, first: u32, hosts: u32, services: Services) -> FleetSpec {
+        let target = Target::own(&self.cloud);
+        FleetSpec {
+            plan: FleetPlan {
+                hypervisors: hosts,
+                connections: ConnectionMode::Faithful,
+                start_per_s: None,
+                resources: fake_driver_resources(),
+                times: Times {
+                    image_fetch: Delay::ZERO,
+                    spawn: Delay::ZERO,
+                    wiring: Delay::ZERO,
+                    destroy: Delay::ZERO,
+                },
+                register_within: REGISTER_WITHIN,
+                servers: 0,
+            },
+            options: compute_options(&self.cloud.spec.tuning),
+            release: self.cloud.spec.release.clone(),
+            seed: 1,
+            host_prefix: format!("{}-{name}", self.run),
+            first_host: first,
+            broker: target.broker(),
+            apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
+            driver: Driver::Fake,
+            services,
+        }
+    }
+
+    /// Starts a hypervisor, for the first time or again.
+    pub(crate) async fn start(
+        &mut self,
+        side: usize,
+        subject: usize,
+        options: &BTreeMap<String, OptionValue>,
+    ) -> Result<(), LabError> {
+        let (kind, index) = (self.sides[side].kind, self.sides[side].subjects[subject].index);
+        let it = &self.sides[side].subjects[subject];
+        let running = match kind {
+            Kind::Real => {
+                let spec = real_compute::Spec {
+                    host: it.host.clone(),
+                    driver: real_compute::KEEPS_ITS_NODE.to_owned(),
+                    wires: Some(wires(&it.tap)),
+                    options: options.clone(),
+                };
+                Running::Real(real_compute::start(&self.cloud, &spec).await?)
+            }
+            Kind::Simulated => {
+                let mut spec = self.fleet_spec("simu", index, 1, Services::All);
+                spec.options = options_with(&self.cloud, options);
+                spec.broker = BrokerAddress { port: it.tap.amqp_port(), ..spec.broker };
+                spec.apis = ServiceApis {
+                    identity_url: it.tap.url("keystone"),
+                    placement_url: it.tap.url("placement"),
+                    network_url: it.tap.url("neutron"),
+                    ..spec.apis
+                };
+                let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
+                wait(&format!("registration of {}", it.host), REGISTER_WITHIN, async || {
+                    let stats = fleet.stats();
+                    Ok((stats.registered > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
+                })
+                .await?;
+                Running::Simulated(fleet)
+            }
+        };
+        self.sides[side].subjects[subject].running = Some(running);
+        Ok(())
+    }
+
+    /// Stops a hypervisor as SIGTERM stops a service.
+    pub(crate) async fn stop(&mut self, side: usize, subject: usize) -> Result<(), LabError> {
+        match self.sides[side].subjects[subject].running.take() {
+            Some(Running::Real(process)) => real_compute::halt(&self.cloud, &process).await?,
+            Some(Running::Simulated(fleet)) => fleet.stop().await,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// An availability zone of the hosts of one kind, so that servers stay among them.
+    async fn make_zone(&mut self, side: usize) -> Result<(), LabError> {
+        let (zone, hosts): (String, Vec<String>) = {
+            let side = &self.sides[side];
+            (side.zone.clone(), side.subjects.iter().map(|subject| subject.host.clone()).collect())
+        };
+        let body = json!({"aggregate": {"name": zone, "availability_zone": zone}});
+        let made = self.admin.call(&Call::post("aggregate", Service::Compute, "/os-aggregates", body)).await?;
+        let id = made.json()?["aggregate"]["id"].as_u64().unwrap_or_default();
+        for host in hosts {
+            self.wait_mapped(&host).await?;
+            let body = json!({"add_host": {"host": host}});
+            let path = format!("/os-aggregates/{id}/action");
+            self.admin.call(&Call::post("aggregate", Service::Compute, path, body)).await?;
+        }
+        self.sides[side].aggregate = id;
+        Ok(())
+    }
+
+    /// Until the scheduler may place servers on a host: its cell is known.
+    async fn wait_mapped(&self, host: &str) -> Result<(), LabError> {
+        let path = format!("/os-hypervisors?hypervisor_hostname_pattern={host}");
+        wait(&format!("host mapping of {host}"), REGISTER_WITHIN, async || {
+            let call = Call::get("hypervisors", Service::Compute, path.as_str());
+            match self.admin.call(&call).await {
+                Ok(answer) if answer.json()?["hypervisors"].as_array().is_some_and(|found| !found.is_empty()) => Ok(Ok(())),
+                Ok(_) => Ok(Err("not listed".to_owned())),
+                Err(error) if error.status() == Some(404) => Ok(Err("not known".to_owned())),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// Stops everything and removes what was made.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn close(mut self) -> Result<String, LabError> {
+        let ours = |name: &RunName| *name == self.run;
+        delete_servers(&self.admin, &ours).await?;
+        for side in 0..self.sides.len() {
+            self.dissolve_zone(side).await?;
+            for subject in 0..self.sides[side].subjects.len() {
+                match self.sides[side].subjects[subject].running.take() {
+                    Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
+                    Some(Running::Simulated(fleet)) => fleet.stop().await,
+                    None => {}
+                }
+            }
+        }
+        if let Some(agents) = self.agents.take() {
+            agents.stop().await;
+        }
+        let ours = |name: &RunName| *name == self.run;
+        let failures = clean_up(&self.admin, &ours).await?;
+        for failure in failures {
+            tracing::warn!(%failure, "could not be deleted");
+        }
+        let left = remains(&self.admin, &ours).await?.to_string();
+        let outcome = Outcome { kind: OutcomeKind::Completed, reason: None, duration_ms: 0.0 };
+        self.recorder.finish(&outcome).map_err(std::io::Error::other)?;
+        Ok(left)
+    }
+
+    async fn dissolve_zone(&self, side: usize) -> Result<(), LabError> {
+        let side = &self.sides[side];
+        if side.aggregate == 0 {
+            return Ok(());
+        }
+        for subject in &side.subjects {
+            let body = json!({"remove_host": {"host": subject.host}});
+            let path = format!("/os-aggregates/{}/action", side.aggregate);
+            self.admin.call(&Call::post("aggregate", Service::Compute, path, body)).await?;
+        }
+        Ok(self.admin.delete("aggregate", Service::Compute, format!("/os-aggregates/{}", side.aggregate)).await?)
+    }
+
+    /// Where this experiment writes.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+}
+
+/// Asks every 100 ms until there is something, or for too long.
+pub(crate) async fn wait<T>(
+    what: &str,
+    within: Duration,
+    mut ask: impl AsyncFnMut() -> Result<Result<T, String>, LabError>,
+) -> Result<T, LabError> {
+    let begun = Instant::now();
+    loop {
+        match ask().await? {
+            Ok(value) => return Ok(value),
+            Err(last) if begun.elapsed() > within => return Err(LabError::Late { what: what.to_owned(), within, last }),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+fn wires(tap: &Tap) -> Wires {
+    Wires {
+        amqp_port: tap.amqp_port(),
+        identity_url: tap.url("keystone"),
+        placement_url: tap.url("placement"),
+        network_url: tap.url("neutron"),
+        image_url: tap.url("glance"),
+    }
+}
+
+/// The cloud's options of nova-compute, with these over them.
+fn options_with(cloud: &Cloud, options: &BTreeMap<String, OptionValue>) -> ComputeOptions {
+    let mut tuning = cloud.spec.tuning.clone();
+    tuning.entry("nova".to_owned()).or_default().extend(options.clone());
+    compute_options(&tuning)
+}
+
+/// What `nova/virt/fake.py` offers.
+fn fake_driver_resources() -> Resources {
+    Resources {
+        vcpus: 1000,
+        memory_mb: 800_000,
+        local_gb: 600_000,
+        cpu_allocation_ratio: 4.0,
+        ram_allocation_ratio: 1.0,
+        disk_allocation_ratio: 1.0,
+    }
+}
+
+/// Options under which nothing happens by itself, so that what is seen belongs to an operation.
+pub fn quiet_options() -> BTreeMap<String, OptionValue> {
+    let never = |name: &str| (name.to_owned(), OptionValue::Integer(-1));
+    let day = |name: &str| (name.to_owned(), OptionValue::Integer(86_400));
+    BTreeMap::from([
+        never("DEFAULT.update_resources_interval"),
+        never("DEFAULT.sync_power_state_interval"),
+        day("DEFAULT.scheduler_instance_sync_interval"),
+        day("DEFAULT.instance_delete_interval"),
+        day("DEFAULT.running_deleted_instance_poll_interval"),
+        day("image_cache.manager_interval"),
+        day("neutron.extension_sync_interval"),
+        ("DEFAULT.periodic_fuzzy_delay".to_owned(), OptionValue::Integer(0)),
+        ("compute.resource_provider_association_refresh".to_owned(), OptionValue::Integer(0)),
+    ])
+}
+
+/// A flavor to resize to.
+async fn create_flavor(admin: &Session, run: &RunName) -> Result<String, LabError> {
+    let body = json!({"flavor": {"name": run.named("flavor-large"), "vcpus": 2, "ram": 1024, "disk": 2}});
+    let answer: Value = admin.call(&Call::post("flavor", Service::Compute, "/flavors", body)).await?.json()?;
+    Ok(answer["flavor"]["id"].as_str().unwrap_or_default().to_owned())
+}

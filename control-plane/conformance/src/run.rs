@@ -1,0 +1,52 @@
+//! Carrying operations out on each kind of hypervisors.
+
+use control_plane::load::delete_servers;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    lab::{Lab, LabError, Side},
+    operations::{self, Operation},
+    scene::Scene,
+    trace::Trace,
+};
+
+/// What the hypervisors of one kind said and heard of one operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The operation.
+    pub operation: String,
+    /// What went wrong, if it did.
+    pub failure: Option<String>,
+    /// One for each hypervisor.
+    pub traces: Vec<Trace>,
+}
+
+/// Does an operation on all kinds of hypervisors at once.
+///
+/// # Errors
+/// When the cloud does not do its part; what the operation itself runs into is in the result.
+pub async fn record(lab: &Lab, operation: &Operation) -> Result<Vec<Recorded>, LabError> {
+    let both = lab.sides.iter().map(|side| on_side(lab, side, operation));
+    let recorded = futures_util::future::try_join_all(both).await?;
+    let ours = |name: &control_plane::load::RunName| *name == lab.tenants.run;
+    delete_servers(&lab.admin, &ours).await?;
+    Ok(recorded)
+}
+
+async fn on_side(lab: &Lab, side: &Side, operation: &Operation) -> Result<Recorded, LabError> {
+    let scene = Scene::new(lab, side, operation.name);
+    let failure = (operation.act)(&scene).await.err().map(|error| error.to_string());
+    let traces = scene.end().await?;
+    Ok(Recorded { operation: operation.name.to_owned(), failure, traces })
+}
+
+/// The operations of these names, or all.
+///
+/// # Errors
+/// The first name that none has.
+pub fn choose(names: &[String]) -> Result<Vec<&'static Operation>, String> {
+    if names.is_empty() {
+        return Ok(operations::OPERATIONS.iter().collect());
+    }
+    names.iter().map(|name| operations::find(name).ok_or_else(|| name.clone())).collect()
+}

@@ -1,0 +1,167 @@
+//! One operation on the hypervisors of one kind: what it needs, what it does, and what was said on the wire meanwhile.
+
+use std::{cell::Cell, time::Duration};
+
+use control_plane::load::{Answer, ApiError, Call, Service};
+use serde_json::{Value, json};
+
+use crate::{
+    lab::{Lab, LabError, Side, wait},
+    trace::Trace,
+};
+
+/// How long a server may take to get where an operation leads.
+const STATE_WITHIN: Duration = Duration::from_secs(60);
+/// Nothing more is said of an operation when nothing was for this long: Neutron tells Nova of changes every two seconds.
+const QUIET: Duration = Duration::from_millis(2500);
+/// And when it never is quiet, the recording ends all the same.
+const QUIET_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server of a scene.
+pub(crate) type Server = String;
+
+/// The stage of one operation.
+pub(crate) struct Scene<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) side: &'a Side,
+    from_us: Cell<u64>,
+    servers: Cell<u32>,
+    name: &'a str,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn new(lab: &'a Lab, side: &'a Side, name: &'a str) -> Self {
+        let from_us = Cell::new(side.subjects[0].tap.now_us());
+        Self { lab, side, from_us, servers: Cell::new(0), name }
+    }
+
+    /// Name of a host: zero is the one that servers are booted on, one the other.
+    pub(crate) fn host(&self, index: usize) -> &str {
+        &self.side.subjects[index].host
+    }
+
+    /// What was done so far was preparation; from now on counts.
+    pub(crate) fn begin(&self) {
+        self.from_us.set(self.side.subjects[0].tap.now_us());
+    }
+
+    /// Waits until nothing more is said of the operation, and gives what each hypervisor said and heard.
+    pub(crate) async fn end(self) -> Result<Vec<Trace>, LabError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let traces = self.traces();
+            let now_us = self.side.subjects[0].tap.now_us();
+            let last_us = traces.iter().filter_map(Trace::last_us).max().unwrap_or(self.from_us.get());
+            let quiet = Duration::from_micros(now_us.saturating_sub(last_us));
+            if quiet >= QUIET || begun.elapsed() > QUIET_WITHIN {
+                return Ok(traces);
+            }
+            tokio::time::sleep(QUIET - quiet.min(QUIET)).await;
+        }
+    }
+
+    fn traces(&self) -> Vec<Trace> {
+        let of = |subject: &crate::lab::Subject| Trace::new(&subject.host, subject.tap.since(self.from_us.get()));
+        self.side.subjects.iter().map(of).collect()
+    }
+
+    async fn call(&self, call: &Call) -> Result<Answer, ApiError> {
+        self.lab.admin.call(call).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Value, LabError> {
+        let answer = self.call(&Call::post(self.what(), Service::Compute, path, body)).await?;
+        Ok(answer.json().unwrap_or_default())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, LabError> {
+        Ok(self.call(&Call::get(self.what(), Service::Compute, path)).await?.json()?)
+    }
+
+    pub(crate) async fn remove(&self, path: &str) -> Result<(), LabError> {
+        self.call(&Call::delete(self.what(), Service::Compute, path)).await?;
+        Ok(())
+    }
+
+    fn what(&self) -> &'static str {
+        "operation"
+    }
+
+    /// Asks for a server with this many NICs on a host.
+    pub(crate) async fn create(&self, host: usize, nics: usize, more: Value) -> Result<Server, LabError> {
+        let number = self.servers.get();
+        self.servers.set(number + 1);
+        let tenants = &self.lab.tenants;
+        let networks = match (nics, &tenants.network) {
+            (0, _) | (_, None) => json!("none"),
+            (nics, Some(network)) => vec![json!({"uuid": network}); nics].into(),
+        };
+        let mut body = json!({"server": {
+            "name": tenants.run.numbered(&format!("vm-{}", self.name), number), "imageRef": tenants.image,
+            "flavorRef": tenants.flavor, "networks": networks,
+            "availability_zone": format!("{}:{}", self.side.zone, self.host(host)),
+        }});
+        if let (Value::Object(parts), Some(whole)) = (more, body.as_object_mut()) {
+            for (key, value) in parts {
+                match (whole.get_mut(&key), value) {
+                    (Some(Value::Object(known)), Value::Object(new)) => known.extend(new),
+                    (_, value) => {
+                        whole.insert(key, value);
+                    }
+                }
+            }
+        }
+        let made = self.post("/servers", body).await?;
+        Ok(made["server"]["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// A server that runs.
+    pub(crate) async fn boot(&self, nics: usize) -> Result<Server, LabError> {
+        let server = self.create(0, nics, Value::Null).await?;
+        self.reach(&server, "ACTIVE").await?;
+        Ok(server)
+    }
+
+    pub(crate) async fn act(&self, server: &Server, body: Value) -> Result<Value, LabError> {
+        self.post(&format!("/servers/{server}/action"), body).await
+    }
+
+    /// Waits for a status without a task; one that cannot lead there any more is an error.
+    pub(crate) async fn reach(&self, server: &Server, status: &str) -> Result<(), LabError> {
+        let path = format!("/servers/{server}");
+        wait(&format!("{}: server {status}", self.name), STATE_WITHIN, async || {
+            let call = Call::get("server", Service::Compute, path.as_str());
+            let found = self.lab.admin.call(&call).await?.json()?;
+            let now = found["server"]["status"].as_str().unwrap_or_default();
+            let task = &found["server"]["OS-EXT-STS:task_state"];
+            let there = now == status && task.is_null();
+            Ok(there.then_some(()).ok_or_else(|| format!("{now}, task {task}, fault {}", found["server"]["fault"])))
+        })
+        .await
+    }
+
+    /// Does something to a server and waits for what comes of it.
+    pub(crate) async fn act_until(&self, server: &Server, body: Value, status: &str) -> Result<(), LabError> {
+        self.act(server, body).await?;
+        self.reach(server, status).await
+    }
+
+    /// Deletes a server and waits until it is gone.
+    pub(crate) async fn delete(&self, server: &Server) -> Result<(), LabError> {
+        let path = format!("/servers/{server}");
+        self.call(&Call::delete("delete", Service::Compute, path.as_str())).await?;
+        self.gone(server).await
+    }
+
+    pub(crate) async fn gone(&self, server: &Server) -> Result<(), LabError> {
+        let path = format!("/servers/{server}");
+        wait(&format!("{}: end of the server", self.name), STATE_WITHIN, async || {
+            match self.lab.admin.call(&Call::get("server", Service::Compute, path.as_str())).await {
+                Err(error) if error.status() == Some(404) => Ok(Ok(())),
+                Err(error) => Err(error.into()),
+                Ok(answer) => Ok(Err(format!("{}", answer.json()?["server"]["status"]))),
+            }
+        })
+        .await
+    }
+}

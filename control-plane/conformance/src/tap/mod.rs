@@ -1,0 +1,133 @@
+//! Recording relays between one hypervisor and its cloud. The hypervisor is configured with their addresses instead of the
+//! services'; nothing else about it changes.
+
+mod amqp;
+mod http;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+use control_plane::Cloud;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::trace::{Direction, Event, What};
+
+const LOCALHOST: &str = "127.0.0.1";
+
+/// Where the relays of one hypervisor write.
+#[derive(Debug, Clone)]
+pub(crate) struct Notes {
+    events: Arc<Mutex<Vec<Event>>>,
+    connections: Arc<AtomicU32>,
+    connection: u32,
+    origin: Instant,
+}
+
+impl Notes {
+    fn new(origin: Instant) -> Self {
+        Self { events: Arc::default(), connections: Arc::default(), connection: 0, origin }
+    }
+
+    /// The notes of one more connection.
+    fn connection(&self) -> Self {
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { connection, ..self.clone() }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn note(&self, direction: Direction, what: What) {
+        self.note_at(self.now_us(), direction, what);
+    }
+
+    fn note_at(&self, at_us: u64, direction: Direction, what: What) {
+        let event = Event { at_us, connection: self.connection, direction, what };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+/// The relays of one hypervisor.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    amqp: u16,
+    http: BTreeMap<&'static str, u16>,
+    notes: Notes,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Tap {
+    /// Listens on free ports of loopback. Times count from `origin`.
+    pub(crate) async fn open(cloud: &Cloud, origin: Instant) -> std::io::Result<Self> {
+        let notes = Notes::new(origin);
+        let listener = TcpListener::bind((LOCALHOST, 0)).await?;
+        let amqp = listener.local_addr()?.port();
+        let broker = (cloud.amqp.host.clone(), cloud.amqp.port);
+        let mut tasks = vec![tokio::spawn(amqp::relay(listener, broker, notes.clone()))];
+        let mut http = BTreeMap::new();
+        for (name, url) in services(cloud) {
+            let listener = TcpListener::bind((LOCALHOST, 0)).await?;
+            let relay = listener.local_addr()?.port();
+            let (host, port) = address(url);
+            let service = http::Service { name, host, port, relay };
+            tasks.push(tokio::spawn(http::relay(listener, service, notes.clone())));
+            http.insert(name, relay);
+        }
+        Ok(Self { amqp, http, notes, tasks })
+    }
+
+    /// Port of the relay in front of the broker.
+    pub(crate) fn amqp_port(&self) -> u16 {
+        self.amqp
+    }
+
+    /// `http://127.0.0.1:PORT` of the relay in front of a service.
+    pub(crate) fn url(&self, service: &str) -> String {
+        format!("http://{LOCALHOST}:{}", self.http.get(service).copied().unwrap_or_default())
+    }
+
+    /// Microseconds since the origin.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.notes.now_us()
+    }
+
+    /// Everything that was noted from a moment on, in order.
+    pub(crate) fn since(&self, from_us: u64) -> Vec<Event> {
+        let events = self.notes.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<Event> = events.iter().filter(|event| event.at_us >= from_us).cloned().collect();
+        drop(events);
+        // A request is noted when it is answered, at the time when it was sent.
+        found.sort_by_key(|event| event.at_us);
+        found
+    }
+}
+
+fn services(cloud: &Cloud) -> [(&'static str, &str); 4] {
+    [
+        ("keystone", &cloud.identity_url),
+        ("placement", &cloud.placement_url),
+        ("glance", &cloud.image_url),
+        ("neutron", &cloud.network_url),
+    ]
+}
+
+/// Host and port of a URL of the cloud, which always has both.
+fn address(url: &str) -> (String, u16) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+    (host.to_owned(), port.parse().unwrap_or(80))
+}
