@@ -142,13 +142,18 @@ async fn wait_up(
 ) -> Result<(), UpError> {
     let (step, log) = (format!("start {}", record.process.name), &record.process.log_path);
     let started = Instant::now();
+    let mut first_beat = None;
     loop {
         if !procfs::is_alive(record.process.pid, record.process.start_ticks) {
             let reason = ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"));
             return Err(UpError::step(step, reason, Some(log)));
         }
         let answer = session.get("nova", &service_path(host)).await?;
-        if answer["services"][0]["state"] == "up" {
+        let service = &answer["services"][0];
+        // One that was forced down counts as down, alive or not.
+        let beat = service["updated_at"].as_str().filter(|_| service["forced_down"] == true).map(str::to_owned);
+        let beats = beat.is_some() && first_beat.get_or_insert(beat.clone()) != &beat;
+        if service["state"] == "up" || beats {
             return Ok(());
         }
         if started.elapsed() > UP_WITHIN {

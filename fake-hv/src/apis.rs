@@ -9,6 +9,8 @@ pub struct ServiceApis {
     pub identity_url: String,
     /// Placement.
     pub placement_url: String,
+    /// Glance, without `/v2`.
+    pub image_url: String,
     /// Neutron, without `/v2.0`.
     pub network_url: String,
     /// The service user, with the roles `admin` and `service`.

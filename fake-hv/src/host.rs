@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
-use hypervisor::{Config, Fault, Hypervisor, Input, Notice, Output, Request, RequestId, Response, Time};
+use hypervisor::{
+    Config, Fault, Hypervisor, Input, Notice, Output, Request, RequestId, Response, Rpc, StepMessage, Time,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use crate::{
     ServiceApis, agent,
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Documents, Identity, Received, Release, Rows},
+    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Refusal, Release, Rows, StepBody},
     timestamp,
 };
 
@@ -19,6 +21,7 @@ pub(crate) struct Common {
     pub(crate) config: Rc<Config>,
     pub(crate) release: Release,
     pub(crate) apis: ServiceApis,
+    pub(crate) catalogue: Catalogue,
 }
 
 /// A request on its way, kept to read its answer with.
@@ -46,6 +49,7 @@ pub(crate) struct Host {
     link: Link,
     rows: Rows,
     documents: Documents,
+    operations: Operations,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
     /// The wake-up that counts; earlier ones in the worker's queue are stale.
@@ -60,6 +64,7 @@ impl Host {
             link,
             rows: Rows::default(),
             documents: Documents::new(),
+            operations: Operations::default(),
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
             wake: None,
@@ -117,6 +122,13 @@ impl Host {
             M::Gone(uuid) => {
                 self.documents.remove(&uuid);
             }
+            M::OperationEnded(id) => {
+                if let Some(reply_to) = self.operations.end(id) {
+                    let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
+                    let raised = Raised { class: "NovaException".into(), module: "nova.exception".into(), message };
+                    self.answer(Some(reply_to), Err(raised));
+                }
+            }
             _ => {}
         }
     }
@@ -141,6 +153,7 @@ impl Host {
                 self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
                 Some(())
             }
+            Request::Step(message) => self.ask_step(common, id, message, timeout, effects),
             Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
                 let encoded = self.client(common).encode(&request);
                 encoded.map(|encoded| effects.push(Effect::Http(id, encoded)))
@@ -153,6 +166,58 @@ impl Host {
             return;
         }
         self.asked.insert(id, Asked { request, sent: now });
+    }
+
+    /// A step of a procedure that has an answer.
+    fn ask_step(
+        &mut self,
+        common: &Common,
+        id: RequestId,
+        step: &StepMessage,
+        timeout: Option<Duration>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<()> {
+        let (body, context) = self.write_step(common, step)?;
+        let timeout = timeout.unwrap_or_default();
+        match body {
+            StepBody::Conductor { method, args } => {
+                let message = Message::new(method, None, nova::CONDUCTOR, args, context);
+                self.link.call(id, Target::nova("conductor"), message, timeout);
+            }
+            StepBody::Rpc { topic, method, namespace, version, args, monitor_s, .. } => {
+                let message = Message::new(method, namespace, version, args, context).monitored(monitor_s);
+                self.link.call(id, Target::nova(topic), message, timeout);
+            }
+            StepBody::Http { service, method, path, microversion, token, body } => {
+                let request = (method, path.as_str(), microversion);
+                let request = self.client(common).step(service, request, token, body, &context);
+                effects.push(Effect::Http(id, request));
+            }
+            StepBody::Answer(..) => {}
+        }
+        Some(())
+    }
+
+    fn write_step(&mut self, common: &Common, step: &StepMessage) -> Option<(StepBody, Value)> {
+        let (catalogue, release) = (&common.catalogue, &common.release);
+        let written = self.operations.write(catalogue, &mut self.documents, release, step, &timestamp::now());
+        let lacks = |path: &String| tracing::warn!(host = %self.identity.host, step = step.name, path, "not said: a value is missing");
+        written.inspect_err(lacks).ok()
+    }
+
+    /// A step that nobody answers.
+    fn tell_step(&mut self, common: &Common, step: &StepMessage) {
+        match self.write_step(common, step) {
+            Some((StepBody::Rpc { topic, fanout, method, namespace, version, args, .. }, context)) => {
+                let message = Message::new(method, namespace, version, args, context);
+                match fanout {
+                    Some(topic) => self.link.fanout(topic, message),
+                    None => self.link.cast(Target::nova(topic), message),
+                }
+            }
+            Some((StepBody::Answer(reply_to, result), _)) => self.answer(reply_to, result),
+            _ => {}
+        }
     }
 
     fn call_conductor(&mut self, id: RequestId, body: Body, timeout: Option<Duration>) {
@@ -172,6 +237,9 @@ impl Host {
             let body = agent::report_state(&self.identity, false, &timestamp::now_micros());
             let message = Message::new(body.method, None, body.version, body.args, service_context());
             return self.link.cast(Target::neutron(body.topic), message);
+        }
+        if let Notice::Step(step) = notice {
+            return self.tell_step(common, step);
         }
         let Some(body) = nova::notice(&self.author(common, &timestamp::now()), notice) else { return };
         let message = self.message(body);
@@ -215,6 +283,10 @@ impl Host {
         let Some(asked) = self.asked.remove(&id) else { return }; // given up before
         let result = match (&asked.request, answer) {
             (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
+            (Request::Step(step), Ok(value)) => {
+                self.operations.read(&common.catalogue, &mut self.documents, step, value);
+                Ok(Response::Done)
+            }
             (_, Ok(_)) => Ok(Response::Done),
             (_, Err(error)) => Err(Fault::Remote(error.class)),
         };
@@ -232,10 +304,22 @@ impl Host {
     ) {
         let Some(asked) = self.asked.remove(&id) else { return };
         let result = match answer {
-            Some(answer) => self.client(common).decode(&asked.request, answer),
+            Some(answer) => match &asked.request {
+                Request::Step(step) => self.read_step(common, step, answer),
+                request => self.client(common).decode(request, answer),
+            },
             None => Err(Fault::Disconnected),
         };
         self.finish(common, now, id, asked, result, effects);
+    }
+
+    fn read_step(&mut self, common: &Common, step: &StepMessage, answer: HttpAnswer) -> Result<Response, Fault> {
+        let fine = answer.status < 400 || self.operations.accepts(&common.catalogue, step, answer.status);
+        if !fine {
+            return Err(Fault::Http(answer.status));
+        }
+        self.operations.read(&common.catalogue, &mut self.documents, step, answer.body);
+        Ok(Response::Done)
     }
 
     fn finish(
@@ -268,6 +352,7 @@ impl Host {
 
     /// A request to this compute service.
     pub(crate) fn received(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) {
+        let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
         match nova::receive(&method, namespace.as_deref(), &version, args, context, &mut self.documents) {
             Received::Rpc(rpcs) => {
@@ -280,6 +365,27 @@ impl Host {
             Received::Unknown(raised) => {
                 self.answer(reply_to, Err(raised));
                 effects.push(Effect::UnknownRequest(method));
+            }
+        }
+    }
+
+    /// Takes an RPC on that the release's data has a procedure for; gives others back.
+    fn begin(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) -> Option<Incoming> {
+        let Incoming { method, namespace, version, args, context, reply_to, unique_id } = incoming;
+        let Value::Object(args) = args else {
+            return Some(Incoming { method, namespace, version, args, context, reply_to, unique_id });
+        };
+        let facts = Facts { identity: &self.identity };
+        let (catalogue, documents) = (&common.catalogue, &mut self.documents);
+        let begun = self.operations.begin(catalogue, documents, facts, &method, args, context.clone(), reply_to);
+        match begun {
+            Ok(operation) => {
+                self.handle(common, now, Input::Rpc(Rpc::Operation(operation)), effects);
+                None
+            }
+            Err(Refusal(args, reply_to)) => {
+                let args = Value::Object(args);
+                Some(Incoming { method, namespace, version, args, context, reply_to, unique_id })
             }
         }
     }

@@ -14,6 +14,9 @@ pub(crate) async fn send(client: &reqwest::Client, request: HttpRequest) -> Opti
     if let Some(token) = &request.service_token {
         builder = builder.header("X-Service-Token", token.as_ref());
     }
+    if let Some(id) = &request.request_id {
+        builder = builder.header("X-OpenStack-Request-ID", id.as_ref());
+    }
     if let Some(version) = request.placement_version {
         builder = builder.header("OpenStack-API-Version", format!("placement {version}"));
     }

@@ -4,6 +4,7 @@
 //! keeps their connections. [`Fleet`] is the way in.
 
 pub mod amqp;
+pub mod procedure;
 
 mod agent;
 mod apis;

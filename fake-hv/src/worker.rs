@@ -19,7 +19,7 @@ use crate::{
     host::{Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
-    nova::Identity,
+    nova::{Catalogue, Identity},
     stats::{Counters, add},
 };
 
@@ -93,7 +93,7 @@ impl Worker {
     fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
         let Setup { config, release, apis, broker, recorder, counters, seed, origin } = setup;
         Self {
-            common: Common { config: Rc::new(config), release, apis },
+            common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), release, apis },
             broker,
             recorder,
             counters,

@@ -71,7 +71,7 @@ pub(crate) struct Subject {
     pub(crate) host: String,
     pub(crate) tap: Tap,
     pub(crate) index: u32,
-    running: Option<Running>,
+    running: tokio::sync::Mutex<Option<Running>>,
 }
 
 enum Running {
@@ -99,6 +99,7 @@ pub struct Lab {
     origin: Instant,
     recorder: Recorder,
     folder: std::path::PathBuf,
+    options: BTreeMap<String, OptionValue>,
 }
 
 impl Lab {
@@ -145,6 +146,7 @@ impl Lab {
             origin: Instant::now(),
             recorder,
             folder: folder.to_owned(),
+            options: options.clone(),
         };
         for kind in kinds {
             let side = lab.side(*kind).await?;
@@ -152,8 +154,8 @@ impl Lab {
         }
         lab.start_agents().await?;
         for side in 0..lab.sides.len() {
-            for subject in 0..lab.sides[side].subjects.len() {
-                lab.start(side, subject, options).await?;
+            for subject in &lab.sides[side].subjects {
+                lab.start(lab.sides[side].kind, subject).await?;
             }
             lab.make_zone(side).await?;
         }
@@ -169,7 +171,7 @@ impl Lab {
         for index in 1..=HOSTS {
             let tap = Tap::open(&self.cloud, self.origin).await?;
             let host = format!("{}-{name}-{index:05}", self.run);
-            subjects.push(Subject { host, tap, index, running: None });
+            subjects.push(Subject { host, tap, index, running: tokio::sync::Mutex::default() });
         }
         Ok(Side { kind, zone: format!("{}-{name}", self.run), subjects, aggregate: 0 })
     }
@@ -214,14 +216,8 @@ impl Lab {
     }
 
     /// Starts a hypervisor, for the first time or again.
-    pub(crate) async fn start(
-        &mut self,
-        side: usize,
-        subject: usize,
-        options: &BTreeMap<String, OptionValue>,
-    ) -> Result<(), LabError> {
-        let (kind, index) = (self.sides[side].kind, self.sides[side].subjects[subject].index);
-        let it = &self.sides[side].subjects[subject];
+    pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
+        let (index, options) = (it.index, &self.options);
         let running = match kind {
             Kind::Real => {
                 let spec = real_compute::Spec {
@@ -240,6 +236,7 @@ impl Lab {
                     identity_url: it.tap.url("keystone"),
                     placement_url: it.tap.url("placement"),
                     network_url: it.tap.url("neutron"),
+                    image_url: it.tap.url("glance"),
                     ..spec.apis
                 };
                 let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
@@ -251,13 +248,13 @@ impl Lab {
                 Running::Simulated(fleet)
             }
         };
-        self.sides[side].subjects[subject].running = Some(running);
+        *it.running.lock().await = Some(running);
         Ok(())
     }
 
     /// Stops a hypervisor as SIGTERM stops a service.
-    pub(crate) async fn stop(&mut self, side: usize, subject: usize) -> Result<(), LabError> {
-        match self.sides[side].subjects[subject].running.take() {
+    pub(crate) async fn stop(&self, subject: &Subject) -> Result<(), LabError> {
+        match subject.running.lock().await.take() {
             Some(Running::Real(process)) => real_compute::halt(&self.cloud, &process).await?,
             Some(Running::Simulated(fleet)) => fleet.stop().await,
             None => {}
@@ -308,8 +305,8 @@ impl Lab {
         delete_servers(&self.admin, &ours).await?;
         for side in 0..self.sides.len() {
             self.dissolve_zone(side).await?;
-            for subject in 0..self.sides[side].subjects.len() {
-                match self.sides[side].subjects[subject].running.take() {
+            for subject in &self.sides[side].subjects {
+                match subject.running.lock().await.take() {
                     Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
                     Some(Running::Simulated(fleet)) => fleet.stop().await,
                     None => {}

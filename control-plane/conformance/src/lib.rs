@@ -1,12 +1,19 @@
 //! Real and simulated hypervisors side by side on one cloud.
 
+mod compare;
 mod lab;
+mod learn;
 mod operations;
 mod run;
 mod scene;
 mod tap;
 pub mod trace;
+mod verdict;
 
+pub use compare::Difference;
 pub use lab::{Kind, Lab, LabError, quiet_options};
+pub use learn::{Lesson, learn};
 pub use operations::{OPERATIONS, Operation};
+pub use scene::Variation;
 pub use run::{Recorded, choose, record};
+pub use verdict::{Verdict, compare};

@@ -1,12 +1,15 @@
 //! Everything that is done to hypervisors of both kinds.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{lab::LabError, scene::Scene};
 
 type Act = for<'a> fn(&'a Scene<'a>) -> Pin<Box<dyn Future<Output = Result<(), LabError>> + 'a>>;
+
+/// By then a live migration waits for the ports of its VM on the destination.
+const PLUGGED_AFTER: Duration = Duration::from_secs(3);
 
 /// Something that can be done to a hypervisor.
 pub struct Operation {
@@ -26,156 +29,154 @@ macro_rules! operations {
 }
 
 operations! {
-    "boot": |s| { s.boot(0).await?; }
-    "boot-nic": |s| { s.boot(1).await?; }
-    "boot-nics": |s| { s.boot(2).await?; }
+    "boot": |s| { s.boot().await?; }
     "delete": |s| {
-        let vm = s.boot(0).await?;
-        s.begin();
-        s.delete(&vm).await?;
-    }
-    "delete-nic": |s| {
-        let vm = s.boot(2).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.delete(&vm).await?;
     }
     "stop": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
     }
     "start": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
         s.begin();
         s.act_until(&vm, json!({"os-start": null}), "ACTIVE").await?;
     }
     "reboot-soft": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"reboot": {"type": "SOFT"}}), "ACTIVE").await?;
     }
     "reboot-hard": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"reboot": {"type": "HARD"}}), "ACTIVE").await?;
     }
     "pause": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"pause": null}), "PAUSED").await?;
     }
     "unpause": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.act_until(&vm, json!({"pause": null}), "PAUSED").await?;
         s.begin();
         s.act_until(&vm, json!({"unpause": null}), "ACTIVE").await?;
     }
     "suspend": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"suspend": null}), "SUSPENDED").await?;
     }
     "resume": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.act_until(&vm, json!({"suspend": null}), "SUSPENDED").await?;
         s.begin();
         s.act_until(&vm, json!({"resume": null}), "ACTIVE").await?;
     }
     "rebuild": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         let image = &s.lab.tenants.image;
         s.act_until(&vm, json!({"rebuild": {"imageRef": image}}), "ACTIVE").await?;
     }
     "resize": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
-        s.act_until(&vm, json!({"resize": {"flavorRef": s.lab.large_flavor}}), "VERIFY_RESIZE").await?;
+        s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
     }
     "resize-confirm": |s| {
-        let vm = s.boot(1).await?;
-        s.act_until(&vm, json!({"resize": {"flavorRef": s.lab.large_flavor}}), "VERIFY_RESIZE").await?;
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
         s.begin();
         s.act_until(&vm, json!({"confirmResize": null}), "ACTIVE").await?;
     }
     "resize-revert": |s| {
-        let vm = s.boot(1).await?;
-        s.act_until(&vm, json!({"resize": {"flavorRef": s.lab.large_flavor}}), "VERIFY_RESIZE").await?;
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
         s.begin();
         s.act_until(&vm, json!({"revertResize": null}), "ACTIVE").await?;
     }
     "cold-migrate": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"migrate": {"host": s.host(1)}}), "VERIFY_RESIZE").await?;
         s.act_until(&vm, json!({"confirmResize": null}), "ACTIVE").await?;
     }
     "live-migrate": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         let body = json!({"os-migrateLive": {"host": s.host(1), "block_migration": "auto"}});
-        s.act_until(&vm, body, "ACTIVE").await?;
+        s.act(&vm, body).await?;
+        // The fake driver plugs nothing, so that Neutron would never say that the ports are plugged over there.
+        tokio::time::sleep(PLUGGED_AFTER).await;
+        s.plug(&vm).await?;
+        s.reach(&vm, "ACTIVE").await?;
     }
     "shelve": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
     }
     "unshelve": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
         s.begin();
         s.act_until(&vm, json!({"unshelve": {"host": s.host(0)}}), "ACTIVE").await?;
     }
     "rescue": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"rescue": {}}), "RESCUE").await?;
     }
     "unrescue": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.act_until(&vm, json!({"rescue": {}}), "RESCUE").await?;
         s.begin();
         s.act_until(&vm, json!({"unrescue": null}), "ACTIVE").await?;
     }
     "snapshot": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act_until(&vm, json!({"createImage": {"name": s.lab.tenants.run.named("snapshot")}}), "ACTIVE").await?;
     }
     "backup": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         let name = s.lab.tenants.run.named("backup");
         let body = json!({"createBackup": {"name": name, "backup_type": "daily", "rotation": 1}});
         s.act_until(&vm, body, "ACTIVE").await?;
     }
     "attach-interface": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         let body = json!({"interfaceAttachment": {"net_id": s.lab.tenants.network}});
         s.post(&format!("/servers/{vm}/os-interface"), body).await?;
     }
     "detach-interface": |s| {
-        let vm = s.boot(2).await?;
-        let found = s.get(&format!("/servers/{vm}/os-interface")).await?;
-        let port = found["interfaceAttachments"][0]["port_id"].as_str().unwrap_or_default().to_owned();
+        let vm = s.boot().await?;
+        let ports = s.ports(&vm).await?;
         s.begin();
-        s.remove(&format!("/servers/{vm}/os-interface/{port}")).await?;
+        for port in ports.first() {
+            s.remove(&format!("/servers/{vm}/os-interface/{port}")).await?;
+        }
     }
     "console-output": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act(&vm, json!({"os-getConsoleOutput": {"length": 10}})).await?;
     }
     "password": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act(&vm, json!({"changePassword": {"adminPass": "secret"}})).await?;
     }
     "lock": |s| {
-        let vm = s.boot(1).await?;
+        let vm = s.boot().await?;
         s.begin();
         s.act(&vm, json!({"lock": {"locked_reason": "for now"}})).await?;
         s.act(&vm, json!({"unlock": null})).await?;
@@ -187,6 +188,28 @@ operations! {
         let hints = json!({"os:scheduler_hints": {"group": group["server_group"]["id"]}});
         let vm = s.create(0, 0, hints).await?;
         s.reach(&vm, "ACTIVE").await?;
+    }
+    "evacuate": |s| {
+        let vm = s.boot().await?;
+        s.force_down(0, true).await?;
+        s.begin();
+        s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
+        s.finish();
+        s.restart(0).await?;
+        s.force_down(0, false).await?;
+    }
+    "restart": |s| {
+        s.boot().await?;
+        s.begin();
+        s.restart(0).await?;
+    }
+    "restart-after-evacuation": |s| {
+        let vm = s.boot().await?;
+        s.force_down(0, true).await?;
+        s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
+        s.begin();
+        s.restart(0).await?;
+        s.force_down(0, false).await?;
     }
 }
 

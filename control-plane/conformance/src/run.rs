@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     lab::{Lab, LabError, Side},
     operations::{self, Operation},
-    scene::Scene,
+    scene::{Scene, Variation},
     trace::Trace,
 };
 
@@ -25,16 +25,21 @@ pub struct Recorded {
 ///
 /// # Errors
 /// When the cloud does not do its part; what the operation itself runs into is in the result.
-pub async fn record(lab: &Lab, operation: &Operation) -> Result<Vec<Recorded>, LabError> {
-    let both = lab.sides.iter().map(|side| on_side(lab, side, operation));
+pub async fn record(lab: &Lab, operation: &Operation, variation: Variation) -> Result<Vec<Recorded>, LabError> {
+    let both = lab.sides.iter().map(|side| on_side(lab, side, operation, variation));
     let recorded = futures_util::future::try_join_all(both).await?;
     let ours = |name: &control_plane::load::RunName| *name == lab.tenants.run;
     delete_servers(&lab.admin, &ours).await?;
     Ok(recorded)
 }
 
-async fn on_side(lab: &Lab, side: &Side, operation: &Operation) -> Result<Recorded, LabError> {
-    let scene = Scene::new(lab, side, operation.name);
+async fn on_side(
+    lab: &Lab,
+    side: &Side,
+    operation: &Operation,
+    variation: Variation,
+) -> Result<Recorded, LabError> {
+    let scene = Scene::new(lab, side, operation.name, variation);
     let failure = (operation.act)(&scene).await.err().map(|error| error.to_string());
     let traces = scene.end().await?;
     Ok(Recorded { operation: operation.name.to_owned(), failure, traces })

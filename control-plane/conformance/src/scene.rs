@@ -20,29 +20,57 @@ const QUIET_WITHIN: Duration = Duration::from_secs(30);
 /// A server of a scene.
 pub(crate) type Server = String;
 
+/// How an operation is varied: what it is done to, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variation {
+    /// NICs of each server.
+    pub nics: usize,
+    /// Whether the first host is the destination and the second the source, and flavors are the other way round, too.
+    pub swapped: bool,
+}
+
 /// The stage of one operation.
 pub(crate) struct Scene<'a> {
     pub(crate) lab: &'a Lab,
     pub(crate) side: &'a Side,
     from_us: Cell<u64>,
+    to_us: Cell<u64>,
     servers: Cell<u32>,
     name: &'a str,
+    pub(crate) variation: Variation,
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) fn new(lab: &'a Lab, side: &'a Side, name: &'a str) -> Self {
+    pub(crate) fn new(lab: &'a Lab, side: &'a Side, name: &'a str, variation: Variation) -> Self {
         let from_us = Cell::new(side.subjects[0].tap.now_us());
-        Self { lab, side, from_us, servers: Cell::new(0), name }
+        Self { lab, side, from_us, to_us: Cell::new(u64::MAX), servers: Cell::new(0), name, variation }
     }
 
     /// Name of a host: zero is the one that servers are booted on, one the other.
     pub(crate) fn host(&self, index: usize) -> &str {
-        &self.side.subjects[index].host
+        &self.subject(index).host
+    }
+
+    fn subject(&self, index: usize) -> &crate::lab::Subject {
+        &self.side.subjects[if self.variation.swapped { 1 - index } else { index }]
+    }
+
+    /// The flavor that servers are booted with, or the one to resize to.
+    pub(crate) fn flavor(&self, other: bool) -> &str {
+        match other == self.variation.swapped {
+            true => &self.lab.tenants.flavor,
+            false => &self.lab.large_flavor,
+        }
     }
 
     /// What was done so far was preparation; from now on counts.
     pub(crate) fn begin(&self) {
         self.from_us.set(self.side.subjects[0].tap.now_us());
+    }
+
+    /// What is done from now on is tidying up.
+    pub(crate) fn finish(&self) {
+        self.to_us.set(self.side.subjects[0].tap.now_us());
     }
 
     /// Waits until nothing more is said of the operation, and gives what each hypervisor said and heard.
@@ -61,7 +89,11 @@ impl<'a> Scene<'a> {
     }
 
     fn traces(&self) -> Vec<Trace> {
-        let of = |subject: &crate::lab::Subject| Trace::new(&subject.host, subject.tap.since(self.from_us.get()));
+        let of = |subject: &crate::lab::Subject| {
+            let mut events = subject.tap.since(self.from_us.get());
+            events.retain(|event| event.at_us < self.to_us.get());
+            Trace::new(&subject.host, events)
+        };
         self.side.subjects.iter().map(of).collect()
     }
 
@@ -98,7 +130,7 @@ impl<'a> Scene<'a> {
         };
         let mut body = json!({"server": {
             "name": tenants.run.numbered(&format!("vm-{}", self.name), number), "imageRef": tenants.image,
-            "flavorRef": tenants.flavor, "networks": networks,
+            "flavorRef": self.flavor(false), "networks": networks,
             "availability_zone": format!("{}:{}", self.side.zone, self.host(host)),
         }});
         if let (Value::Object(parts), Some(whole)) = (more, body.as_object_mut()) {
@@ -116,8 +148,8 @@ impl<'a> Scene<'a> {
     }
 
     /// A server that runs.
-    pub(crate) async fn boot(&self, nics: usize) -> Result<Server, LabError> {
-        let server = self.create(0, nics, Value::Null).await?;
+    pub(crate) async fn boot(&self) -> Result<Server, LabError> {
+        let server = self.create(0, self.variation.nics, Value::Null).await?;
         self.reach(&server, "ACTIVE").await?;
         Ok(server)
     }
@@ -151,6 +183,38 @@ impl<'a> Scene<'a> {
         let path = format!("/servers/{server}");
         self.call(&Call::delete("delete", Service::Compute, path.as_str())).await?;
         self.gone(server).await
+    }
+
+    /// Tells Nova, as Neutron does, that the ports of a server are plugged.
+    pub(crate) async fn plug(&self, server: &Server) -> Result<(), LabError> {
+        for port in self.ports(server).await? {
+            let event = json!({"name": "network-vif-plugged", "server_uuid": server, "tag": port, "status": "completed"});
+            self.post("/os-server-external-events", json!({"events": [event]})).await?;
+        }
+        Ok(())
+    }
+
+    /// UUIDs of the ports of a server.
+    pub(crate) async fn ports(&self, server: &Server) -> Result<Vec<String>, LabError> {
+        let found = self.get(&format!("/servers/{server}/os-interface")).await?;
+        let found = found["interfaceAttachments"].as_array().into_iter().flatten();
+        Ok(found.filter_map(|port| port["port_id"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// Makes Nova believe that a host is down, or believe what it sees again.
+    pub(crate) async fn force_down(&self, host: usize, down: bool) -> Result<(), LabError> {
+        let found = self.get(&format!("/os-services?binary=nova-compute&host={}", self.host(host))).await?;
+        let id = found["services"][0]["id"].as_str().unwrap_or_default().to_owned();
+        let call = Call::put(self.what(), Service::Compute, format!("/os-services/{id}"), json!({"forced_down": down}));
+        self.call(&call).await?;
+        Ok(())
+    }
+
+    /// Ends a hypervisor and starts it again.
+    pub(crate) async fn restart(&self, host: usize) -> Result<(), LabError> {
+        let subject = self.subject(host);
+        self.lab.stop(subject).await?;
+        self.lab.start(self.side.kind, subject).await
     }
 
     pub(crate) async fn gone(&self, server: &Server) -> Result<(), LabError> {

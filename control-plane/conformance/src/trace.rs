@@ -82,6 +82,16 @@ impl Trace {
 }
 
 impl Event {
+    /// A call or a cast that the hypervisor got.
+    pub(crate) fn is_request_to_it(&self) -> bool {
+        self.what.name == "basic.deliver" && self.what.fields["message"]["method"].is_string()
+    }
+
+    /// Something the hypervisor said, apart from the formalities of AMQP.
+    pub(crate) fn is_utterance(&self) -> bool {
+        self.direction == Direction::Sent && matches!(self.what.name.as_str(), "basic.publish" | "http")
+    }
+
     /// The beat of the service group, not of AMQP.
     fn is_heartbeat(&self) -> bool {
         let args = &self.what.fields["message"]["args"];

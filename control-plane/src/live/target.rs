@@ -73,6 +73,7 @@ impl Target {
             identity_url: without(&self.apis.identity, "/v3"),
             placement_url: self.apis.placement.clone(),
             network_url: without(&self.apis.network, "/v2.0"),
+            image_url: without(&self.apis.image, "/v2"),
             user: login.user.clone(),
             password: login.password.clone(),
             project: login.project.clone(),

@@ -70,9 +70,10 @@ async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failu
     let network = NetworkThread::start(host, uuid, networks);
     host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
     save(host, uuid, InstanceState::BlockDeviceMapping).await?;
+    save(host, uuid, InstanceState::Spawning).await?;
+    // The driver is the first to look at the network information, and waits for it there.
     network.wait(host).await.map_err(network_failure)?;
     host.milestone(Milestone::NetworkAllocated(uuid));
-    save(host, uuid, InstanceState::Spawning).await?;
     spawn(host, uuid).await?;
     save(host, uuid, InstanceState::Active).await?;
     if host.peek().config.options.track_instance_changes {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::{
     Config, Input, Output, RequestId, Rpc, Services, Time, agent, build,
     executor::{Executor, Host},
-    heartbeat, network, periodic, startup,
+    heartbeat, network, periodic, procedure, startup,
     state::State,
     terminate,
 };
@@ -82,6 +82,7 @@ impl Hypervisor {
         match rpc {
             Rpc::Build { instance, networks } => host.spawn(build::run(host.clone(), instance, networks)),
             Rpc::Terminate { instance } => host.spawn(terminate::run(host.clone(), instance)),
+            Rpc::Operation(operation) => host.spawn(procedure::run(host.clone(), operation)),
             Rpc::VifPlugged { instance, port } => network::vif_plugged(&host, instance, port),
             Rpc::NetworkChanged { instance, port } => {
                 host.spawn(network::refresh_after_event(host.clone(), instance, port));

@@ -15,6 +15,7 @@ mod messages;
 mod names;
 mod network;
 mod periodic;
+mod procedure;
 mod reconnect;
 mod requests;
 mod resources;
@@ -30,6 +31,7 @@ pub use messages::{
     ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, NetworkRequest, Notice,
     Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Usage,
 };
+pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;
 pub use state::{Config, Driver, Services};
 pub use time::Time;

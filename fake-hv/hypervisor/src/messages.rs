@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::procedure::{Operation, OperationId, StepMessage};
+
 /// Names one outstanding request of one hypervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
@@ -71,6 +73,8 @@ pub enum Milestone {
     Deleted(Uuid),
     /// The hypervisor will not speak of this VM any more: its record can go.
     Gone(Uuid),
+    /// An RPC has been carried out: what the driver keeps for it can go.
+    OperationEnded(OperationId),
 }
 
 /// The kind of RPC event that a `compute` method is wrapped in (`InstanceActionEvent`).
@@ -80,6 +84,8 @@ pub enum ActionEvent {
     Build,
     /// `compute_terminate_instance`.
     Terminate,
+    /// `compute_` and this method.
+    Other(&'static str),
 }
 
 /// The states of an instance that a hypervisor saves, in the order of a build and a delete.
@@ -103,6 +109,8 @@ pub enum InstanceState {
     Error,
     /// `vm_state=deleted`.
     Deleted,
+    /// No task any more, after one that failed.
+    Reverted,
 }
 
 /// Resources in use on a node, as a compute node record carries them.
@@ -135,6 +143,8 @@ pub enum Request {
     Token(Session),
     /// A call of the L2 agent to neutron-rpc-server.
     Agent(AgentCall),
+    /// A step of a procedure.
+    Step(StepMessage),
 }
 
 /// nova-compute keeps a session, hence a token, for each service it talks to.
@@ -388,6 +398,8 @@ pub enum Notice {
     InstanceSync(Vec<Uuid>),
     /// Cast `report_state` of the L2 agent after the first call went through.
     AgentState,
+    /// A step of a procedure that nobody answers, or the answer to its RPC.
+    Step(StepMessage),
     /// Cast `build_instances` to the conductor: try the VM on another host.
     Reschedule {
         /// The instance.
@@ -459,6 +471,8 @@ pub enum Rpc {
         /// One network for each NIC.
         networks: Vec<Uuid>,
     },
+    /// An RPC that is carried out as the release's data has it.
+    Operation(Operation),
     /// Cast `terminate_instance`.
     Terminate {
         /// The VM.

@@ -1,6 +1,6 @@
 //! The names that reports use for requests: object and method as Nova has them, method and path shape for HTTP.
 
-use crate::{AgentCall, ConductorCall, NetworkRequest, PlacementRequest, Request, Session};
+use crate::{AgentCall, ConductorCall, HttpService, NetworkRequest, PlacementRequest, Request, Session};
 
 impl Request {
     /// Which service is asked: `conductor`, `placement`, `neutron`, `keystone` or `neutron-rpc`.
@@ -11,6 +11,12 @@ impl Request {
             Self::Network(_) => "neutron",
             Self::Token(_) => "keystone",
             Self::Agent(_) => "neutron-rpc",
+            Self::Step(message) => match message.service {
+                None => "conductor",
+                Some(HttpService::Placement) => "placement",
+                Some(HttpService::Neutron) => "neutron",
+                Some(HttpService::Glance) => "glance",
+            },
         }
     }
 
@@ -22,6 +28,7 @@ impl Request {
             Self::Network(request) => request.name(),
             Self::Token(Session::Placement | Session::Network) => "POST /v3/auth/tokens",
             Self::Agent(call) => call.name(),
+            Self::Step(message) => message.name,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How a hypervisor asks: calls with their timeout, HTTP with its session.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::{
@@ -41,34 +43,49 @@ impl Host {
         self.request(Request::Agent(call), Some(timeout)).await
     }
 
-    /// A request to Placement, with a session made at the first one and made anew when its token has expired.
+    /// A request to Placement.
     pub(crate) async fn placement(&self, request: PlacementRequest) -> Result<Response, Fault> {
         let timeout = self.peek().config.options.placement_timeout;
-        if !self.peek().placement_session {
-            self.request(Request::Token(Session::Placement), None).await?;
-            self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
-            self.state().placement_session = true;
-        }
-        let answer = self.request(Request::Placement(request.clone()), timeout).await;
-        if answer != Err(Fault::Http(401)) {
-            return answer;
-        }
-        self.request(Request::Token(Session::Placement), None).await?;
-        self.request(Request::Placement(request), timeout).await
+        self.in_session(Session::Placement, Request::Placement(request), timeout).await
     }
 
-    /// A request to Neutron, likewise.
+    /// A request to Neutron.
     pub(crate) async fn network(&self, request: NetworkRequest) -> Result<Response, Fault> {
         let timeout = self.peek().config.options.neutron_timeout;
-        if !self.peek().network_session {
-            self.request(Request::Token(Session::Network), None).await?;
-            self.state().network_session = true;
+        self.in_session(Session::Network, Request::Network(request), timeout).await
+    }
+
+    /// A request with a session that is made at the first one, and made anew when its token has expired.
+    pub(crate) async fn in_session(
+        &self,
+        session: Session,
+        request: Request,
+        timeout: Option<Duration>,
+    ) -> Result<Response, Fault> {
+        let open = match session {
+            Session::Placement => self.peek().placement_session,
+            Session::Network => self.peek().network_session,
+        };
+        if !open {
+            self.open_session(session, timeout).await?;
         }
-        let answer = self.request(Request::Network(request.clone()), timeout).await;
+        let answer = self.request(request.clone(), timeout).await;
         if answer != Err(Fault::Http(401)) {
             return answer;
         }
-        self.request(Request::Token(Session::Network), None).await?;
-        self.request(Request::Network(request), timeout).await
+        self.request(Request::Token(session), None).await?;
+        self.request(request, timeout).await
+    }
+
+    async fn open_session(&self, session: Session, timeout: Option<Duration>) -> Result<(), Fault> {
+        self.request(Request::Token(session), None).await?;
+        match session {
+            Session::Placement => {
+                self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
+                self.state().placement_session = true;
+            }
+            Session::Network => self.state().network_session = true,
+        }
+        Ok(())
     }
 }

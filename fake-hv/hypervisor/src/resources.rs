@@ -162,6 +162,12 @@ pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
     Ok(())
 }
 
+/// `_update` outside of a claim, under the resource lock.
+pub(crate) async fn tell(host: &Host) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    update(host).await
+}
+
 /// Whether the claimed VMs and one more fit, by the ratios of the inventory.
 pub(crate) fn fits(state: &State, guest: &Guest) -> Result<(), String> {
     let (used, offered) = (state.usage(), &state.config.resources);

@@ -62,6 +62,8 @@ pub(crate) struct Guest {
     pub(crate) instance: Instance,
     pub(crate) running: bool,
     pub(crate) claimed: bool,
+    /// Nova has it elsewhere, or nowhere, from now on.
+    pub(crate) leaves: bool,
     pub(crate) ports: Vec<Uuid>,
     /// Whether the ports are in the VM's info cache.
     pub(crate) ports_cached: bool,
@@ -71,7 +73,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(instance: Instance) -> Self {
-        Self { instance, running: false, claimed: false, ports: Vec::new(), ports_cached: false, plugged: Vec::new() }
+        Self { instance, running: false, claimed: false, leaves: false, ports: Vec::new(), ports_cached: false, plugged: Vec::new() }
     }
 }
 

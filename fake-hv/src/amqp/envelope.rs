@@ -1,5 +1,7 @@
 //! The 2.0 envelope: a JSON string in JSON (`oslo_messaging/_drivers/common.py`, `amqpdriver.py`).
 
+use std::borrow::Cow;
+
 use hypervisor::RequestId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,6 +21,8 @@ pub struct Message {
     args: Value,
     /// `_context_*`.
     context: Value,
+    /// `_timeout`.
+    call_monitor_s: Option<u64>,
 }
 
 impl Message {
@@ -30,7 +34,12 @@ impl Message {
         args: Value,
         context: Value,
     ) -> Self {
-        Self { method, namespace, version, args, context }
+        Self { method, namespace, version, args, context, call_monitor_s: None }
+    }
+
+    /// A call whose server is to give signs of life: one at least every so many seconds.
+    pub fn monitored(self, call_monitor_s: Option<u64>) -> Self {
+        Self { call_monitor_s, ..self }
     }
 
     /// Serialises a cast.
@@ -40,10 +49,11 @@ impl Message {
 
     /// Serialises a call that is to be answered on `reply_queue`.
     pub fn call(self, id: RequestId, reply_queue: &str) -> Vec<u8> {
+        let call_monitor_s = self.call_monitor_s;
         let mut inner = self.inner();
         inner.insert("_msg_id".to_owned(), message_id(id).into());
         inner.insert("_reply_q".to_owned(), reply_queue.into());
-        inner.insert("_timeout".to_owned(), Value::Null);
+        inner.insert("_timeout".to_owned(), call_monitor_s.into());
         wrap(&Value::Object(inner))
     }
 
@@ -221,9 +231,9 @@ pub fn write_reply(to: &ReplyTo, result: Result<Value, Raised>) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raised {
     /// Its class, without module.
-    pub class: &'static str,
+    pub class: Cow<'static, str>,
     /// The module it is defined in: the caller makes an exception of it only if it knows the module.
-    pub module: &'static str,
+    pub module: Cow<'static, str>,
     /// Its text; empty: it was raised without one.
     pub message: String,
 }
@@ -262,7 +272,7 @@ mod tests {
         let to = request.reply_to.expect("a call");
         let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
         assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let raised = Raised { class: "Boom", module: "builtins", message: "it went".to_owned() };
+        let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: "it went".to_owned() };
         let failed = read(write_reply(&to, Err(raised)));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));

@@ -1,6 +1,6 @@
 //! What one hypervisor holds of the broker.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use hypervisor::RequestId;
 use serde_json::Value;
@@ -37,25 +37,25 @@ pub enum LinkEvent {
 pub type EventSender = mpsc::UnboundedSender<(HostIndex, LinkEvent)>;
 
 /// Where a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     exchange: &'static str,
-    topic: &'static str,
+    topic: Cow<'static, str>,
 }
 
 impl Target {
     /// A topic on Nova's exchange.
-    pub fn nova(topic: &'static str) -> Self {
-        Self { exchange: topology::NOVA, topic }
+    pub fn nova(topic: impl Into<Cow<'static, str>>) -> Self {
+        Self { exchange: topology::NOVA, topic: topic.into() }
     }
 
     /// A topic on Neutron's exchange.
-    pub fn neutron(topic: &'static str) -> Self {
-        Self { exchange: "neutron", topic }
+    pub fn neutron(topic: impl Into<Cow<'static, str>>) -> Self {
+        Self { exchange: "neutron", topic: topic.into() }
     }
 
     fn outgoing(self, body: Vec<u8>) -> Outgoing {
-        Outgoing::new(Exchange::Topic(self.exchange), self.topic, body)
+        Outgoing::new(Exchange::Topic(self.exchange), &*self.topic, body)
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn authenticate(apis: &ServiceApis) -> HttpRequest {
         url: format!("{}/v3/auth/tokens", apis.identity_url),
         token: None,
         service_token: None,
+        request_id: None,
         placement_version: None,
         body: Some(body),
     }

@@ -5,12 +5,13 @@ mod network;
 mod placement;
 mod vif;
 
-use hypervisor::{Fault, Request, Resources, Response, Session};
+use hypervisor::{Fault, HttpService, Request, Resources, Response, Session};
 use serde_json::Value;
 
 use crate::{
     ServiceApis,
     nova::{Documents, Identity, Release},
+    procedure::Token,
 };
 
 /// A request as the HTTP client sends it.
@@ -22,6 +23,8 @@ pub(crate) struct HttpRequest {
     pub(crate) token: Option<Box<str>>,
     /// Token for `X-Service-Token`: who passes a user's token on.
     pub(crate) service_token: Option<Box<str>>,
+    /// `X-OpenStack-Request-ID`: the request that this is a part of.
+    pub(crate) request_id: Option<Box<str>>,
     /// `OpenStack-API-Version` of Placement.
     pub(crate) placement_version: Option<&'static str>,
     pub(crate) body: Option<Value>,
@@ -56,13 +59,43 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
+    /// A request of a procedure.
+    pub(crate) fn step(
+        &self,
+        service: HttpService,
+        (method, path, microversion): (&'static str, &str, Option<&'static str>),
+        whose: Token,
+        body: Option<Value>,
+        context: &Value,
+    ) -> HttpRequest {
+        let base = match service {
+            HttpService::Placement => &self.apis.placement_url,
+            HttpService::Neutron => &self.apis.network_url,
+            HttpService::Glance => &self.apis.image_url,
+        };
+        let own = match service {
+            HttpService::Placement => &self.sessions.placement,
+            HttpService::Neutron | HttpService::Glance => &self.sessions.network,
+        };
+        let users = || context["_context_auth_token"].as_str().map(Into::into);
+        let (token, service_token) = match whose {
+            Token::User => (users(), own.clone()),
+            Token::Service => (own.clone(), own.clone()),
+            Token::Alone => (own.clone(), None),
+            Token::None => (None, None),
+        };
+        let url = format!("{base}{path}");
+        let request_id = request_id(context);
+        HttpRequest { method, url, token, service_token, request_id, placement_version: microversion, body }
+    }
+
     /// The request, or `None` when it is about a VM that this host has no record of.
     pub(crate) fn encode(&self, request: &Request) -> Option<HttpRequest> {
         match request {
             Request::Token(_) => Some(identity::authenticate(self.apis)),
             Request::Placement(request) => Some(self.encode_placement(request)),
             Request::Network(request) => self.encode_network(request),
-            Request::Conductor(_) | Request::Agent(_) => None,
+            Request::Conductor(_) | Request::Agent(_) | Request::Step(_) => None,
         }
     }
 
@@ -72,7 +105,7 @@ impl Client<'_> {
             Request::Token(session) => self.decode_token(*session, answer),
             Request::Placement(request) => self.decode_placement(request, &answer),
             Request::Network(request) => self.decode_network(request, answer),
-            Request::Conductor(_) | Request::Agent(_) => Ok(Response::Done),
+            Request::Conductor(_) | Request::Agent(_) | Request::Step(_) => Ok(Response::Done),
         }
     }
 
@@ -84,6 +117,12 @@ impl Client<'_> {
         }
         Ok(Response::Done)
     }
+}
+
+/// The id that goes with what is asked on behalf of a request: that of the first service that had it, if it is told.
+pub(crate) fn request_id(context: &Value) -> Option<Box<str>> {
+    let id = |name: &str| context[name].as_str();
+    id("_context_global_request_id").or_else(|| id("_context_request_id")).map(Into::into)
 }
 
 /// The items of a list; none of what is no list.

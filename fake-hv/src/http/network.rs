@@ -76,7 +76,7 @@ impl Client<'_> {
         let service_token = user_token.as_ref().and(self.sessions.network.clone());
         let token = user_token.or_else(|| self.sessions.network.clone());
         let url = format!("{}{path}", self.apis.network_url);
-        Some(HttpRequest { method, url, token, service_token, placement_version: None, body })
+        Some(HttpRequest { method, url, token, service_token, request_id: None, placement_version: None, body })
     }
 
     /// `PUT /ports/{id}`: the port belongs to this VM on this host.
@@ -254,6 +254,7 @@ mod tests {
                 identity_url: String::new(),
                 placement_url: String::new(),
                 network_url: String::new(),
+                image_url: String::new(),
                 user: String::new(),
                 password: crate::Secret::new("secret"),
                 project: String::new(),

@@ -35,6 +35,7 @@ impl Client<'_> {
             url: format!("{}{path}", self.apis.placement_url),
             token: self.sessions.placement.clone(),
             service_token: None,
+            request_id: None,
             placement_version: version,
             body,
         }

@@ -35,7 +35,7 @@ fn on_object(objinst: Value, objmethod: &str, kwargs: Value) -> Body {
 }
 
 /// RPC version of the conductor API that all calls of 2026.2 name.
-const CONDUCTOR: &str = "3.0";
+pub(crate) const CONDUCTOR: &str = "3.0";
 const SCHEDULER: &str = "4.2";
 
 /// The message of a call, or `None` when it is about a VM that this host has no record of.
@@ -236,10 +236,11 @@ fn subject(call: &ConductorCall) -> Option<Uuid> {
     }
 }
 
-fn event_name(event: ActionEvent) -> &'static str {
+fn event_name(event: ActionEvent) -> String {
     match event {
-        ActionEvent::Build => "compute__do_build_and_run_instance",
-        ActionEvent::Terminate => "compute_terminate_instance",
+        ActionEvent::Build => "compute__do_build_and_run_instance".to_owned(),
+        ActionEvent::Terminate => "compute_terminate_instance".to_owned(),
+        ActionEvent::Other(method) => format!("compute_{method}"),
     }
 }
 
@@ -281,7 +282,7 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
             Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids}), None))
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
-        Notice::AgentState => None,
+        Notice::AgentState | Notice::Step(_) => None,
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn receive(
         (None, "external_instance_event") => external_event(&args, &context, documents),
         // Without it `openstack hypervisor list` fails: the API takes this exception for "not known", and no other.
         (None, "get_host_uptime") => {
-            Received::Refused(Raised { class: "NotImplementedError", module: "builtins", message: String::new() })
+            Received::Refused(Raised { class: "NotImplementedError".into(), module: "builtins".into(), message: String::new() })
         }
         _ => unknown(
             "UnsupportedVersion",
@@ -55,7 +55,7 @@ fn malformed(method: &str, what: &str) -> Received {
 }
 
 fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised { class, module: "oslo_messaging.rpc.dispatcher", message })
+    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message })
 }
 
 fn build(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {

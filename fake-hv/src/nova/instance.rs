@@ -92,6 +92,13 @@ impl InstanceDocument {
         })
     }
 
+    /// UUIDs of the ports in a record's info cache.
+    pub(crate) fn cached_ports(object: &Value) -> Vec<Uuid> {
+        let cache = &object["nova_object.data"]["info_cache"]["nova_object.data"]["network_info"];
+        let vifs: Vec<Value> = cache.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
+    }
+
     /// UUIDs of the networks that the build asks for.
     pub(crate) fn requested_networks(&self) -> Vec<String> {
         let requests = self.build_request.as_ref().and_then(|request| request.get("requested_networks"));
@@ -211,6 +218,7 @@ fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) ->
             json!({"task_state": "scheduling", "host": null, "node": null, "compute_id": null, "launched_on": null}),
             nothing,
         ),
+        InstanceState::Reverted => (json!({"task_state": null}), nothing),
         InstanceState::Error => (json!({"vm_state": "error", "task_state": null}), nothing),
         InstanceState::Deleted => {
             (json!({"vm_state": "deleted", "task_state": null, "power_state": 0, "terminated_at": now}), nothing)

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+use crate::procedure::{Procedure, Procedures};
+
 /// Object and service versions of one OpenStack release, made by `releases/dump_objects.py` from the installed package.
 #[derive(Debug, Deserialize)]
 pub struct Release {
@@ -16,6 +18,9 @@ pub struct Release {
     pub(crate) traits: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.
     sent: BTreeMap<String, String>,
+    /// What it does on RPCs.
+    #[serde(skip)]
+    pub(crate) procedures: Vec<Procedure>,
     /// For each object asked for, the versions of all objects inside it.
     object_versions: BTreeMap<String, Box<RawValue>>,
 }
@@ -28,7 +33,12 @@ pub struct ReleaseError {
     known: String,
 }
 
-const RELEASES: &[(&str, &str)] = &[("2026.2", include_str!("../../releases/2026.2/objects.json"))];
+/// Name, versions of objects, procedures.
+const RELEASES: &[(&str, &str, &str)] = &[(
+    "2026.2",
+    include_str!("../../releases/2026.2/objects.json"),
+    include_str!("../../releases/2026.2/procedures.json"),
+)];
 
 impl Release {
     /// The data of a release that ships with the harness.
@@ -36,11 +46,14 @@ impl Release {
     /// # Errors
     /// When there is none for it.
     pub fn load(release: &str) -> Result<Self, ReleaseError> {
-        let data = RELEASES.iter().find(|(name, _)| *name == release).ok_or_else(|| ReleaseError {
+        let data = RELEASES.iter().find(|(name, ..)| *name == release).ok_or_else(|| ReleaseError {
             release: release.to_owned(),
-            known: RELEASES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            known: RELEASES.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", "),
         })?;
-        Ok(serde_json::from_str(data.1).expect("a test reads every release that ships"))
+        let mut found: Self = serde_json::from_str(data.1).expect("a test reads every release that ships");
+        let procedures: Procedures = serde_json::from_str(data.2).expect("a test reads every release that ships");
+        found.procedures = procedures.procedures;
+        Ok(found)
     }
 
     /// A versioned object as Nova serialises it.
@@ -76,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_release_that_ships_can_be_read() {
-        for (name, _) in RELEASES {
+        for (name, ..) in RELEASES {
             let release = Release::load(name).expect("it ships");
             assert_eq!(release.release, *name);
             assert!(release.service_version > 0);

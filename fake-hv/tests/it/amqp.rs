@@ -128,8 +128,8 @@ async fn calls_fanouts_and_failures_arrive_in_every_mode() {
         client.call(RequestId(5), Target::nova("compute.km-test-2"), message("fail"), PATIENCE);
         let (_, _, _, reply_to) = fleet.next_request().await;
         let raised = Raised {
-            class: "UnsupportedVersion",
-            module: "oslo_messaging.rpc.dispatcher",
+            class: "UnsupportedVersion".into(),
+            module: "oslo_messaging.rpc.dispatcher".into(),
             message: "no such thing".to_owned(),
         };
         server.reply(reply_to.expect("it is a call"), Err(raised));

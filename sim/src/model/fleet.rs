@@ -47,6 +47,9 @@ pub(crate) struct Fleet {
     failures: BTreeMap<(OpId, String), u64>,
 }
 
+/// Why a modelled hypervisor takes no step of one.
+const NO_PROCEDURES: &str = "the modelled control plane sends builds and deletes only, which are no procedures";
+
 impl Fleet {
     pub(crate) fn new(config: Config, seed: u64) -> Self {
         Self { config: Some(Rc::new(config)), seed, ..Self::default() }
@@ -165,6 +168,7 @@ impl World {
             Request::Network(request) => self.ask_neutron(host, asker, request),
             Request::Token(session) => self.issue_token(host, asker, *session),
             Request::Agent(call) => self.call_neutron(host, asker, call),
+            Request::Step(_) => unreachable!("{}", NO_PROCEDURES),
         }
     }
 
@@ -175,6 +179,7 @@ impl World {
                 self.fan_out(Topic::Scheduler, op, Subject::host(host));
             }
             Notice::AgentState => self.cast_report(host),
+            Notice::Step(_) => unreachable!("{}", NO_PROCEDURES),
             Notice::Reschedule { instance, reason } => {
                 let server = facts::number_of(instance);
                 self.facts.server(server).fault.get_or_insert(reason);

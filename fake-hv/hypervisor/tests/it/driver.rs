@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use hypervisor::{
     ComputeOptions, ConductorCall, Config, Delay, Fault, Hypervisor, Input, Instance, Milestone, NetworkRequest,
-    Notice, Output, Request, RequestId, Resources, Response, Rpc, Time, Times,
+    Notice, Output, Request, RequestId, Resources, Response, Rpc, Services, Time, Times,
 };
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
     };
     let second = Delay::Constant { value: Duration::from_secs(1) };
     let times = Times { image_fetch: second.clone(), spawn: second.clone(), wiring: second.clone(), destroy: second };
-    Rc::new(Config { options, resources, times, driver: Driver::default(), services: Services::default() })
+    Rc::new(Config { options, resources, times, driver: hypervisor::Driver::default(), services: Services::default() })
 }
 
 pub(crate) fn instance(uuid: Uuid) -> Instance {
@@ -137,6 +137,7 @@ fn notice_name(notice: &Notice) -> &'static str {
         Notice::InstanceSync(_) => "sync_instance_info",
         Notice::AgentState => "report_state cast",
         Notice::Reschedule { .. } => "build_instances",
+        Notice::Step(step) => step.name,
     }
 }
 

@@ -1,0 +1,10 @@
+//! Whether two hypervisors said the same.
+
+mod difference;
+mod lanes;
+mod normal;
+
+pub use difference::Difference;
+pub(crate) use difference::first_difference;
+pub(crate) use lanes::{Lane, lanes};
+pub(crate) use normal::Names;

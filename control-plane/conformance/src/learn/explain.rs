@@ -1,0 +1,288 @@
+//! Where the values of a message come from.
+//!
+//! The same thing is recorded twice, with other VMs, hosts and flavors. A value that is the same both times is taken for a
+//! constant, unless it looks like somebody's id; one that differs must be found in the scope of both, at the same path.
+
+use std::collections::BTreeSet;
+
+use fake_hv::procedure::{Scope, identity, is_object};
+use serde_json::{Map, Value, json};
+
+const DATA: &str = "nova_object.data";
+const CHANGES: &str = "nova_object.changes";
+
+/// The two scopes.
+pub(crate) struct Pair {
+    pub(crate) a: Scope,
+    pub(crate) b: Scope,
+}
+
+/// A value that nothing explains.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {a} and {b} come from nowhere")]
+pub struct Unexplained {
+    path: String,
+    a: String,
+    b: String,
+}
+
+type Explained = Result<Value, Unexplained>;
+
+impl Pair {
+    /// The template that gives `a` from the first scope and `b` from the second.
+    pub(crate) fn explain(&mut self, path: &str, a: &Value, b: &Value) -> Explained {
+        if is_object(a) && is_object(b) {
+            return self.explain_object(path, a, b);
+        }
+        match (a, b) {
+            (Value::Object(a_map), Value::Object(b_map)) => {
+                if !a_map.is_empty() && let Some(found) = self.common_path(a, b) {
+                    return Ok(json!({"$": found}));
+                }
+                self.explain_map(path, a_map, b_map)
+            }
+            (Value::Array(a_items), Value::Array(b_items)) => {
+                if !a_items.is_empty() && let Some(found) = self.common_path(a, b) {
+                    return Ok(json!({"$": found}));
+                }
+                if a_items.len() != b_items.len() {
+                    return Err(unexplained(path, a, b));
+                }
+                let items = a_items.iter().zip(b_items).enumerate();
+                items.map(|(index, (a, b))| self.explain(&format!("{path}/{index}"), a, b)).collect()
+            }
+            _ => self.explain_leaf(path, a, b),
+        }
+    }
+
+    fn explain_map(&mut self, path: &str, a: &Map<String, Value>, b: &Map<String, Value>) -> Explained {
+        if a.keys().ne(b.keys()) {
+            return Err(unexplained(path, &json!(a), &json!(b)));
+        }
+        let mut explained = Map::new();
+        for (key, a) in a {
+            explained.insert(key.clone(), self.explain(&format!("{path}/{key}"), a, &b[key])?);
+        }
+        Ok(Value::Object(explained))
+    }
+
+    /// A versioned object: one of the scope, perhaps changed, or a new one.
+    fn explain_object(&mut self, path: &str, a: &Value, b: &Value) -> Explained {
+        let Some(known) = self.known_object(a, b) else { return self.explain_new_object(path, a, b) };
+        let old = (self.a.get(&known).cloned().unwrap_or_default(), self.b.get(&known).cloned().unwrap_or_default());
+        let (mut set, mut unset) = (Map::new(), BTreeSet::new());
+        // The network information of a VM is kept by the step that reads it.
+        let kept = |name: &str| a["nova_object.name"] == "Instance" && name == "info_cache";
+        let differences = Differences::of(&old.0[DATA], &a[DATA], &old.1[DATA], &b[DATA], &kept);
+        for name in differences.found {
+            match (at(&a[DATA], &name), at(&b[DATA], &name)) {
+                (Some(a), Some(b)) => {
+                    set.insert(name.clone(), self.explain(&format!("{path}/{name}"), a, b)?);
+                }
+                (None, None) => {
+                    unset.insert(name);
+                }
+                (a, b) => return Err(unexplained(&format!("{path}/{name}"), &json!(a), &json!(b))),
+            }
+        }
+        self.a.put(&known, a.clone());
+        self.b.put(&known, b.clone());
+        let mut template = json!({"$object": known});
+        if !set.is_empty() {
+            template["set"] = Value::Object(set);
+        }
+        if !unset.is_empty() {
+            template["unset"] = json!(unset);
+        }
+        if let Some(changes) = changes(a, b) {
+            template["changes"] = changes;
+        }
+        Ok(template)
+    }
+
+    fn explain_new_object(&mut self, path: &str, a: &Value, b: &Value) -> Explained {
+        let (Value::Object(a_map), Value::Object(b_map)) = (a, b) else { return Err(unexplained(path, a, b)) };
+        let mut template = Map::new();
+        for (key, value) in a_map {
+            let other = b_map.get(key).cloned().unwrap_or_default();
+            let explained = match key.as_str() {
+                DATA => {
+                    let (Value::Object(a), Value::Object(b)) = (value, &other) else {
+                        return Err(unexplained(path, value, &other));
+                    };
+                    self.explain_map(path, a, b)?
+                }
+                CHANGES => changes(a, b).unwrap_or_default(),
+                _ => value.clone(),
+            };
+            template.insert(key.clone(), explained);
+        }
+        Ok(Value::Object(template))
+    }
+
+    fn explain_leaf(&self, path: &str, a: &Value, b: &Value) -> Explained {
+        if is_time(a) && is_time(b) {
+            return Ok(json!({"$now": true}));
+        }
+        let same = a == b;
+        if same && !looks_like_an_id(a) {
+            return Ok(a.clone());
+        }
+        if let Some(found) = self.common_path(a, b) {
+            return Ok(json!({"$": found}));
+        }
+        if let (Value::String(a), Value::String(b)) = (a, b)
+            && let Some(text) = self.explain_text(a, b)
+        {
+            return Ok(json!({"$text": text}));
+        }
+        if is_uuid(a) && is_uuid(b) && !same {
+            return Ok(json!({"$new": true}));
+        }
+        Err(unexplained(path, a, b))
+    }
+
+    /// A text that is put together: cut where ids, hosts and names are usually joined.
+    fn explain_text(&self, a: &str, b: &str) -> Option<String> {
+        let (a_parts, b_parts) = (parts(a), parts(b));
+        if a_parts.len() != b_parts.len() || a_parts.len() < 2 {
+            return None;
+        }
+        let mut text = String::new();
+        for (a, b) in a_parts.into_iter().zip(b_parts) {
+            if a == b && !looks_like_an_id(&a.into()) {
+                text.push_str(a);
+            } else {
+                let found = self.common_path(&a.into(), &b.into())?;
+                text.push_str(&format!("{{{found}}}"));
+            }
+        }
+        Some(text)
+    }
+
+    /// The shortest path that leads to `a` in the one scope and to `b` in the other.
+    fn common_path(&self, a: &Value, b: &Value) -> Option<String> {
+        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
+        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
+        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
+        best(in_a.intersection(&in_b))
+    }
+
+    /// Where both scopes have the objects that these are later states of.
+    fn known_object(&self, a: &Value, b: &Value) -> Option<String> {
+        let (id_a, id_b) = (identity(a)?, identity(b)?);
+        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
+        self.a.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_a), &mut in_a));
+        self.b.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_b), &mut in_b));
+        best(in_a.intersection(&in_b))
+    }
+}
+
+fn unexplained(path: &str, a: &Value, b: &Value) -> Unexplained {
+    let short = |value: &Value| value.to_string().chars().take(200).collect();
+    Unexplained { path: path.to_owned(), a: short(a), b: short(b) }
+}
+
+/// What was asked for comes before what was answered, and near before far.
+fn best<'a>(paths: impl Iterator<Item = &'a String>) -> Option<String> {
+    let rank = |path: &String| (path.starts_with("answers/"), path.matches('/').count(), path.len(), path.clone());
+    paths.min_by_key(|path| rank(path)).cloned()
+}
+
+/// All paths below `path` where `wanted` holds. Versioned objects are entered by themselves.
+fn find(path: &str, value: &Value, wanted: &dyn Fn(&Value) -> bool, found: &mut BTreeSet<String>) {
+    if wanted(value) {
+        found.insert(path.to_owned());
+    }
+    match value {
+        Value::Object(map) => {
+            let fields = map.get(DATA).and_then(Value::as_object).unwrap_or(map);
+            // Keys that a path cannot name are passed by.
+            for (key, value) in fields.iter().filter(|(key, _)| !key.contains(['/', '{', '}'])) {
+                find(&format!("{path}/{key}"), value, wanted, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                find(&format!("{path}/{index}"), value, wanted, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').try_fold(value, |value, key| value.get(key))
+}
+
+/// The changed fields that a message names, as a set: the order is that of a hash.
+fn changes(a: &Value, b: &Value) -> Option<Value> {
+    let names = |object: &Value| -> BTreeSet<String> {
+        let names = object[CHANGES].as_array().into_iter().flatten();
+        names.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let all: BTreeSet<String> = names(a).union(&names(b)).cloned().collect();
+    (!a[CHANGES].is_null()).then(|| json!(all))
+}
+
+/// Names of the fields that differ between two states of an object, in either recording.
+struct Differences {
+    found: BTreeSet<String>,
+}
+
+impl Differences {
+    fn of(old_a: &Value, new_a: &Value, old_b: &Value, new_b: &Value, skip: &dyn Fn(&str) -> bool) -> Self {
+        let mut it = Self { found: BTreeSet::new() };
+        let empty = Map::new();
+        let fields = |value: &'_ Value| value.as_object().cloned().unwrap_or(empty.clone());
+        let (old_a, new_a, old_b, new_b) = (fields(old_a), fields(new_a), fields(old_b), fields(new_b));
+        let names: BTreeSet<&String> = old_a.keys().chain(new_a.keys()).chain(old_b.keys()).chain(new_b.keys()).collect();
+        for name in names.into_iter().filter(|name| !skip(name)) {
+            if old_a.get(name) == new_a.get(name) && old_b.get(name) == new_b.get(name) {
+                continue;
+            }
+            it.add(name, [&old_a, &new_a, &old_b, &new_b].map(|map| map.get(name)));
+        }
+        it
+    }
+
+    /// Dictionaries such as the system metadata change in a few of their items.
+    fn add(&mut self, name: &str, values: [Option<&Value>; 4]) {
+        let plain = |value: &Option<&Value>| value.is_some_and(|v| v.is_object() && !is_object(v));
+        if values.iter().all(plain) && values.iter().all(|value| value.is_some_and(|v| v["nova_object.name"].is_null())) {
+            let [old_a, new_a, old_b, new_b] = values.map(|value| value.cloned().unwrap_or_default());
+            let inner = Self::of(&old_a, &new_a, &old_b, &new_b, &|_| false);
+            self.found.extend(inner.found.into_iter().map(|inner| format!("{name}/{inner}")));
+            return;
+        }
+        self.found.insert(name.to_owned());
+    }
+}
+
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for (at, separator) in text.match_indices([':', '/', '?', '&', '=', '.', ',', ' ', '\'', '"', '%', ';']) {
+        parts.push(&text[from..at]);
+        parts.push(separator);
+        from = at + separator.len();
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+fn is_time(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let digits = text.as_bytes();
+    digits.len() >= 19 && digits[4] == b'-' && digits[7] == b'-' && digits[10] == b'T' && digits[13] == b':'
+}
+
+fn is_uuid(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| (text.len() == 36 || text.len() == 32) && uuid::Uuid::try_parse(text).is_ok())
+}
+
+/// What is never a constant of the program: ids, and names that this harness gives.
+fn looks_like_an_id(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    is_uuid(value) || text.contains("kagemusha-") || parts(text).into_iter().filter(|part| *part != text).any(|part| is_uuid(&part.into()))
+}

@@ -1,0 +1,136 @@
+//! What was said, folded: known parts become one step, repetitions for each port become a loop.
+
+use serde_json::Value;
+
+use super::invocations::{Invocation, Said};
+
+/// A step of a procedure as it was recorded.
+#[derive(Debug, Clone)]
+pub(crate) enum Raw {
+    /// A message or an HTTP request.
+    Said(Box<Said>),
+    NetworkInfo,
+    Resources,
+    /// The steps for the first of these ports.
+    EachPort(String, Vec<Raw>),
+}
+
+/// Folds what an RPC made the hypervisor say. `ports` are those of its VM.
+pub(crate) fn fold(invocation: &Invocation, ports: &[String]) -> Vec<Raw> {
+    let known = fold_known(&invocation.said);
+    fold_ports(known, ports)
+}
+
+fn args(said: &Said) -> &Value {
+    &said.event.what.fields["message"]["args"]
+}
+
+fn is_action(said: &Said, object: &str, method: &str) -> bool {
+    args(said)["objmethod"] == method && args(said)["objinst"]["nova_object.name"] == object
+}
+
+fn is_http(said: &Said, service: &str, method: &str, path: impl Fn(&str) -> bool) -> bool {
+    let fields = &said.event.what.fields;
+    said.event.what.name == "http"
+        && fields["service"] == service
+        && fields["method"] == method
+        && path(fields["path"].as_str().unwrap_or_default())
+}
+
+fn is_get_from(said: &Said, service: &str) -> bool {
+    is_http(said, service, "GET", |_| true)
+}
+
+/// From `InstanceInfoCache.refresh` to its `save`, with nothing but questions to Neutron between.
+fn network_info(said: &[Said]) -> Option<usize> {
+    is_action(said.first()?, "InstanceInfoCache", "refresh").then_some(())?;
+    let end = said.iter().position(|said| is_action(said, "InstanceInfoCache", "save"))?;
+    said[1..end].iter().all(|said| is_get_from(said, "neutron")).then_some(end + 1)
+}
+
+/// From the allocations of the provider to `ComputeNode.save`, which is left out when nothing changed.
+fn resources(said: &[Said]) -> Option<usize> {
+    let of_provider = |path: &str| path.starts_with("/resource_providers/") && path.ends_with("/allocations");
+    is_http(said.first()?, "placement", "GET", of_provider).then_some(())?;
+    let end = said.iter().position(|said| args(said)["objmethod"] == "get_by_compute_host")?;
+    said[1..end].iter().all(|said| is_get_from(said, "placement")).then_some(())?;
+    let saved = said.get(end + 1).is_some_and(|said| is_action(said, "ComputeNode", "save"));
+    Some(end + 1 + usize::from(saved))
+}
+
+fn fold_known(said: &[Said]) -> Vec<Raw> {
+    let (mut folded, mut rest) = (Vec::new(), said);
+    while let Some(first) = rest.first() {
+        let taken = if let Some(taken) = network_info(rest) {
+            folded.push(Raw::NetworkInfo);
+            taken
+        } else if let Some(taken) = resources(rest) {
+            folded.push(Raw::Resources);
+            taken
+        } else {
+            folded.push(Raw::Said(Box::new(first.clone())));
+            1
+        };
+        rest = &rest[taken..];
+    }
+    folded
+}
+
+/// Steps that come once for the first port, then again for the second, and so on.
+fn fold_ports(steps: Vec<Raw>, ports: &[String]) -> Vec<Raw> {
+    let shapes: Vec<(Option<usize>, String)> = steps.iter().map(|step| shape(step, ports)).collect();
+    let (mut folded, mut at) = (Vec::new(), 0);
+    while at < steps.len() {
+        match loop_at(&shapes[at..], ports.len()) {
+            Some((first, length)) => {
+                folded.push(Raw::EachPort(ports[first].clone(), steps[at..at + length].to_vec()));
+                at += length * ports.len();
+            }
+            None => {
+                folded.push(steps[at].clone());
+                at += 1;
+            }
+        }
+    }
+    folded
+}
+
+/// How many steps belong to the first port, when as many of the same shapes follow for each other port.
+fn loop_at(shapes: &[(Option<usize>, String)], ports: usize) -> Option<(usize, usize)> {
+    let first = shapes.first()?.0?;
+    let length = shapes.iter().take_while(|(port, _)| *port == Some(first)).count();
+    let whole = shapes.get(..length * ports)?;
+    let mut seen = std::collections::BTreeSet::new();
+    for turn in whole.chunks(length) {
+        let port = turn[0].0?;
+        let same = turn.iter().zip(&whole[..length]).all(|(a, b)| a.0 == Some(port) && a.1 == b.1);
+        if !same || !seen.insert(port) {
+            return None;
+        }
+    }
+    Some((first, length))
+}
+
+/// The port that a step is about, if it is one, and what the step is apart from it.
+fn shape(step: &Raw, ports: &[String]) -> (Option<usize>, String) {
+    let Raw::Said(said) = step else { return (None, format!("{step:?}")) };
+    let fields = &said.event.what.fields;
+    let about = match said.event.what.name.as_str() {
+        "http" => format!("{} {} {} {} {}", fields["service"], fields["method"], fields["path"], fields["query"], keys(&fields["body"])),
+        _ => format!("{} {} {}", fields["message"]["method"], args(said)["objmethod"], args(said)["args"]),
+    };
+    let mentioned: Vec<usize> = (0..ports.len()).filter(|index| about.contains(&ports[*index])).collect();
+    match mentioned[..] {
+        [port] => (Some(port), about.replace(&ports[port], "PORT")),
+        _ => (None, about),
+    }
+}
+
+/// The names in a document, without its values.
+fn keys(value: &Value) -> String {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| format!("{key}{{{}}}", keys(value))).collect(),
+        Value::Array(items) => items.iter().map(keys).collect(),
+        _ => String::new(),
+    }
+}

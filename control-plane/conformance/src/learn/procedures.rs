@@ -1,0 +1,352 @@
+//! Procedures from pairs of recordings.
+
+use std::collections::BTreeMap;
+
+use fake_hv::procedure::{Procedure, Procedures, Scope, Step, Token, Wait};
+use serde_json::{Value, json};
+
+use super::{
+    explain::{Pair, Unexplained},
+    fold::{Raw, fold},
+    invocations::{Invocation, Said, invocations},
+};
+use crate::run::Recorded;
+
+/// What was learned, and what was not.
+#[derive(Debug, Default)]
+pub struct Lesson {
+    /// The data.
+    pub procedures: Procedures,
+    /// What could not be made a procedure, and why.
+    pub left: Vec<String>,
+}
+
+/// RPCs that the state machine itself carries out.
+const BUILT_IN: [&str; 3] = ["build_and_run_instance", "terminate_instance", "external_instance_event"];
+
+/// Learns from operations that were each recorded twice, with other VMs on other hosts.
+pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
+    let mut lesson = Lesson::default();
+    release.clone_into(&mut lesson.procedures.release);
+    let mut known: BTreeMap<String, Vec<Learned>> = BTreeMap::new();
+    for (a, b) in recordings {
+        let (of_a, of_b) = (by_role(a), by_role(b));
+        if of_a.len() != of_b.len() {
+            lesson.left.push(format!("{}: {} RPCs the one time, {} the other", a.operation, of_a.len(), of_b.len()));
+        }
+        for (one, other) in of_a.iter().zip(&of_b).filter(|(one, _)| !BUILT_IN.contains(&one.method())) {
+            match procedure(one, other) {
+                Ok(learned) => note(&mut known, learned),
+                Err(why) => lesson.left.push(format!("{}: {}: {why}", a.operation, one.method())),
+            }
+        }
+    }
+    for (method, variants) in known {
+        match tell_apart(&variants) {
+            Ok(procedures) => lesson.procedures.procedures.extend(procedures),
+            Err(why) => lesson.left.push(format!("{method}: {why}")),
+        }
+    }
+    lesson
+}
+
+/// All RPCs of an operation in the order they came, on whatever host.
+fn by_role(recorded: &Recorded) -> Vec<Invocation> {
+    let mut all: Vec<(u64, Invocation)> = Vec::new();
+    for trace in &recorded.traces {
+        let times = trace.events.iter().filter(|event| event.is_request_to_it()).map(|event| event.at_us);
+        all.extend(times.zip(invocations(trace)));
+    }
+    all.sort_by_key(|(at_us, _)| *at_us);
+    all.into_iter().map(|(_, invocation)| invocation).collect()
+}
+
+/// A procedure and the two scopes that it was learned from, as they were at its begin.
+struct Learned {
+    procedure: Procedure,
+    begin: Pair,
+}
+
+fn note(known: &mut BTreeMap<String, Vec<Learned>>, learned: Learned) {
+    let variants = known.entry(learned.procedure.method.clone()).or_default();
+    variants.push(learned);
+}
+
+/// UUIDs of the ports in the network information that came with the RPC.
+fn ports_of(invocation: &Invocation) -> Vec<String> {
+    let cache = &invocation.message["args"]["instance"]["nova_object.data"]["info_cache"]["nova_object.data"];
+    let vifs: Value = cache["network_info"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    vifs.as_array().into_iter().flatten().filter_map(|vif| vif["id"].as_str()).map(str::to_owned).collect()
+}
+
+fn scope(invocation: &Invocation, ports: usize) -> Scope {
+    let mut scope = Scope::default();
+    scope.set("args", invocation.message["args"].clone());
+    let context = invocation.message.as_object().into_iter().flatten();
+    let context = context.filter_map(|(key, value)| Some((key.strip_prefix("_context_")?.to_owned(), value.clone())));
+    // Of the context only what identifies is looked for: the rest goes with each message as it came.
+    let context = context.filter(|(key, _)| matches!(key.as_str(), "user_id" | "project_id" | "request_id" | "roles"));
+    scope.set("context", Value::Object(context.collect()));
+    scope.set("host", invocation.host.clone().into());
+    scope.set("ports", ports.into());
+    scope.set("answers", json!({}));
+    scope
+}
+
+fn procedure(a: &Invocation, b: &Invocation) -> Result<Learned, String> {
+    if a.method() != b.method() {
+        return Err(format!("{} came the other time", b.method()));
+    }
+    let (ports_a, ports_b) = (ports_of(a), ports_of(b));
+    let mut student = Student {
+        pair: Pair { a: scope(a, ports_a.len()), b: scope(b, ports_b.len()) },
+        tokens: (token(a), token(b)),
+        number: 0,
+    };
+    let begin = Pair { a: student.pair.a.clone(), b: student.pair.b.clone() };
+    let steps = student.steps(&fold(a, &ports_a), &fold(b, &ports_b))?;
+    let procedure = Procedure { method: a.method().to_owned(), when: BTreeMap::new(), steps };
+    Ok(Learned { procedure, begin })
+}
+
+fn token(invocation: &Invocation) -> Value {
+    invocation.message["_context_auth_token"].clone()
+}
+
+/// Goes through two recordings of one procedure, side by side.
+struct Student {
+    pair: Pair,
+    /// The users' tokens.
+    tokens: (Value, Value),
+    /// Of the next step.
+    number: usize,
+}
+
+impl Student {
+    fn steps(&mut self, a: &[Raw], b: &[Raw]) -> Result<Vec<Step>, String> {
+        if a.len() != b.len() {
+            let list = |steps: &[Raw]| steps.iter().map(describe).collect::<Vec<_>>().join(", ");
+            return Err(format!("{} steps the one time, {} the other:\n  {}\n  {}", a.len(), b.len(), list(a), list(b)));
+        }
+        a.iter().zip(b).map(|(a, b)| self.step(a, b)).collect()
+    }
+
+    fn step(&mut self, a: &Raw, b: &Raw) -> Result<Step, String> {
+        let number = self.number;
+        self.number += 1;
+        match (a, b) {
+            (Raw::NetworkInfo, Raw::NetworkInfo) => Ok(Step::NetworkInfo),
+            (Raw::Resources, Raw::Resources) => Ok(Step::Resources),
+            (Raw::EachPort(port_a, a), Raw::EachPort(port_b, b)) => {
+                self.pair.a.set("port", port_a.as_str().into());
+                self.pair.b.set("port", port_b.as_str().into());
+                let steps = self.steps(a, b)?;
+                self.pair.a.put("port", Value::Null);
+                self.pair.b.put("port", Value::Null);
+                Ok(Step::EachPort { steps })
+            }
+            (Raw::Said(a), Raw::Said(b)) if describe_said(a) == describe_said(b) => {
+                let step = self.said(a, b).map_err(|why| format!("step {number}, {}: {why}", describe_said(a)))?;
+                self.pair.a.put(&format!("answers/{number}"), answer(a));
+                self.pair.b.put(&format!("answers/{number}"), answer(b));
+                if let Step::Action { objinst, .. } = &step
+                    && let Some(path) = objinst["$object"].as_str()
+                {
+                    self.pair.a.update(path, &answer(a));
+                    self.pair.b.update(path, &answer(b));
+                }
+                Ok(step)
+            }
+            (a, b) => Err(format!("step {number}: {} the one time, {} the other", describe(a), describe(b))),
+        }
+    }
+
+    fn said(&mut self, a: &Said, b: &Said) -> Result<Step, Unexplained> {
+        let (fields_a, fields_b) = (&a.event.what.fields, &b.event.what.fields);
+        if a.event.what.name == "http" {
+            return self.http(fields_a, fields_b);
+        }
+        let (message_a, message_b) = (&fields_a["message"], &fields_b["message"]);
+        let (args_a, args_b) = (&message_a["args"], &message_b["args"]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match message_a["method"].as_str() {
+            Some("object_action") => Ok(Step::Action {
+                objinst: self.pair.explain("objinst", &args_a["objinst"], &args_b["objinst"])?,
+                objmethod: text(&args_a["objmethod"]),
+                args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
+                kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
+            }),
+            Some("object_class_action_versions") => Ok(Step::Query {
+                objname: text(&args_a["objname"]),
+                objmethod: text(&args_a["objmethod"]),
+                args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
+                kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
+            }),
+            Some(method) => {
+                let fanout = fields_a["exchange"].as_str().and_then(|name| name.strip_suffix("_fanout"));
+                let topic = match fanout {
+                    Some(topic) => topic.into(),
+                    None => self.pair.explain("routing_key", &fields_a["routing_key"], &fields_b["routing_key"])?,
+                };
+                Ok(Step::Send {
+                    topic,
+                    fanout: fanout.is_some(),
+                    method: method.to_owned(),
+                    namespace: message_a["namespace"].as_str().map(str::to_owned),
+                    version: text(&message_a["version"]),
+                    args: self.pair.explain("args", args_a, args_b)?,
+                    call: wait(fields_a),
+                })
+            }
+            None => self.reply(message_a, message_b),
+        }
+    }
+
+    fn reply(&mut self, a: &Value, b: &Value) -> Result<Step, Unexplained> {
+        let failure = |message: &Value| message["failure"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        match (failure(a), failure(b)) {
+            (Some(a), Some(b)) => Ok(Step::Raise {
+                class: a["class"].as_str().unwrap_or_default().to_owned(),
+                module: a["module"].as_str().unwrap_or_default().to_owned(),
+                message: self.pair.explain("failure", &a["message"], &b["message"])?,
+            }),
+            _ => Ok(Step::Reply { result: self.pair.explain("result", &a["result"], &b["result"])? }),
+        }
+    }
+
+    fn http(&mut self, a: &Value, b: &Value) -> Result<Step, Unexplained> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let status = a["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
+        let version = a["headers"]["openstack-api-version"].as_str();
+        let query = match a["query"].as_str() {
+            None | Some("") => Value::Null,
+            Some(_) => self.pair.explain("query", &a["query"], &b["query"])?,
+        };
+        Ok(Step::Http {
+            service: text(&a["service"]),
+            method: text(&a["method"]),
+            path: self.pair.explain("path", &a["path"], &b["path"])?,
+            query,
+            microversion: version.and_then(|version| version.split(' ').nth(1)).map(str::to_owned),
+            token: self.token(&a["headers"]),
+            body: self.pair.explain("body", &a["body"], &b["body"])?,
+            accepts: (status >= 400).then_some(status),
+        })
+    }
+
+    fn token(&self, headers: &Value) -> Token {
+        let token = &headers["x-auth-token"];
+        match (token.is_null(), *token == self.tokens.0, headers["x-service-token"].is_null()) {
+            (true, ..) => Token::None,
+            (false, true, _) => Token::User,
+            (false, false, false) => Token::Service,
+            (false, false, true) => Token::Alone,
+        }
+    }
+}
+
+/// Of a call: how long it waits.
+fn wait(fields: &Value) -> Option<Wait> {
+    let timeout_ms = fields["properties"]["expiration"].as_str()?.parse().ok()?;
+    Some(Wait { timeout_ms, monitor_s: fields["message"]["_timeout"].as_u64() })
+}
+
+fn answer(said: &Said) -> Value {
+    match &said.reply {
+        Some(reply) => reply["result"].clone(),
+        None => said.event.what.fields["answer"].clone(),
+    }
+}
+
+fn describe(step: &Raw) -> String {
+    match step {
+        Raw::Said(said) => describe_said(said),
+        Raw::NetworkInfo => "network info".to_owned(),
+        Raw::Resources => "resources".to_owned(),
+        Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn describe_said(said: &Said) -> String {
+    let fields = &said.event.what.fields;
+    if said.event.what.name == "http" {
+        let path = fields["path"].as_str().unwrap_or_default();
+        let shape: Vec<&str> =
+            path.split('/').map(|part| if uuid::Uuid::try_parse(part).is_ok() { "{}" } else { part }).collect();
+        let shape = shape.into_iter().map(|part| if part.contains("kagemusha") { "{}" } else { part });
+        return format!("{} {} {}", fields["service"], fields["method"], shape.collect::<Vec<_>>().join("/"));
+    }
+    let message = &fields["message"];
+    let args = &message["args"];
+    let object = args["objname"].as_str().or(args["objinst"]["nova_object.name"].as_str());
+    match (object, args["objmethod"].as_str(), message["method"].as_str()) {
+        (Some(object), Some(method), _) => format!("{object}.{method}"),
+        (_, _, Some(method)) => method.to_owned(),
+        _ => "reply".to_owned(),
+    }
+}
+
+/// Gives each of several procedures of one method the condition that tells it from the others.
+fn tell_apart(variants: &[Learned]) -> Result<Vec<Procedure>, String> {
+    let mut distinct: Vec<Vec<&Learned>> = Vec::new();
+    for variant in variants {
+        match distinct.iter_mut().find(|same| same[0].procedure.steps == variant.procedure.steps) {
+            Some(same) => same.push(variant),
+            None => distinct.push(vec![variant]),
+        }
+    }
+    if let [only] = &distinct[..] {
+        return Ok(vec![only[0].procedure.clone()]);
+    }
+    let condition = conditions(variants).into_iter().find(|path| separates(path, &distinct));
+    let path = condition.ok_or_else(|| {
+        let steps = distinct.iter().map(|same| format!("{:?}", same[0].procedure.steps.len())).collect::<Vec<_>>();
+        format!("{} procedures that no argument tells apart ({} steps)", distinct.len(), steps.join(", "))
+    })?;
+    let procedures = distinct.iter().map(|same| {
+        let value = same[0].begin.a.get(&path).cloned().unwrap_or_default();
+        Procedure { when: BTreeMap::from([(path.clone(), value)]), ..same[0].procedure.clone() }
+    });
+    Ok(procedures.collect())
+}
+
+/// Whether the values at a path are the same within each group, and others in each other group.
+fn separates(path: &str, groups: &[Vec<&Learned>]) -> bool {
+    let mut seen = Vec::new();
+    for group in groups {
+        let value = |scope: &Scope| scope.get(path).cloned().unwrap_or_default();
+        let first = value(&group[0].begin.a);
+        let same = group.iter().all(|it| value(&it.begin.a) == first && value(&it.begin.b) == first);
+        if !same || seen.contains(&first) {
+            return false;
+        }
+        seen.push(first);
+    }
+    true
+}
+
+/// Paths of plain values, the near ones first.
+fn conditions(variants: &[Learned]) -> Vec<String> {
+    let mut paths = std::collections::BTreeSet::new();
+    for variant in variants {
+        for (root, value) in variant.begin.a.values() {
+            leaves(root, value, &mut paths);
+        }
+    }
+    let mut paths: Vec<String> = paths.into_iter().collect();
+    paths.sort_by_key(|path| (path.matches('/').count(), path.len(), path.clone()));
+    paths
+}
+
+fn leaves(path: &str, value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            let fields = map.get("nova_object.data").and_then(Value::as_object).unwrap_or(map);
+            fields.iter().for_each(|(key, value)| leaves(&format!("{path}/{key}"), value, found));
+        }
+        Value::Array(_) => {}
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}

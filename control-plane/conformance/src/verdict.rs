@@ -1,0 +1,58 @@
+//! Operation by operation: identical, or the first difference.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    compare::{Difference, Names, first_difference, lanes},
+    lab::{Lab, Side},
+    run::Recorded,
+    scene::Variation,
+};
+
+/// What came of comparing one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The operation.
+    pub name: String,
+    /// Whether both kinds of hypervisors said the same.
+    pub identical: bool,
+    /// What was not the same first.
+    pub first_difference: Option<Difference>,
+    /// Messages and requests that were compared.
+    pub compared: usize,
+}
+
+/// Which of a side's hypervisors.
+const ROLES: [&str; 2] = ["source", "destination"];
+
+/// Compares what the real hypervisors said with what the simulated ones did.
+pub fn compare(lab: &Lab, variation: Variation, real: &Recorded, simulated: &Recorded) -> Verdict {
+    let compared = real.traces.iter().map(|trace| trace.events.iter().filter(|event| event.is_utterance()).count()).sum();
+    let verdict = |first_difference: Option<Difference>| Verdict {
+        name: real.operation.clone(),
+        identical: first_difference.is_none(),
+        first_difference,
+        compared,
+    };
+    if real.failure != simulated.failure {
+        let told = |failure: &Option<String>| failure.clone().unwrap_or_else(|| "it went well".to_owned());
+        let what = format!("real: {}; simulated: {}", told(&real.failure), told(&simulated.failure));
+        let host = "both".to_owned();
+        return verdict(Some(Difference { host, because_of: "the operation itself".to_owned(), after: 0, what }));
+    }
+    for (index, (real_trace, trace)) in real.traces.iter().zip(&simulated.traces).enumerate() {
+        let role = ROLES[if variation.swapped { 1 - index } else { index }];
+        let real_lanes = lanes(real_trace, &mut names(&lab.sides[0]), "by itself");
+        let its_lanes = lanes(trace, &mut names(&lab.sides[1]), "by itself");
+        if let Some(difference) = first_difference(role, &real_lanes, &its_lanes) {
+            return verdict(Some(difference));
+        }
+    }
+    verdict(None)
+}
+
+fn names(side: &Side) -> Names {
+    let hosts = side.subjects.iter().zip(["<first>", "<second>"]);
+    let hosts = hosts.map(|(subject, stands)| (subject.host.clone(), stands.to_owned()));
+    Names::new(hosts.chain([(side.zone.clone(), "<zone>".to_owned())]).collect())
+}

@@ -1,0 +1,227 @@
+//! What a nova-compute does on RPCs other than building and terminating: the steps come from the release's data, what they
+//! mean for this hypervisor is said here.
+
+use std::{pin::Pin, rc::Rc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice, Request, Response, Session,
+    executor::Host,
+    lock::InstanceLockName,
+    network::{self, Refresh},
+    resources,
+    state::Guest,
+};
+
+/// What a nova-compute does on one RPC, as far as its order is concerned. Messages are the driver's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Procedure {
+    /// Method of the RPC.
+    pub method: &'static str,
+    /// One after another.
+    pub steps: Vec<Step>,
+}
+
+/// One step, with its number in the release's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// By which the driver finds its message.
+    pub number: usize,
+    /// What is done.
+    pub kind: StepKind,
+}
+
+/// What is done in a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepKind {
+    /// A call to the conductor, or to another compute service, that waits for its answer.
+    Call {
+        /// Object and method, or the method alone.
+        name: &'static str,
+        /// `None`: for `rpc_response_timeout`.
+        timeout: Option<Duration>,
+        /// What it says of the VM.
+        saves: Saved,
+    },
+    /// An HTTP request.
+    Http(HttpService, &'static str),
+    /// A message that nobody answers.
+    Cast,
+    /// The answer to the RPC itself.
+    Answer,
+    /// The VM's network information is read from Neutron and saved.
+    NetworkInfo,
+    /// Placement and the compute node record are told what is used.
+    Resources,
+    /// The steps for each port of the VM.
+    EachPort(Vec<Step>),
+}
+
+/// What a save says of the VM, as far as a hypervisor is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Saved {
+    /// Whether it runs from now on.
+    pub running: Option<bool>,
+    /// It has no host any more.
+    pub leaves: bool,
+}
+
+/// A service that is asked over HTTP in a procedure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpService {
+    /// Placement.
+    Placement,
+    /// Neutron.
+    Neutron,
+    /// Glance, with the token of the user who asked.
+    Glance,
+}
+
+/// Names one RPC that is being carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub u32);
+
+/// An RPC to carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The driver's name for it.
+    pub id: OperationId,
+    /// What is done.
+    pub procedure: Rc<Procedure>,
+    /// The VM that it is about, with the resources that it will use.
+    pub instance: Instance,
+    /// Ports of the VM.
+    pub ports: Vec<Uuid>,
+}
+
+/// A message of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepMessage {
+    /// The RPC that is being carried out.
+    pub operation: OperationId,
+    /// Number of the step in the release's data.
+    pub step: usize,
+    /// In a loop over the ports: this one.
+    pub port: Option<Uuid>,
+    /// Whom it goes to; `None`: it is an RPC.
+    pub service: Option<HttpService>,
+    /// As reports have it.
+    pub name: &'static str,
+}
+
+/// Methods by which a VM, or a claim for it, comes to this host.
+const COMES: [&str; 5] =
+    ["prep_resize", "finish_resize", "unshelve_instance", "pre_live_migration", "post_live_migration_at_destination"];
+/// Methods after which it is not here any more.
+const GOES: [&str; 4] = ["confirm_resize", "revert_resize", "shelve_offload_instance", "live_migration"];
+
+/// Carries an RPC out.
+pub(crate) async fn run(host: Host, operation: Operation) {
+    let instance = operation.instance.uuid;
+    let _lock = host.lock_instance(instance, InstanceLockName::Operation).await;
+    arrive(&host, &operation);
+    let done = steps(&host, &operation, &operation.procedure.steps, None).await;
+    if let Err(fault) = done {
+        fail(&host, &operation, &fault).await;
+    }
+    host.milestone(Milestone::OperationEnded(operation.id));
+    if !host.peek().guests.contains_key(&instance) {
+        host.milestone(Milestone::Gone(instance));
+    }
+}
+
+fn arrive(host: &Host, operation: &Operation) {
+    let mut state = host.state();
+    let comes = COMES.contains(&operation.procedure.method);
+    let known = state.guests.entry(operation.instance.uuid).or_insert_with(|| Guest::new(operation.instance.clone()));
+    known.ports.clone_from(&operation.ports);
+    known.ports_cached = !operation.ports.is_empty();
+    if comes {
+        known.instance = operation.instance.clone();
+    }
+}
+
+type Steps<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 'a>>;
+
+fn steps<'a>(host: &'a Host, operation: &'a Operation, steps: &'a [Step], port: Option<Uuid>) -> Steps<'a> {
+    Box::pin(async move {
+        for step in steps {
+            perform(host, operation, step, port).await?;
+        }
+        Ok(())
+    })
+}
+
+async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<Uuid>) -> Result<(), Fault> {
+    let message = |service, name| StepMessage { operation: operation.id, step: step.number, port, service, name };
+    match &step.kind {
+        StepKind::Call { name, timeout, saves } => {
+            let timeout = timeout.unwrap_or(host.peek().config.options.rpc_response_timeout);
+            host.request(Request::Step(message(None, name)), Some(timeout)).await?;
+            note(host, operation, *saves);
+            Ok(())
+        }
+        StepKind::Http(service, name) => ask(host, message(Some(*service), name)).await,
+        StepKind::Cast | StepKind::Answer => {
+            host.notice(Notice::Step(message(None, operation.procedure.method)));
+            Ok(())
+        }
+        StepKind::NetworkInfo => network::refresh_info_cache(host, operation.instance.uuid, Refresh::All).await,
+        StepKind::Resources => {
+            claim(host, operation);
+            resources::tell(host).await
+        }
+        StepKind::EachPort(inner) => {
+            for port in &operation.ports {
+                steps(host, operation, inner, Some(*port)).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// An HTTP request with the session that it needs.
+async fn ask(host: &Host, message: StepMessage) -> Result<(), Fault> {
+    let request = Request::Step(message);
+    let options = |host: &Host| {
+        let state = host.peek();
+        (state.config.options.placement_timeout, state.config.options.neutron_timeout)
+    };
+    let (placement_timeout, neutron_timeout) = options(host);
+    match message.service {
+        Some(HttpService::Placement) => host.in_session(Session::Placement, request, placement_timeout).await.map(drop),
+        Some(HttpService::Neutron) => host.in_session(Session::Network, request, neutron_timeout).await.map(drop),
+        _ => host.request(request, None).await.map(|_: Response| ()),
+    }
+}
+
+/// Whose resources are used from now on.
+fn claim(host: &Host, operation: &Operation) {
+    let mut state = host.state();
+    let goes = GOES.contains(&operation.procedure.method);
+    if let Some(guest) = state.guests.get_mut(&operation.instance.uuid) {
+        guest.claimed = !goes && !guest.leaves;
+    }
+}
+
+fn note(host: &Host, operation: &Operation, saved: Saved) {
+    let mut state = host.state();
+    let Some(guest) = state.guests.get_mut(&operation.instance.uuid) else { return };
+    if let Some(running) = saved.running {
+        guest.running = running;
+    }
+    guest.leaves |= saved.leaves;
+}
+
+/// What the decorators of a method do when it raises: the task is taken back, the fault noted, the event ended.
+async fn fail(host: &Host, operation: &Operation, fault: &Fault) {
+    let (instance, reason) = (operation.instance.uuid, fault.to_string());
+    // Each is best effort: the conductor may be what failed.
+    let revert = ConductorCall::SaveInstance(instance, InstanceState::Reverted);
+    let _lost = host.conductor(revert).await.err();
+    let noted = ConductorCall::CreateFault { instance, message: reason.clone() };
+    let _lost = host.conductor(noted).await.err();
+    let event = ActionEvent::Other(operation.procedure.method);
+    let _lost = host.conductor(ConductorCall::FinishEvent { instance, event, failure: Some(reason) }).await.err();
+}

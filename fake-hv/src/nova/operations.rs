@@ -1,0 +1,371 @@
+//! RPCs that are carried out as the release's data has it: which procedure it is, and the messages of its steps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Saved, StepKind};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Documents, Identity, InstanceDocument, Release};
+use crate::{
+    amqp::{Raised, ReplyTo},
+    procedure::{self, Scope, Step, Token, resolve},
+};
+
+/// The path of the VM's record in a scope. While a template is filled it is lent by the documents, which keep it.
+const INSTANCE: &str = "args/instance";
+
+/// The procedures of a release, ready to be carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    entries: Vec<Entry>,
+    by_method: BTreeMap<String, Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    data: procedure::Procedure,
+    /// By number.
+    steps: Vec<Step>,
+    machine: Rc<Procedure>,
+}
+
+impl Catalogue {
+    pub(crate) fn new(release: &Release) -> Self {
+        let mut catalogue = Self::default();
+        for data in &release.procedures {
+            let mut steps = Vec::new();
+            let kinds = number(&data.steps, &mut steps);
+            let machine = Rc::new(Procedure { method: intern(&data.method), steps: kinds });
+            catalogue.by_method.entry(data.method.clone()).or_default().push(catalogue.entries.len());
+            catalogue.entries.push(Entry { data: data.clone(), steps, machine });
+        }
+        catalogue
+    }
+
+    fn find(&self, method: &str, scope: &Scope) -> Option<usize> {
+        let holds = |index: &&usize| {
+            let when = &self.entries[**index].data.when;
+            when.iter().all(|(path, value)| scope.get(path).unwrap_or(&Value::Null) == value)
+        };
+        self.by_method.get(method)?.iter().find(holds).copied()
+    }
+}
+
+/// Numbers the steps in the order they stand, a loop before what is in it.
+fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
+    let mut kinds = Vec::new();
+    for step in steps {
+        let number_of_it = numbered.len();
+        numbered.push(step.clone());
+        let kind = match step {
+            Step::Action { objinst, objmethod, .. } => {
+                let name = format!("{}.{objmethod}", object_name(objinst));
+                StepKind::Call { name: intern(&name), timeout: None, saves: saved(objinst) }
+            }
+            Step::Query { objname, objmethod, .. } => StepKind::Call {
+                name: intern(&format!("{objname}.{objmethod}")),
+                timeout: None,
+                saves: Saved::default(),
+            },
+            Step::Http { service, method, path, .. } => {
+                StepKind::Http(http_service(service), intern(&format!("{method} {}", shape(path))))
+            }
+            Step::Send { method, call: Some(wait), .. } => StepKind::Call {
+                name: intern(method),
+                timeout: Some(Duration::from_millis(wait.timeout_ms)),
+                saves: Saved::default(),
+            },
+            Step::Send { .. } => StepKind::Cast,
+            Step::Reply { .. } | Step::Raise { .. } => StepKind::Answer,
+            Step::NetworkInfo => StepKind::NetworkInfo,
+            Step::Resources => StepKind::Resources,
+            Step::EachPort { steps } => StepKind::EachPort(number(steps, numbered)),
+        };
+        kinds.push(hypervisor::Step { number: number_of_it, kind });
+    }
+    kinds
+}
+
+/// Names live as long as the program: there are as many as the data has.
+fn intern(name: &str) -> &'static str {
+    static NAMES: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+    let mut names = NAMES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(name) {
+        Some(known) => known,
+        None => {
+            let kept: &'static str = Box::leak(name.into());
+            names.insert(kept);
+            kept
+        }
+    }
+}
+
+fn object_name(template: &Value) -> String {
+    let named = template["nova_object.name"].as_str();
+    let known = template["$object"].as_str().and_then(|path| path.rsplit('/').next());
+    match (named, known) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some("instance")) => "Instance".to_owned(),
+        (None, Some("migration")) => "Migration".to_owned(),
+        (None, Some("info_cache")) => "InstanceInfoCache".to_owned(),
+        (None, other) => other.unwrap_or_default().to_owned(),
+    }
+}
+
+/// What a save of the VM's record means for the hypervisor.
+fn saved(template: &Value) -> Saved {
+    if template["$object"] != INSTANCE {
+        return Saved::default();
+    }
+    let set = &template["set"];
+    Saved {
+        running: set["power_state"].as_u64().map(|state| state == RUNNING),
+        leaves: set.get("host").is_some_and(Value::is_null),
+    }
+}
+
+/// `power_state` of a running guest.
+const RUNNING: u64 = 1;
+
+fn http_service(name: &str) -> HttpService {
+    match name {
+        "placement" => HttpService::Placement,
+        "neutron" => HttpService::Neutron,
+        _ => HttpService::Glance,
+    }
+}
+
+/// A path with the places of its values, for reports.
+fn shape(path: &Value) -> String {
+    let text = path["$text"].as_str().or(path.as_str()).unwrap_or_default();
+    let mut shape = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        shape.push_str(before);
+        shape.push_str("{id}");
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    shape + rest
+}
+
+/// RPCs that a hypervisor carries out.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    ongoing: BTreeMap<OperationId, Ongoing>,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Ongoing {
+    entry: usize,
+    scope: Scope,
+    instance: Uuid,
+    context: Value,
+    reply_to: Option<ReplyTo>,
+}
+
+/// The message of a step.
+#[derive(Debug)]
+pub(crate) enum StepBody {
+    /// `object_action` or `object_class_action_versions` of the conductor.
+    Conductor { method: &'static str, args: Value },
+    /// To another service.
+    Rpc { topic: String, fanout: Option<&'static str>, method: &'static str, namespace: Option<&'static str>, version: &'static str, args: Value, monitor_s: Option<u64> },
+    /// An HTTP request: method, service, path with query, microversion, token, document.
+    Http { service: HttpService, method: &'static str, path: String, microversion: Option<&'static str>, token: Token, body: Option<Value> },
+    /// The answer to the RPC.
+    Answer(Option<ReplyTo>, Result<Value, Raised>),
+}
+
+impl Operations {
+    /// Takes an RPC on; gives it back when the release's data has no procedure for it.
+    pub(crate) fn begin(
+        &mut self,
+        catalogue: &Catalogue,
+        documents: &mut Documents,
+        facts: Facts<'_>,
+        method: &str,
+        args: Map<String, Value>,
+        context: Value,
+        reply_to: Option<ReplyTo>,
+    ) -> Result<Operation, Refusal> {
+        let Some(instance) = args.get("instance").and_then(InstanceDocument::instance) else { return Err(Refusal(args, reply_to)) };
+        let ports = InstanceDocument::cached_ports(&args["instance"]);
+        let mut scope = Scope::default();
+        scope.set("args", Value::Object(args));
+        scope.set("context", short_context(&context));
+        scope.set("host", facts.identity.host.as_ref().into());
+        scope.set("ports", ports.len().into());
+        scope.set("answers", Value::Object(Map::new()));
+        let Some(entry) = catalogue.find(method, &scope) else {
+            let args = scope.get_mut("args").map(Value::take);
+            return Err(Refusal(args.and_then(|args| args.as_object().cloned()).unwrap_or_default(), reply_to));
+        };
+        let uuid = instance.uuid;
+        let instance = with_flavor(instance, &scope, method);
+        let object = scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
+        match documents.get_mut(&uuid) {
+            Some(document) => {
+                document.object = object;
+                document.context = context.clone();
+            }
+            None => {
+                documents.insert(uuid, InstanceDocument::new(object, context.clone()));
+            }
+        }
+        self.last = self.last.wrapping_add(1);
+        let id = OperationId(self.last);
+        self.ongoing.insert(id, Ongoing { entry, scope, instance: uuid, context, reply_to });
+        Ok(Operation { id, procedure: Rc::clone(&catalogue.entries[entry].machine), instance, ports })
+    }
+
+    /// The message of a step, or the path of a value that is missing for it.
+    pub(crate) fn write(
+        &mut self,
+        catalogue: &Catalogue,
+        documents: &mut Documents,
+        release: &Release,
+        message: &hypervisor::StepMessage,
+        now: &str,
+    ) -> Result<(StepBody, Value), String> {
+        let ongoing = self.ongoing.get_mut(&message.operation).ok_or("an operation that has ended")?;
+        let step = &catalogue.entries[ongoing.entry].steps[message.step];
+        if let Some(port) = message.port {
+            ongoing.scope.set("port", port.to_string().into());
+        }
+        let lent = documents.get_mut(&ongoing.instance).map(|document| document.object.take());
+        ongoing.scope.put(INSTANCE, lent.unwrap_or_default());
+        let body = write_step(step, &mut ongoing.scope, release, now, &mut ongoing.reply_to);
+        give_back(ongoing, documents);
+        body.map(|body| (body, ongoing.context.clone()))
+    }
+
+    /// Takes an answer over. `status` is that of an HTTP answer.
+    pub(crate) fn read(
+        &mut self,
+        catalogue: &Catalogue,
+        documents: &mut Documents,
+        message: &hypervisor::StepMessage,
+        answer: Value,
+    ) {
+        let Some(ongoing) = self.ongoing.get_mut(&message.operation) else { return };
+        let step = &catalogue.entries[ongoing.entry].steps[message.step];
+        if let Step::Action { objinst, .. } = step
+            && let Some(path) = objinst["$object"].as_str()
+        {
+            let lent = documents.get_mut(&ongoing.instance).map(|document| document.object.take());
+            ongoing.scope.put(INSTANCE, lent.unwrap_or_default());
+            ongoing.scope.update(path, &answer);
+            give_back(ongoing, documents);
+        }
+        ongoing.scope.put(&format!("answers/{}", message.step), answer);
+    }
+
+    /// Whether a status that means failure is none here.
+    pub(crate) fn accepts(&self, catalogue: &Catalogue, message: &hypervisor::StepMessage, status: u16) -> bool {
+        let Some(ongoing) = self.ongoing.get(&message.operation) else { return false };
+        let step = &catalogue.entries[ongoing.entry].steps[message.step];
+        matches!(step, Step::Http { accepts: Some(accepted), .. } if *accepted == status)
+    }
+
+    /// Lets go of what was kept for an RPC; a caller that still waits is told that it failed.
+    pub(crate) fn end(&mut self, id: OperationId) -> Option<ReplyTo> {
+        self.ongoing.remove(&id)?.reply_to
+    }
+}
+
+/// An RPC that no procedure is known for.
+pub(crate) struct Refusal(pub(crate) Map<String, Value>, pub(crate) Option<ReplyTo>);
+
+/// What a hypervisor knows of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) identity: &'a Identity,
+}
+
+fn give_back(ongoing: &mut Ongoing, documents: &mut Documents) {
+    let object = ongoing.scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
+    if let Some(document) = documents.get_mut(&ongoing.instance) {
+        document.object = object;
+    }
+}
+
+/// Of the context, what identifies.
+fn short_context(context: &Value) -> Value {
+    let names = ["user_id", "project_id", "request_id", "roles"];
+    names.iter().map(|name| ((*name).to_owned(), context[format!("_context_{name}")].clone())).collect()
+}
+
+/// A resize brings the flavor that the VM will have.
+fn with_flavor(instance: Instance, scope: &Scope, method: &str) -> Instance {
+    let path = match method {
+        "prep_resize" => "args/flavor",
+        "finish_resize" => "args/instance/new_flavor",
+        _ => return instance,
+    };
+    let size = |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64);
+    let (Some(vcpus), Some(memory_mb), Some(root_gb)) = (size("vcpus"), size("memory_mb"), size("root_gb")) else {
+        return instance;
+    };
+    let disk_gb = root_gb + size("ephemeral_gb").unwrap_or(0);
+    Instance { vcpus: u32::try_from(vcpus).unwrap_or(u32::MAX), memory_mb, disk_gb, ..instance }
+}
+
+fn write_step(
+    step: &Step,
+    scope: &mut Scope,
+    release: &Release,
+    now: &str,
+    reply_to: &mut Option<ReplyTo>,
+) -> Result<StepBody, String> {
+    let mut fill = |template: &Value| resolve(template, scope, now);
+    let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(match step {
+        Step::Action { objinst, objmethod, args, kwargs } => StepBody::Conductor {
+            method: "object_action",
+            args: serde_json::json!({
+                "objinst": fill(objinst)?, "objmethod": objmethod, "args": fill(args)?, "kwargs": fill(kwargs)?,
+            }),
+        },
+        Step::Query { objname, objmethod, args, kwargs } => StepBody::Conductor {
+            method: "object_class_action_versions",
+            args: serde_json::json!({
+                "objname": objname, "objmethod": objmethod, "object_versions": release.versions_of(objname),
+                "args": fill(args)?, "kwargs": fill(kwargs)?,
+            }),
+        },
+        Step::Http { service, method, path, query, microversion, token, body, accepts: _ } => {
+            let mut path = text(fill(path)?);
+            if !query.is_null() {
+                path = format!("{path}?{}", text(fill(query)?));
+            }
+            let body = if body.is_null() { None } else { Some(fill(body)?) };
+            let microversion = microversion.as_deref().map(intern);
+            StepBody::Http { service: http_service(service), method: intern(method), path, microversion, token: *token, body }
+        }
+        Step::Send { topic, fanout, method, namespace, version, args, call } => StepBody::Rpc {
+            topic: text(fill(topic)?),
+            fanout: fanout.then(|| intern(topic.as_str().unwrap_or_default())),
+            method: intern(method),
+            namespace: namespace.as_deref().map(intern),
+            version: intern(version),
+            args: fill(args)?,
+            monitor_s: call.and_then(|wait| wait.monitor_s),
+        },
+        Step::Reply { result } => {
+            let result = fill(result)?;
+            StepBody::Answer(reply_to.take(), Ok(result))
+        }
+        Step::Raise { class, module, message } => {
+            let message = text(fill(message)?);
+            StepBody::Answer(reply_to.take(), Err(Raised { class: class.clone().into(), module: module.clone().into(), message }))
+        }
+        Step::NetworkInfo | Step::Resources | Step::EachPort { .. } => return Err("a step without a message".to_owned()),
+    })
+}
