@@ -61,6 +61,10 @@ impl Session {
         for attempt in 0..2 {
             let token = self.token().await?;
             let mut request = self.http.request(method.clone(), &url).header("X-Auth-Token", token);
+            if service == "nova" {
+                // The first one that tells whether a compute service was forced down.
+                request = request.header("OpenStack-API-Version", "compute 2.11");
+            }
             if let Some(body) = body {
                 request = request.json(body);
             }

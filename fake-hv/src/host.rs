@@ -375,7 +375,7 @@ impl Host {
         let Value::Object(args) = args else {
             return Some(Incoming { method, namespace, version, args, context, reply_to, unique_id });
         };
-        let facts = Facts { identity: &self.identity };
+        let facts = Facts { identity: &self.identity, node_id: self.rows.node_id() };
         let (catalogue, documents) = (&common.catalogue, &mut self.documents);
         let begun = self.operations.begin(catalogue, documents, facts, &method, args, context.clone(), reply_to);
         match begun {

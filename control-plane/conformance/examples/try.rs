@@ -26,8 +26,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(&args[2]);
     std::fs::create_dir_all(&out)?;
     let t = std::time::Instant::now();
-    let lab = Lab::open(&cloud, &kinds, &quiet_options(), &out.join("run")).await?;
+    let lab = Lab::open(&cloud, &kinds, &quiet_options(kinds.len() == 1), &out.join("run")).await?;
     eprintln!("open {:?}", t.elapsed());
+    let recorded = start_up(&lab);
+    for (kind, r) in kinds.iter().zip(&recorded) {
+        std::fs::write(out.join(format!("start-up-{kind:?}-0-false.json")), serde_json::to_string(r)?)?;
+    }
+    if kinds.len() == 2 {
+        let v = compare(&lab, Variation { nics: 0, swapped: false }, &recorded[0], &recorded[1]);
+        eprintln!("start-up    {} {}", if v.identical { "identical" } else { "DIFFERS" }, v.first_difference.map(|d| d.to_string()).unwrap_or_default());
+    }
     for v in args[3].split(',') {
         let (nics, swapped) = v.split_at(1);
         let variation = Variation { nics: nics.parse()?, swapped: swapped == "s" };

@@ -93,6 +93,8 @@ pub struct Lab {
     pub(crate) admin: Session,
     pub(crate) tenants: Tenants,
     pub(crate) large_flavor: String,
+    /// The networks of a server's NICs, in turn.
+    pub(crate) networks: Vec<String>,
     pub(crate) sides: Vec<Side>,
     run: RunName,
     agents: Option<Fleet>,
@@ -126,6 +128,8 @@ impl Lab {
         };
         let tenants = Tenants::create(&admin, &run, spec).await?;
         let large_flavor = create_flavor(&admin, &run).await?;
+        let first = tenants.network.clone().into_iter();
+        let networks = first.chain([create_network(&admin, &run).await?]).collect();
         let manifest = Manifest {
             schema: Manifest::SCHEMA,
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -140,6 +144,7 @@ impl Lab {
             admin,
             tenants,
             large_flavor,
+            networks,
             sides: Vec::new(),
             run,
             agents: None,
@@ -392,25 +397,42 @@ fn fake_driver_resources() -> Resources {
 }
 
 /// Options under which nothing happens by itself, so that what is seen belongs to an operation.
-pub fn quiet_options() -> BTreeMap<String, OptionValue> {
+///
+/// nova-compute asks Neutron for its extensions every so many seconds. `ask_each_time` shows where it would; else it asks once.
+pub fn quiet_options(ask_each_time: bool) -> BTreeMap<String, OptionValue> {
     let never = |name: &str| (name.to_owned(), OptionValue::Integer(-1));
     let day = |name: &str| (name.to_owned(), OptionValue::Integer(86_400));
+    let extensions = OptionValue::Integer(if ask_each_time { 0 } else { 86_400 });
     BTreeMap::from([
+        ("neutron.extension_sync_interval".to_owned(), extensions),
         never("DEFAULT.update_resources_interval"),
         never("DEFAULT.sync_power_state_interval"),
         day("DEFAULT.scheduler_instance_sync_interval"),
         day("DEFAULT.instance_delete_interval"),
         day("DEFAULT.running_deleted_instance_poll_interval"),
         day("image_cache.manager_interval"),
-        day("neutron.extension_sync_interval"),
         ("DEFAULT.periodic_fuzzy_delay".to_owned(), OptionValue::Integer(0)),
         ("compute.resource_provider_association_refresh".to_owned(), OptionValue::Integer(0)),
     ])
 }
 
+/// One more network than a run has.
+async fn create_network(admin: &Session, run: &RunName) -> Result<String, LabError> {
+    let body = json!({"network": {
+        "name": run.named("network-2"), "shared": true, "provider:network_type": "vlan", "provider:physical_network": "physnet1",
+    }});
+    let made: Value = admin.call(&Call::post("network", Service::Network, "/networks", body)).await?.json()?;
+    let id = made["network"]["id"].as_str().unwrap_or_default().to_owned();
+    let body = json!({"subnet": {
+        "name": run.named("subnet-2"), "network_id": id, "ip_version": 4, "cidr": "10.128.0.0/20", "enable_dhcp": false,
+    }});
+    admin.call(&Call::post("subnet", Service::Network, "/subnets", body)).await?;
+    Ok(id)
+}
+
 /// A flavor to resize to.
 async fn create_flavor(admin: &Session, run: &RunName) -> Result<String, LabError> {
-    let body = json!({"flavor": {"name": run.named("flavor-large"), "vcpus": 2, "ram": 1024, "disk": 2}});
+    let body = json!({"flavor": {"name": run.named("flavor-large"), "vcpus": 2, "ram": 1024, "disk": 1}});
     let answer: Value = admin.call(&Call::post("flavor", Service::Compute, "/flavors", body)).await?.json()?;
     Ok(answer["flavor"]["id"].as_str().unwrap_or_default().to_owned())
 }

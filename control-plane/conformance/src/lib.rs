@@ -15,5 +15,5 @@ pub use lab::{Kind, Lab, LabError, quiet_options};
 pub use learn::{Lesson, learn};
 pub use operations::{OPERATIONS, Operation};
 pub use scene::Variation;
-pub use run::{Recorded, choose, record};
+pub use run::{Recorded, choose, record, start_up};
 pub use verdict::{Verdict, compare};

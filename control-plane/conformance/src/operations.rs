@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{lab::LabError, scene::Scene};
 
@@ -32,84 +32,84 @@ operations! {
     "boot": |s| { s.boot().await?; }
     "delete": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.delete(&vm).await?;
     }
     "stop": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
     }
     "start": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"os-start": null}), "ACTIVE").await?;
     }
     "reboot-soft": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"reboot": {"type": "SOFT"}}), "ACTIVE").await?;
     }
     "reboot-hard": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"reboot": {"type": "HARD"}}), "ACTIVE").await?;
     }
     "pause": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"pause": null}), "PAUSED").await?;
     }
     "unpause": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"pause": null}), "PAUSED").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"unpause": null}), "ACTIVE").await?;
     }
     "suspend": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"suspend": null}), "SUSPENDED").await?;
     }
     "resume": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"suspend": null}), "SUSPENDED").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"resume": null}), "ACTIVE").await?;
     }
     "rebuild": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         let image = &s.lab.tenants.image;
         s.act_until(&vm, json!({"rebuild": {"imageRef": image}}), "ACTIVE").await?;
     }
     "resize": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
     }
     "resize-confirm": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"confirmResize": null}), "ACTIVE").await?;
     }
     "resize-revert": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"revertResize": null}), "ACTIVE").await?;
     }
     "cold-migrate": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"migrate": {"host": s.host(1)}}), "VERIFY_RESIZE").await?;
         s.act_until(&vm, json!({"confirmResize": null}), "ACTIVE").await?;
     }
     "live-migrate": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         let body = json!({"os-migrateLive": {"host": s.host(1), "block_migration": "auto"}});
         s.act(&vm, body).await?;
         // The fake driver plugs nothing, so that Neutron would never say that the ports are plugged over there.
@@ -119,72 +119,95 @@ operations! {
     }
     "shelve": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
     }
     "unshelve": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"unshelve": {"host": s.host(0)}}), "ACTIVE").await?;
     }
     "rescue": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"rescue": {}}), "RESCUE").await?;
     }
     "unrescue": |s| {
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"rescue": {}}), "RESCUE").await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"unrescue": null}), "ACTIVE").await?;
     }
     "snapshot": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"createImage": {"name": s.lab.tenants.run.named("snapshot")}}), "ACTIVE").await?;
     }
     "backup": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         let name = s.lab.tenants.run.named("backup");
         let body = json!({"createBackup": {"name": name, "backup_type": "daily", "rotation": 1}});
         s.act_until(&vm, body, "ACTIVE").await?;
     }
     "attach-interface": |s| {
         let vm = s.boot().await?;
-        s.begin();
-        let body = json!({"interfaceAttachment": {"net_id": s.lab.tenants.network}});
+        s.begin().await;
+        let body = json!({"interfaceAttachment": {"net_id": s.lab.networks[1]}});
         s.post(&format!("/servers/{vm}/os-interface"), body).await?;
     }
     "detach-interface": |s| {
         let vm = s.boot().await?;
         let ports = s.ports(&vm).await?;
-        s.begin();
-        for port in ports.first() {
+        s.begin().await;
+        if let Some(port) = ports.first() {
             s.remove(&format!("/servers/{vm}/os-interface/{port}")).await?;
         }
     }
     "console-output": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act(&vm, json!({"os-getConsoleOutput": {"length": 10}})).await?;
     }
     "password": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act(&vm, json!({"changePassword": {"adminPass": "secret"}})).await?;
+    }
+    "host-disable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.settle().await;
+        s.finish();
+        s.set_status(0, "enabled").await?;
+    }
+    "host-enable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.begin().await;
+        s.set_status(0, "enabled").await?;
+    }
+    "diagnostics": |s| {
+        let vm = s.boot().await?;
+        s.begin().await;
+        s.get(&format!("/servers/{vm}/diagnostics")).await?;
+    }
+    "console-url": |s| {
+        let vm = s.boot().await?;
+        s.begin().await;
+        let body = json!({"remote_console": {"protocol": "serial", "type": "serial"}});
+        let refused = s.post(&format!("/servers/{vm}/remote-consoles"), body).await;
+        s.expect_refusal(refused)?;
     }
     "lock": |s| {
         let vm = s.boot().await?;
-        s.begin();
+        s.begin().await;
         s.act(&vm, json!({"lock": {"locked_reason": "for now"}})).await?;
         s.act(&vm, json!({"unlock": null})).await?;
     }
     "server-group": |s| {
         let body = json!({"server_group": {"name": s.lab.tenants.run.named("group"), "policy": "anti-affinity"}});
         let group = s.post("/os-server-groups", body).await?;
-        s.begin();
+        s.begin().await;
         let hints = json!({"os:scheduler_hints": {"group": group["server_group"]["id"]}});
         let vm = s.create(0, 0, hints).await?;
         s.reach(&vm, "ACTIVE").await?;
@@ -192,7 +215,7 @@ operations! {
     "evacuate": |s| {
         let vm = s.boot().await?;
         s.force_down(0, true).await?;
-        s.begin();
+        s.begin().await;
         s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
         s.finish();
         s.restart(0).await?;
@@ -200,14 +223,21 @@ operations! {
     }
     "restart": |s| {
         s.boot().await?;
-        s.begin();
+        s.begin().await;
+        s.restart(0).await?;
+    }
+    "shutdown": |s| {
+        s.boot().await?;
+        s.begin().await;
+        s.halt(0).await?;
+        s.finish();
         s.restart(0).await?;
     }
     "restart-after-evacuation": |s| {
         let vm = s.boot().await?;
         s.force_down(0, true).await?;
         s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
-        s.begin();
+        s.begin().await;
         s.restart(0).await?;
         s.force_down(0, false).await?;
     }
@@ -218,5 +248,3 @@ pub(crate) fn find(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.name == name)
 }
 
-#[expect(dead_code, reason = "the next operations take it")]
-type Document = Value;

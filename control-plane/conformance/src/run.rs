@@ -33,6 +33,15 @@ pub async fn record(lab: &Lab, operation: &Operation, variation: Variation) -> R
     Ok(recorded)
 }
 
+/// What the hypervisors said while they started for the first time.
+pub fn start_up(lab: &Lab) -> Vec<Recorded> {
+    let of = |side: &Side| {
+        let traces = side.subjects.iter().map(|subject| Trace::new(&subject.host, subject.tap.since(0)));
+        Recorded { operation: "start-up".to_owned(), failure: None, traces: traces.collect() }
+    };
+    lab.sides.iter().map(of).collect()
+}
+
 async fn on_side(
     lab: &Lab,
     side: &Side,

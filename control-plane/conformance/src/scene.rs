@@ -63,8 +63,9 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What was done so far was preparation; from now on counts.
-    pub(crate) fn begin(&self) {
+    /// What was done so far was preparation. When nothing more is said of it, what counts begins.
+    pub(crate) async fn begin(&self) {
+        self.quiet().await;
         self.from_us.set(self.side.subjects[0].tap.now_us());
     }
 
@@ -75,6 +76,11 @@ impl<'a> Scene<'a> {
 
     /// Waits until nothing more is said of the operation, and gives what each hypervisor said and heard.
     pub(crate) async fn end(self) -> Result<Vec<Trace>, LabError> {
+        self.quiet().await;
+        Ok(self.traces())
+    }
+
+    async fn quiet(&self) {
         let begun = tokio::time::Instant::now();
         loop {
             let traces = self.traces();
@@ -82,7 +88,7 @@ impl<'a> Scene<'a> {
             let last_us = traces.iter().filter_map(Trace::last_us).max().unwrap_or(self.from_us.get());
             let quiet = Duration::from_micros(now_us.saturating_sub(last_us));
             if quiet >= QUIET || begun.elapsed() > QUIET_WITHIN {
-                return Ok(traces);
+                return;
             }
             tokio::time::sleep(QUIET - quiet.min(QUIET)).await;
         }
@@ -110,6 +116,25 @@ impl<'a> Scene<'a> {
         Ok(self.call(&Call::get(self.what(), Service::Compute, path)).await?.json()?)
     }
 
+    /// What is asked for here is refused, by real hypervisors too.
+    pub(crate) fn expect_refusal(&self, result: Result<Value, LabError>) -> Result<(), LabError> {
+        match result {
+            Ok(_) => Err(LabError::Late { what: format!("{}: a refusal", self.name), within: Duration::ZERO, last: "success".to_owned() }),
+            Err(LabError::Api(error)) if error.status().is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until nothing more is said.
+    pub(crate) async fn settle(&self) {
+        self.quiet().await;
+    }
+
+    /// Takes a host out of the scheduler's hands, or gives it back.
+    pub(crate) async fn set_status(&self, host: usize, status: &str) -> Result<(), LabError> {
+        self.update_service(host, json!({"status": status})).await
+    }
+
     pub(crate) async fn remove(&self, path: &str) -> Result<(), LabError> {
         self.call(&Call::delete(self.what(), Service::Compute, path)).await?;
         Ok(())
@@ -124,10 +149,8 @@ impl<'a> Scene<'a> {
         let number = self.servers.get();
         self.servers.set(number + 1);
         let tenants = &self.lab.tenants;
-        let networks = match (nics, &tenants.network) {
-            (0, _) | (_, None) => json!("none"),
-            (nics, Some(network)) => vec![json!({"uuid": network}); nics].into(),
-        };
+        let in_turn = self.lab.networks.iter().cycle().take(nics).map(|network| json!({"uuid": network}));
+        let networks = if nics == 0 { json!("none") } else { in_turn.collect() };
         let mut body = json!({"server": {
             "name": tenants.run.numbered(&format!("vm-{}", self.name), number), "imageRef": tenants.image,
             "flavorRef": self.flavor(false), "networks": networks,
@@ -203,11 +226,20 @@ impl<'a> Scene<'a> {
 
     /// Makes Nova believe that a host is down, or believe what it sees again.
     pub(crate) async fn force_down(&self, host: usize, down: bool) -> Result<(), LabError> {
+        self.update_service(host, json!({"forced_down": down})).await
+    }
+
+    async fn update_service(&self, host: usize, body: Value) -> Result<(), LabError> {
         let found = self.get(&format!("/os-services?binary=nova-compute&host={}", self.host(host))).await?;
         let id = found["services"][0]["id"].as_str().unwrap_or_default().to_owned();
-        let call = Call::put(self.what(), Service::Compute, format!("/os-services/{id}"), json!({"forced_down": down}));
+        let call = Call::put(self.what(), Service::Compute, format!("/os-services/{id}"), body);
         self.call(&call).await?;
         Ok(())
+    }
+
+    /// Ends a hypervisor.
+    pub(crate) async fn halt(&self, host: usize) -> Result<(), LabError> {
+        self.lab.stop(self.subject(host)).await
     }
 
     /// Ends a hypervisor and starts it again.

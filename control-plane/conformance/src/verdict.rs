@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compare::{Difference, Names, first_difference, lanes},
+    compare::{Difference, Names, connections, first_difference, lanes},
     lab::{Lab, Side},
     run::Recorded,
     scene::Variation,
@@ -21,6 +21,9 @@ pub struct Verdict {
     /// Messages and requests that were compared.
     pub compared: usize,
 }
+
+/// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
+const CONNECTS: [&str; 4] = ["start-up", "restart", "restart-after-evacuation", "shutdown"];
 
 /// Which of a side's hypervisors.
 const ROLES: [&str; 2] = ["source", "destination"];
@@ -46,6 +49,13 @@ pub fn compare(lab: &Lab, variation: Variation, real: &Recorded, simulated: &Rec
         let its_lanes = lanes(trace, &mut names(&lab.sides[1]), "by itself");
         if let Some(difference) = first_difference(role, &real_lanes, &its_lanes) {
             return verdict(Some(difference));
+        }
+        if CONNECTS.contains(&real.operation.as_str()) {
+            let theirs = connections(real_trace, &mut names(&lab.sides[0]));
+            let its = connections(trace, &mut names(&lab.sides[1]));
+            if let Some(difference) = first_difference(role, &theirs, &its) {
+                return verdict(Some(difference));
+            }
         }
     }
     verdict(None)

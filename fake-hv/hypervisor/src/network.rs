@@ -35,7 +35,7 @@ pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> 
     refresh_info_cache(host, instance, Refresh::Allocated).await
 }
 
-async fn read_extensions(host: &Host) -> Result<(), Fault> {
+pub(crate) async fn read_extensions(host: &Host) -> Result<(), Fault> {
     let now = host.now();
     let interval = host.peek().config.options.extension_sync_interval;
     let fresh = host.peek().extensions_read.is_some_and(|read| now - read < interval);

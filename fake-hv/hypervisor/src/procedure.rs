@@ -54,6 +54,8 @@ pub enum StepKind {
     NetworkInfo,
     /// Placement and the compute node record are told what is used.
     Resources,
+    /// Neutron is asked for its extensions, if it was not for a while.
+    Extensions,
     /// The steps for each port of the VM.
     EachPort(Vec<Step>),
 }
@@ -89,8 +91,8 @@ pub struct Operation {
     pub id: OperationId,
     /// What is done.
     pub procedure: Rc<Procedure>,
-    /// The VM that it is about, with the resources that it will use.
-    pub instance: Instance,
+    /// The VM that it is about, with the resources that it will use; `None`: it is about the host.
+    pub instance: Option<Instance>,
     /// Ports of the VM.
     pub ports: Vec<Uuid>,
 }
@@ -118,27 +120,49 @@ const GOES: [&str; 4] = ["confirm_resize", "revert_resize", "shelve_offload_inst
 
 /// Carries an RPC out.
 pub(crate) async fn run(host: Host, operation: Operation) {
-    let instance = operation.instance.uuid;
-    let _lock = host.lock_instance(instance, InstanceLockName::Operation).await;
-    arrive(&host, &operation);
+    let vm = operation.instance.as_ref().map(|instance| instance.uuid);
+    let _lock = match &operation.instance {
+        Some(instance) => {
+            let lock = host.lock_instance(instance.uuid, InstanceLockName::Operation).await;
+            arrive(&host, &operation, instance);
+            Some(lock)
+        }
+        None => None,
+    };
     let done = steps(&host, &operation, &operation.procedure.steps, None).await;
-    if let Err(fault) = done {
-        fail(&host, &operation, &fault).await;
+    if let (Err(fault), Some(vm)) = (done, vm) {
+        fail(&host, &operation, vm, &fault).await;
     }
     host.milestone(Milestone::OperationEnded(operation.id));
-    if !host.peek().guests.contains_key(&instance) {
-        host.milestone(Milestone::Gone(instance));
+    if let Some(vm) = vm {
+        leave(&host, &operation, vm);
     }
 }
 
-fn arrive(host: &Host, operation: &Operation) {
+/// Forgets a VM that is not here any more.
+fn leave(host: &Host, operation: &Operation, vm: Uuid) {
+    let mut state = host.state();
+    let goes = GOES.contains(&operation.procedure.method) || state.guests.get(&vm).is_some_and(|guest| guest.leaves);
+    if goes {
+        state.guests.remove(&vm);
+    }
+    let gone = !state.guests.contains_key(&vm);
+    drop(state);
+    if gone {
+        host.milestone(Milestone::Gone(vm));
+    }
+}
+
+fn arrive(host: &Host, operation: &Operation, instance: &Instance) {
     let mut state = host.state();
     let comes = COMES.contains(&operation.procedure.method);
-    let known = state.guests.entry(operation.instance.uuid).or_insert_with(|| Guest::new(operation.instance.clone()));
-    known.ports.clone_from(&operation.ports);
-    known.ports_cached = !operation.ports.is_empty();
+    let known = state.guests.entry(instance.uuid).or_insert_with(|| Guest::new(instance.clone()));
+    if !operation.ports.is_empty() {
+        known.ports.clone_from(&operation.ports);
+        known.ports_cached = true;
+    }
     if comes {
-        known.instance = operation.instance.clone();
+        known.instance = instance.clone();
     }
 }
 
@@ -167,14 +191,20 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
             host.notice(Notice::Step(message(None, operation.procedure.method)));
             Ok(())
         }
-        StepKind::NetworkInfo => network::refresh_info_cache(host, operation.instance.uuid, Refresh::All).await,
+        StepKind::NetworkInfo => match &operation.instance {
+            Some(instance) => network::refresh_info_cache(host, instance.uuid, Refresh::All).await,
+            None => Ok(()),
+        },
+        StepKind::Extensions => network::read_extensions(host).await,
         StepKind::Resources => {
             claim(host, operation);
             resources::tell(host).await
         }
         StepKind::EachPort(inner) => {
-            for port in &operation.ports {
-                steps(host, operation, inner, Some(*port)).await?;
+            let vm = operation.instance.as_ref().map(|instance| instance.uuid);
+            let ports = vm.and_then(|vm| host.peek().guests.get(&vm).map(|guest| guest.ports.clone()));
+            for port in ports.unwrap_or_default() {
+                steps(host, operation, inner, Some(port)).await?;
             }
             Ok(())
         }
@@ -198,16 +228,18 @@ async fn ask(host: &Host, message: StepMessage) -> Result<(), Fault> {
 
 /// Whose resources are used from now on.
 fn claim(host: &Host, operation: &Operation) {
+    let Some(instance) = &operation.instance else { return };
     let mut state = host.state();
     let goes = GOES.contains(&operation.procedure.method);
-    if let Some(guest) = state.guests.get_mut(&operation.instance.uuid) {
+    if let Some(guest) = state.guests.get_mut(&instance.uuid) {
         guest.claimed = !goes && !guest.leaves;
     }
 }
 
 fn note(host: &Host, operation: &Operation, saved: Saved) {
+    let Some(instance) = &operation.instance else { return };
     let mut state = host.state();
-    let Some(guest) = state.guests.get_mut(&operation.instance.uuid) else { return };
+    let Some(guest) = state.guests.get_mut(&instance.uuid) else { return };
     if let Some(running) = saved.running {
         guest.running = running;
     }
@@ -215,8 +247,8 @@ fn note(host: &Host, operation: &Operation, saved: Saved) {
 }
 
 /// What the decorators of a method do when it raises: the task is taken back, the fault noted, the event ended.
-async fn fail(host: &Host, operation: &Operation, fault: &Fault) {
-    let (instance, reason) = (operation.instance.uuid, fault.to_string());
+async fn fail(host: &Host, operation: &Operation, instance: Uuid, fault: &Fault) {
+    let reason = fault.to_string();
     // Each is best effort: the conductor may be what failed.
     let revert = ConductorCall::SaveInstance(instance, InstanceState::Reverted);
     let _lost = host.conductor(revert).await.err();

@@ -85,6 +85,7 @@ fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
             Step::Reply { .. } | Step::Raise { .. } => StepKind::Answer,
             Step::NetworkInfo => StepKind::NetworkInfo,
             Step::Resources => StepKind::Resources,
+            Step::Extensions => StepKind::Extensions,
             Step::EachPort { steps } => StepKind::EachPort(number(steps, numbered)),
         };
         kinds.push(hypervisor::Step { number: number_of_it, kind });
@@ -165,7 +166,7 @@ pub(crate) struct Operations {
 struct Ongoing {
     entry: usize,
     scope: Scope,
-    instance: Uuid,
+    instance: Option<Uuid>,
     context: Value,
     reply_to: Option<ReplyTo>,
 }
@@ -195,33 +196,28 @@ impl Operations {
         context: Value,
         reply_to: Option<ReplyTo>,
     ) -> Result<Operation, Refusal> {
-        let Some(instance) = args.get("instance").and_then(InstanceDocument::instance) else { return Err(Refusal(args, reply_to)) };
-        let ports = InstanceDocument::cached_ports(&args["instance"]);
+        let instance = args.get("instance").and_then(InstanceDocument::instance);
+        let ports = args.get("instance").map(InstanceDocument::cached_ports).unwrap_or_default();
         let mut scope = Scope::default();
         scope.set("args", Value::Object(args));
         scope.set("context", short_context(&context));
         scope.set("host", facts.identity.host.as_ref().into());
+        scope.set("node_uuid", facts.identity.node.to_string().into());
+        scope.set("node_id", facts.node_id.into());
+        scope.set("my_ip", MY_IP.into());
         scope.set("ports", ports.len().into());
         scope.set("answers", Value::Object(Map::new()));
         let Some(entry) = catalogue.find(method, &scope) else {
             let args = scope.get_mut("args").map(Value::take);
             return Err(Refusal(args.and_then(|args| args.as_object().cloned()).unwrap_or_default(), reply_to));
         };
-        let uuid = instance.uuid;
-        let instance = with_flavor(instance, &scope, method);
-        let object = scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
-        match documents.get_mut(&uuid) {
-            Some(document) => {
-                document.object = object;
-                document.context = context.clone();
-            }
-            None => {
-                documents.insert(uuid, InstanceDocument::new(object, context.clone()));
-            }
+        let instance = instance.map(|instance| with_flavor(instance, &scope, method));
+        if let Some(instance) = &instance {
+            keep(documents, instance.uuid, scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default(), &context);
         }
         self.last = self.last.wrapping_add(1);
         let id = OperationId(self.last);
-        self.ongoing.insert(id, Ongoing { entry, scope, instance: uuid, context, reply_to });
+        self.ongoing.insert(id, Ongoing { entry, scope, instance: instance.as_ref().map(|it| it.uuid), context, reply_to });
         Ok(Operation { id, procedure: Rc::clone(&catalogue.entries[entry].machine), instance, ports })
     }
 
@@ -239,8 +235,7 @@ impl Operations {
         if let Some(port) = message.port {
             ongoing.scope.set("port", port.to_string().into());
         }
-        let lent = documents.get_mut(&ongoing.instance).map(|document| document.object.take());
-        ongoing.scope.put(INSTANCE, lent.unwrap_or_default());
+        lend(ongoing, documents);
         let body = write_step(step, &mut ongoing.scope, release, now, &mut ongoing.reply_to);
         give_back(ongoing, documents);
         body.map(|body| (body, ongoing.context.clone()))
@@ -259,8 +254,7 @@ impl Operations {
         if let Step::Action { objinst, .. } = step
             && let Some(path) = objinst["$object"].as_str()
         {
-            let lent = documents.get_mut(&ongoing.instance).map(|document| document.object.take());
-            ongoing.scope.put(INSTANCE, lent.unwrap_or_default());
+            lend(ongoing, documents);
             ongoing.scope.update(path, &answer);
             give_back(ongoing, documents);
         }
@@ -287,12 +281,35 @@ pub(crate) struct Refusal(pub(crate) Map<String, Value>, pub(crate) Option<Reply
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) identity: &'a Identity,
+    /// The number that the conductor gave its compute node.
+    pub(crate) node_id: Option<u64>,
+}
+
+/// What the fake driver says is its host's address (`get_host_ip_addr`).
+const MY_IP: &str = "192.168.0.1";
+
+/// Takes over the record that an RPC brings.
+fn keep(documents: &mut Documents, uuid: Uuid, object: Value, context: &Value) {
+    match documents.get_mut(&uuid) {
+        Some(document) => {
+            document.object = object;
+            document.context = context.clone();
+        }
+        None => {
+            documents.insert(uuid, InstanceDocument::new(object, context.clone()));
+        }
+    }
+}
+
+fn lend(ongoing: &mut Ongoing, documents: &mut Documents) {
+    if let Some(document) = ongoing.instance.and_then(|uuid| documents.get_mut(&uuid)) {
+        ongoing.scope.put(INSTANCE, document.object.take());
+    }
 }
 
 fn give_back(ongoing: &mut Ongoing, documents: &mut Documents) {
-    let object = ongoing.scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
-    if let Some(document) = documents.get_mut(&ongoing.instance) {
-        document.object = object;
+    if let Some(document) = ongoing.instance.and_then(|uuid| documents.get_mut(&uuid)) {
+        document.object = ongoing.scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
     }
 }
 
@@ -366,6 +383,6 @@ fn write_step(
             let message = text(fill(message)?);
             StepBody::Answer(reply_to.take(), Err(Raised { class: class.clone().into(), module: module.clone().into(), message }))
         }
-        Step::NetworkInfo | Step::Resources | Step::EachPort { .. } => return Err("a step without a message".to_owned()),
+        Step::NetworkInfo | Step::Resources | Step::Extensions | Step::EachPort { .. } => return Err("a step without a message".to_owned()),
     })
 }

@@ -116,6 +116,8 @@ pub enum Step {
     NetworkInfo,
     /// The resource tracker's update of Placement and of the compute node record (`_update`).
     Resources,
+    /// Neutron is asked for its extensions, if it was not within `[neutron] extension_sync_interval`.
+    Extensions,
     /// The same steps for each port of the VM.
     EachPort {
         /// Where the scope has the port's UUID as `port`.

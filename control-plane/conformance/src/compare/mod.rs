@@ -1,9 +1,11 @@
 //! Whether two hypervisors said the same.
 
+mod connections;
 mod difference;
 mod lanes;
 mod normal;
 
+pub(crate) use connections::connections;
 pub use difference::Difference;
 pub(crate) use difference::first_difference;
 pub(crate) use lanes::{Lane, lanes};

@@ -11,6 +11,8 @@ pub(crate) enum Raw {
     Said(Box<Said>),
     NetworkInfo,
     Resources,
+    /// Neutron's list of extensions, where it is not too old.
+    Extensions,
     /// The steps for the first of these ports.
     EachPort(String, Vec<Raw>),
 }
@@ -67,6 +69,9 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
         } else if let Some(taken) = resources(rest) {
             folded.push(Raw::Resources);
             taken
+        } else if is_http(first, "neutron", "GET", |path| path == "/v2.0/extensions") {
+            folded.push(Raw::Extensions);
+            1
         } else {
             folded.push(Raw::Said(Box::new(first.clone())));
             1

@@ -10,7 +10,7 @@ use super::{
     fold::{Raw, fold},
     invocations::{Invocation, Said, invocations},
 };
-use crate::run::Recorded;
+use crate::{run::Recorded, trace::Event};
 
 /// What was learned, and what was not.
 #[derive(Debug, Default)]
@@ -28,14 +28,15 @@ const BUILT_IN: [&str; 3] = ["build_and_run_instance", "terminate_instance", "ex
 pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
     let mut lesson = Lesson::default();
     release.clone_into(&mut lesson.procedures.release);
+    let nodes = nodes(recordings);
     let mut known: BTreeMap<String, Vec<Learned>> = BTreeMap::new();
     for (a, b) in recordings {
         let (of_a, of_b) = (by_role(a), by_role(b));
         if of_a.len() != of_b.len() {
             lesson.left.push(format!("{}: {} RPCs the one time, {} the other", a.operation, of_a.len(), of_b.len()));
         }
-        for (one, other) in of_a.iter().zip(&of_b).filter(|(one, _)| !BUILT_IN.contains(&one.method())) {
-            match procedure(one, other) {
+        for (one, other) in of_a.iter().zip(&of_b) {
+            match procedure(one, other, &nodes) {
                 Ok(learned) => note(&mut known, learned),
                 Err(why) => lesson.left.push(format!("{}: {}: {why}", a.operation, one.method())),
             }
@@ -50,6 +51,23 @@ pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
     lesson
 }
 
+/// UUID and number of each host's compute node, from its record.
+type Nodes = BTreeMap<String, (Value, Value)>;
+
+fn nodes(recordings: &[(Recorded, Recorded)]) -> Nodes {
+    let all = recordings.iter().flat_map(|(a, b)| a.traces.iter().chain(&b.traces));
+    let node = |event: &Event| {
+        let object = &event.what.fields["message"]["args"]["objinst"];
+        let data = &object["nova_object.data"];
+        (object["nova_object.name"] == "ComputeNode").then(|| (data["uuid"].clone(), data["id"].clone()))
+    };
+    let found = all.filter_map(|trace| {
+        let known = trace.events.iter().filter_map(node).find(|(_, id)| !id.is_null())?;
+        Some((trace.host.clone(), known))
+    });
+    found.collect()
+}
+
 /// All RPCs of an operation in the order they came, on whatever host.
 fn by_role(recorded: &Recorded) -> Vec<Invocation> {
     let mut all: Vec<(u64, Invocation)> = Vec::new();
@@ -57,6 +75,7 @@ fn by_role(recorded: &Recorded) -> Vec<Invocation> {
         let times = trace.events.iter().filter(|event| event.is_request_to_it()).map(|event| event.at_us);
         all.extend(times.zip(invocations(trace)));
     }
+    all.retain(|(_, invocation)| !BUILT_IN.contains(&invocation.method()));
     all.sort_by_key(|(at_us, _)| *at_us);
     all.into_iter().map(|(_, invocation)| invocation).collect()
 }
@@ -75,11 +94,25 @@ fn note(known: &mut BTreeMap<String, Vec<Learned>>, learned: Learned) {
 /// UUIDs of the ports in the network information that came with the RPC.
 fn ports_of(invocation: &Invocation) -> Vec<String> {
     let cache = &invocation.message["args"]["instance"]["nova_object.data"]["info_cache"]["nova_object.data"];
-    let vifs: Value = cache["network_info"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let with_it = ports_in(&cache["network_info"]);
+    if !with_it.is_empty() {
+        return with_it;
+    }
+    // It came without; then it is read on the way.
+    let saved = invocation.said.iter().map(|said| &said.event.what.fields["message"]["args"]["objinst"]);
+    let mut saved = saved.filter(|object| object["nova_object.name"] == "InstanceInfoCache");
+    saved.find_map(|object| {
+        let ports = ports_in(&object["nova_object.data"]["network_info"]);
+        (!ports.is_empty()).then_some(ports)
+    }).unwrap_or_default()
+}
+
+fn ports_in(network_info: &Value) -> Vec<String> {
+    let vifs: Value = network_info.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     vifs.as_array().into_iter().flatten().filter_map(|vif| vif["id"].as_str()).map(str::to_owned).collect()
 }
 
-fn scope(invocation: &Invocation, ports: usize) -> Scope {
+fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
     let mut scope = Scope::default();
     scope.set("args", invocation.message["args"].clone());
     let context = invocation.message.as_object().into_iter().flatten();
@@ -88,18 +121,22 @@ fn scope(invocation: &Invocation, ports: usize) -> Scope {
     let context = context.filter(|(key, _)| matches!(key.as_str(), "user_id" | "project_id" | "request_id" | "roles"));
     scope.set("context", Value::Object(context.collect()));
     scope.set("host", invocation.host.clone().into());
+    if let Some((uuid, id)) = nodes.get(&invocation.host) {
+        scope.set("node_uuid", uuid.clone());
+        scope.set("node_id", id.clone());
+    }
     scope.set("ports", ports.into());
     scope.set("answers", json!({}));
     scope
 }
 
-fn procedure(a: &Invocation, b: &Invocation) -> Result<Learned, String> {
+fn procedure(a: &Invocation, b: &Invocation, nodes: &Nodes) -> Result<Learned, String> {
     if a.method() != b.method() {
         return Err(format!("{} came the other time", b.method()));
     }
     let (ports_a, ports_b) = (ports_of(a), ports_of(b));
     let mut student = Student {
-        pair: Pair { a: scope(a, ports_a.len()), b: scope(b, ports_b.len()) },
+        pair: Pair { a: scope(a, ports_a.len(), nodes), b: scope(b, ports_b.len(), nodes) },
         tokens: (token(a), token(b)),
         number: 0,
     };
@@ -137,6 +174,7 @@ impl Student {
         match (a, b) {
             (Raw::NetworkInfo, Raw::NetworkInfo) => Ok(Step::NetworkInfo),
             (Raw::Resources, Raw::Resources) => Ok(Step::Resources),
+            (Raw::Extensions, Raw::Extensions) => Ok(Step::Extensions),
             (Raw::EachPort(port_a, a), Raw::EachPort(port_b, b)) => {
                 self.pair.a.set("port", port_a.as_str().into());
                 self.pair.b.set("port", port_b.as_str().into());
@@ -263,6 +301,7 @@ fn describe(step: &Raw) -> String {
         Raw::Said(said) => describe_said(said),
         Raw::NetworkInfo => "network info".to_owned(),
         Raw::Resources => "resources".to_owned(),
+        Raw::Extensions => "extensions".to_owned(),
         Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),
     }
 }
