@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources, Response,
-    Services,    Time, Times,
+    ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources,
+    Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ struct Replay {
     resources: Resources,
     rows: Rows,
     documents: Documents,
+    context: Value,
     sent: Vec<Body>,
     /// The recording's answers, in the order of the calls.
     answers: Vec<Value>,
@@ -78,6 +79,7 @@ impl Replay {
             resources: resources(),
             rows: Rows::default(),
             documents: Documents::new(),
+            context: Value::Null,
             sent: Vec::new(),
             answers,
         }
@@ -90,6 +92,7 @@ impl Replay {
             resources: &self.resources,
             rows: &self.rows,
             documents: &mut self.documents,
+            context: &self.context,
             now: NOW,
         }
     }
@@ -102,8 +105,11 @@ impl Replay {
                     let result = self.answer(&request);
                     self.machine.handle_input(self.now, Input::Reply { id, result });
                 }
-                Output::Notice(Notice::AgentState) | Output::ServeRpc | Output::Milestone(_) => {}
-                Output::Notice(notice) => {
+                Output::Notice { notice: Notice::AgentState, .. }
+                | Output::ServeRpc
+                | Output::Milestone(_)
+                | Output::Over(_) => {}
+                Output::Notice { notice, .. } => {
                     let body = nova::notice(&self.author(), &notice).expect("the VM is known");
                     self.sent.push(body);
                     self.answers.remove(0);
@@ -147,12 +153,12 @@ impl Replay {
             text("namespace"),
             text("version").unwrap_or_default(),
             message["args"].clone(),
-            serde_json::json!({"_context_roles": message["_context_roles"]}),
             &mut self.documents,
         );
+        self.context = serde_json::json!({"_context_roles": message["_context_roles"]});
         let Received::Rpc(rpcs) = received else { panic!("{received:?}") };
         for rpc in rpcs {
-            self.input(Input::Rpc(rpc));
+            self.input(Input::Rpc { ticket: Ticket(0), rpc });
         }
     }
 }

@@ -3,16 +3,20 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    Config, Fault, Hypervisor, Input, Notice, Output, Request, RequestId, Response, Rpc, StepMessage, Time,
+    ConductorCall, Config, Fault, Hypervisor, Input, Notice, Origin, Output, Request, RequestId, Response, Rpc,
+    StepMessage, Ticket, Time,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
     ServiceApis, agent,
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
+    contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Refusal, Release, Rows, StepBody},
+    nova::{
+        self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Refusal, Release, Rows,
+        StepBody,
+    },
     timestamp,
 };
 
@@ -28,6 +32,15 @@ pub(crate) struct Common {
 struct Asked {
     request: Request,
     sent: Time,
+    origin: Origin,
+}
+
+/// How a request is to be made.
+#[derive(Clone, Copy)]
+struct Asking {
+    id: RequestId,
+    timeout: Option<Duration>,
+    origin: Origin,
 }
 
 /// Something the worker has to do for a host.
@@ -50,6 +63,8 @@ pub(crate) struct Host {
     rows: Rows,
     documents: Documents,
     operations: Operations,
+    contexts: Contexts,
+    last_ticket: u32,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
     /// The wake-up that counts; earlier ones in the worker's queue are stale.
@@ -65,6 +80,8 @@ impl Host {
             rows: Rows::default(),
             documents: Documents::new(),
             operations: Operations::default(),
+            contexts: Contexts::default(),
+            last_ticket: 0,
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
             wake: None,
@@ -98,8 +115,11 @@ impl Host {
         self.machine.handle_input(now, input);
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Request { id, request, timeout } => self.ask(common, now, id, request, timeout, effects),
-                Output::Notice(notice) => self.tell(common, &notice),
+                Output::Request { id, request, timeout, origin } => {
+                    self.ask(common, now, Asking { id, timeout, origin }, request, effects);
+                }
+                Output::Notice { notice, origin } => self.tell(common, &notice, origin),
+                Output::Over(origin) => self.contexts.forget(origin),
                 Output::ServeRpc => self.link.serve(),
                 Output::Milestone(milestone) => {
                     self.forget(milestone);
@@ -133,29 +153,25 @@ impl Host {
         }
     }
 
-    fn ask(
-        &mut self,
-        common: &Common,
-        now: Time,
-        id: RequestId,
-        request: Request,
-        timeout: Option<Duration>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn ask(&mut self, common: &Common, now: Time, asking: Asking, request: Request, effects: &mut Vec<Effect>) {
+        let Asking { id, timeout, origin } = asking;
         let sent = match &request {
             Request::Conductor(call) => {
-                let body = nova::call(&mut self.author(common, &timestamp::now()), call);
-                body.map(|body| self.call_conductor(id, body, timeout))
+                // The record of the compute node keeps the context of the start-up that made it.
+                let origin = if matches!(call, ConductorCall::SaveNode { .. }) { Origin::StartUp } else { origin };
+                let body = nova::call(&mut self.author(common, &timestamp::now(), origin), call);
+                body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
                 let body = agent::call(&self.identity, call, &timestamp::now_micros());
-                let message = Message::new(body.method, None, body.version, body.args, service_context());
+                let message =
+                    Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
                 self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
                 Some(())
             }
-            Request::Step(message) => self.ask_step(common, id, message, timeout, effects),
+            Request::Step(message) => self.ask_step(common, asking, message, effects),
             Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
-                let encoded = self.client(common).encode(&request);
+                let encoded = self.client(common, origin).encode(&request);
                 encoded.map(|encoded| effects.push(Effect::Http(id, encoded)))
             }
         };
@@ -165,20 +181,20 @@ impl Host {
             self.machine.handle_input(now, Input::Reply { id, result: gone });
             return;
         }
-        self.asked.insert(id, Asked { request, sent: now });
+        self.asked.insert(id, Asked { request, sent: now, origin });
     }
 
     /// A step of a procedure that has an answer.
     fn ask_step(
         &mut self,
         common: &Common,
-        id: RequestId,
+        Asking { id, timeout, origin }: Asking,
         step: &StepMessage,
-        timeout: Option<Duration>,
         effects: &mut Vec<Effect>,
     ) -> Option<()> {
-        let (body, context) = self.write_step(common, step)?;
+        let body = self.write_step(common, step)?;
         let timeout = timeout.unwrap_or_default();
+        let context = self.contexts.get(origin).clone();
         match body {
             StepBody::Conductor { method, args } => {
                 let message = Message::new(method, None, nova::CONDUCTOR, args, context);
@@ -190,7 +206,7 @@ impl Host {
             }
             StepBody::Http { service, method, path, microversion, token, body } => {
                 let request = (method, path.as_str(), microversion);
-                let request = self.client(common).step(service, request, token, body, &context);
+                let request = self.client(common, origin).step(service, request, token, body);
                 effects.push(Effect::Http(id, request));
             }
             StepBody::Answer(..) => {}
@@ -198,7 +214,7 @@ impl Host {
         Some(())
     }
 
-    fn write_step(&mut self, common: &Common, step: &StepMessage) -> Option<(StepBody, Value)> {
+    fn write_step(&mut self, common: &Common, step: &StepMessage) -> Option<StepBody> {
         let (catalogue, release) = (&common.catalogue, &common.release);
         let written = self.operations.write(catalogue, &mut self.documents, release, step, &timestamp::now());
         let lacks = |path: &String| tracing::warn!(host = %self.identity.host, step = step.name, path, "not said: a value is missing");
@@ -206,61 +222,60 @@ impl Host {
     }
 
     /// A step that nobody answers.
-    fn tell_step(&mut self, common: &Common, step: &StepMessage) {
+    fn tell_step(&mut self, common: &Common, step: &StepMessage, origin: Origin) {
         match self.write_step(common, step) {
-            Some((StepBody::Rpc { topic, fanout, method, namespace, version, args, .. }, context)) => {
+            Some(StepBody::Rpc { topic, fanout, method, namespace, version, args, .. }) => {
+                let context = self.contexts.get(origin).clone();
                 let message = Message::new(method, namespace, version, args, context);
                 match fanout {
                     Some(topic) => self.link.fanout(topic, message),
                     None => self.link.cast(Target::nova(topic), message),
                 }
             }
-            Some((StepBody::Answer(reply_to, result), _)) => self.answer(reply_to, result),
+            Some(StepBody::Answer(reply_to, result)) => self.answer(reply_to, result),
             _ => {}
         }
     }
 
-    fn call_conductor(&mut self, id: RequestId, body: Body, timeout: Option<Duration>) {
-        let message = self.message(body);
+    fn call_conductor(&mut self, Asking { id, timeout, .. }: Asking, body: Body, origin: Origin) {
+        let message = self.message(body, origin);
         self.link.call(id, Target::nova("conductor"), message, timeout.unwrap_or_default());
     }
 
-    fn message(&self, body: Body) -> Message {
-        let document = body.on_behalf_of.and_then(|uuid| self.documents.get(&uuid));
-        let context = document.map(|document| document.context.clone()).filter(Value::is_object);
-        let context = context.unwrap_or_else(service_context);
-        Message::new(body.method, body.namespace, body.version, body.args, context)
+    fn message(&mut self, body: Body, origin: Origin) -> Message {
+        Message::new(body.method, body.namespace, body.version, body.args, self.contexts.get(origin).clone())
     }
 
-    fn tell(&mut self, common: &Common, notice: &Notice) {
+    fn tell(&mut self, common: &Common, notice: &Notice, origin: Origin) {
         if matches!(notice, Notice::AgentState) {
             let body = agent::report_state(&self.identity, false, &timestamp::now_micros());
-            let message = Message::new(body.method, None, body.version, body.args, service_context());
+            let message = Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
             return self.link.cast(Target::neutron(body.topic), message);
         }
         if let Notice::Step(step) = notice {
-            return self.tell_step(common, step);
+            return self.tell_step(common, step, origin);
         }
-        let Some(body) = nova::notice(&self.author(common, &timestamp::now()), notice) else { return };
-        let message = self.message(body);
+        let Some(body) = nova::notice(&self.author(common, &timestamp::now(), origin), notice) else { return };
+        let message = self.message(body, origin);
         match notice {
             Notice::Reschedule { .. } => self.link.cast(Target::nova("conductor"), message),
             _ => self.link.fanout("scheduler", message),
         }
     }
 
-    fn author<'a>(&'a mut self, common: &'a Common, now: &'a str) -> Author<'a> {
+    fn author<'a>(&'a mut self, common: &'a Common, now: &'a str, origin: Origin) -> Author<'a> {
         Author {
             release: &common.release,
             identity: &self.identity,
             resources: &common.config.resources,
             rows: &self.rows,
             documents: &mut self.documents,
+            context: self.contexts.get(origin),
             now,
         }
     }
 
-    fn client<'a>(&'a mut self, common: &'a Common) -> Client<'a> {
+    fn client<'a>(&'a mut self, common: &'a Common, origin: Origin) -> Client<'a> {
         Client {
             apis: &common.apis,
             release: &common.release,
@@ -268,6 +283,7 @@ impl Host {
             resources: &common.config.resources,
             sessions: &mut self.sessions,
             documents: &mut self.documents,
+            context: self.contexts.get(origin),
         }
     }
 
@@ -306,7 +322,7 @@ impl Host {
         let result = match answer {
             Some(answer) => match &asked.request {
                 Request::Step(step) => self.read_step(common, step, answer),
-                request => self.client(common).decode(request, answer),
+                request => self.client(common, asked.origin).decode(request, answer),
             },
             None => Err(Fault::Disconnected),
         };
@@ -354,10 +370,11 @@ impl Host {
     pub(crate) fn received(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) {
         let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
-        match nova::receive(&method, namespace.as_deref(), &version, args, context, &mut self.documents) {
+        match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
             Received::Rpc(rpcs) => {
                 for rpc in rpcs {
-                    self.handle(common, now, Input::Rpc(rpc), effects);
+                    let ticket = self.ticket(context.clone());
+                    self.handle(common, now, Input::Rpc { ticket, rpc }, effects);
                 }
             }
             Received::Pong(pong) => self.answer(reply_to, Ok(pong)),
@@ -369,6 +386,14 @@ impl Host {
         }
     }
 
+    /// A name for one more RPC, under which its context is kept until all of it is done.
+    fn ticket(&mut self, context: Value) -> Ticket {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let ticket = Ticket(self.last_ticket);
+        self.contexts.keep(Origin::Rpc(ticket), context);
+        ticket
+    }
+
     /// Takes an RPC on that the release's data has a procedure for; gives others back.
     fn begin(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) -> Option<Incoming> {
         let Incoming { method, namespace, version, args, context, reply_to, unique_id } = incoming;
@@ -377,10 +402,11 @@ impl Host {
         };
         let facts = Facts { identity: &self.identity, node_id: self.rows.node_id() };
         let (catalogue, documents) = (&common.catalogue, &mut self.documents);
-        let begun = self.operations.begin(catalogue, documents, facts, &method, args, context.clone(), reply_to);
+        let begun = self.operations.begin(catalogue, documents, facts, &method, args, &context, reply_to);
         match begun {
             Ok(operation) => {
-                self.handle(common, now, Input::Rpc(Rpc::Operation(operation)), effects);
+                let ticket = self.ticket(context);
+                self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Operation(operation) }, effects);
                 None
             }
             Err(Refusal(args, reply_to)) => {
@@ -400,19 +426,4 @@ impl Host {
     pub(crate) fn close(self) -> Link {
         self.link
     }
-}
-
-/// `_context_*` of a request that a service makes on its own account: an admin without user, with a request id.
-fn service_context() -> Value {
-    serde_json::json!({
-        "_context_user": null, "_context_project_id": null, "_context_system_scope": null, "_context_project": null,
-        "_context_domain": null, "_context_user_domain": null, "_context_project_domain": null,
-        "_context_is_admin": true, "_context_read_only": false, "_context_show_deleted": false,
-        "_context_auth_token": null, "_context_request_id": format!("req-{}", Uuid::new_v4()),
-        "_context_global_request_id": null, "_context_resource_uuid": null, "_context_roles": [],
-        "_context_user_identity": "- - - - -", "_context_is_admin_project": true, "_context_user_id": null,
-        "_context_read_deleted": "no", "_context_remote_address": null, "_context_timestamp": timestamp::now_micros(),
-        "_context_quota_class": null, "_context_user_name": null, "_context_service_catalog": [],
-        "_context_project_name": null,
-    })
 }

@@ -8,6 +8,7 @@ pub mod procedure;
 
 mod agent;
 mod apis;
+mod contexts;
 mod fleet;
 #[cfg(test)]
 mod golden;

@@ -8,7 +8,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for op in OPERATIONS {
             for nics in [0, 2] {
                 let read = |swapped: bool| -> Option<Recorded> {
-                    serde_json::from_str(&std::fs::read_to_string(format!("{}/{}-Real-{nics}-{swapped}.json", args[1], op.name)).ok()?).ok()
+                    serde_json::from_str(
+                        &std::fs::read_to_string(format!("{}/{}-Real-{nics}-{swapped}.json", args[1], op.name)).ok()?,
+                    )
+                    .ok()
                 };
                 if let (Some(a), Some(b)) = (read(false), read(true)) {
                     pairs.push((a, b));
@@ -16,7 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         let lesson = learn("2026.2", &pairs);
-        for left in &lesson.left { eprintln!("LEFT {left}"); }
+        for left in &lesson.left {
+            eprintln!("LEFT {left}");
+        }
         println!("{}", serde_json::to_string_pretty(&lesson.procedures)?);
         return Ok(());
     }
@@ -34,7 +39,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if kinds.len() == 2 {
         let v = compare(&lab, Variation { nics: 0, swapped: false }, &recorded[0], &recorded[1]);
-        eprintln!("start-up    {} {}", if v.identical { "identical" } else { "DIFFERS" }, v.first_difference.map(|d| d.to_string()).unwrap_or_default());
+        eprintln!(
+            "start-up    {} {}",
+            if v.identical { "identical" } else { "DIFFERS" },
+            v.first_difference.map(|d| d.to_string()).unwrap_or_default()
+        );
     }
     for v in args[3].split(',') {
         let (nics, swapped) = v.split_at(1);
@@ -42,12 +51,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for op in choose(&args[4..])? {
             let recorded = record(&lab, op, variation).await?;
             for (kind, r) in kinds.iter().zip(&recorded) {
-                eprintln!("{:20} {kind:?} {v} {:?} {:?}", op.name, r.traces.iter().map(|t| t.events.len()).collect::<Vec<_>>(), r.failure);
+                eprintln!(
+                    "{:20} {kind:?} {v} {:?} {:?}",
+                    op.name,
+                    r.traces.iter().map(|t| t.events.len()).collect::<Vec<_>>(),
+                    r.failure
+                );
                 if kinds.len() == 2 && *kind == Kind::Simulated {
                     let v = compare(&lab, variation, &recorded[0], &recorded[1]);
-                    eprintln!("    {} {}", if v.identical { "identical" } else { "DIFFERS" }, v.first_difference.map(|d| d.to_string()).unwrap_or_default());
+                    eprintln!(
+                        "    {} {}",
+                        if v.identical { "identical" } else { "DIFFERS" },
+                        v.first_difference.map(|d| d.to_string()).unwrap_or_default()
+                    );
                 }
-                std::fs::write(out.join(format!("{}-{kind:?}-{}-{}.json", op.name, variation.nics, variation.swapped)), serde_json::to_string(r)?)?;
+                std::fs::write(
+                    out.join(format!("{}-{kind:?}-{}-{}.json", op.name, variation.nics, variation.swapped)),
+                    serde_json::to_string(r)?,
+                )?;
             }
         }
     }

@@ -292,7 +292,9 @@ impl Lab {
         wait(&format!("host mapping of {host}"), REGISTER_WITHIN, async || {
             let call = Call::get("hypervisors", Service::Compute, path.as_str());
             match self.admin.call(&call).await {
-                Ok(answer) if answer.json()?["hypervisors"].as_array().is_some_and(|found| !found.is_empty()) => Ok(Ok(())),
+                Ok(answer) if answer.json()?["hypervisors"].as_array().is_some_and(|found| !found.is_empty()) => {
+                    Ok(Ok(()))
+                }
                 Ok(_) => Ok(Err("not listed".to_owned())),
                 Err(error) if error.status() == Some(404) => Ok(Err("not known".to_owned())),
                 Err(error) => Err(error.into()),
@@ -361,7 +363,9 @@ pub(crate) async fn wait<T>(
     loop {
         match ask().await? {
             Ok(value) => return Ok(value),
-            Err(last) if begun.elapsed() > within => return Err(LabError::Late { what: what.to_owned(), within, last }),
+            Err(last) if begun.elapsed() > within => {
+                return Err(LabError::Late { what: what.to_owned(), within, last });
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -14,6 +14,6 @@ pub use compare::Difference;
 pub use lab::{Kind, Lab, LabError, quiet_options};
 pub use learn::{Lesson, learn};
 pub use operations::{OPERATIONS, Operation};
-pub use scene::Variation;
 pub use run::{Recorded, choose, record, start_up};
+pub use scene::Variation;
 pub use verdict::{Verdict, compare};

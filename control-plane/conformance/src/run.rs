@@ -42,12 +42,7 @@ pub fn start_up(lab: &Lab) -> Vec<Recorded> {
     lab.sides.iter().map(of).collect()
 }
 
-async fn on_side(
-    lab: &Lab,
-    side: &Side,
-    operation: &Operation,
-    variation: Variation,
-) -> Result<Recorded, LabError> {
+async fn on_side(lab: &Lab, side: &Side, operation: &Operation, variation: Variation) -> Result<Recorded, LabError> {
     let scene = Scene::new(lab, side, operation.name, variation);
     let failure = (operation.act)(&scene).await.err().map(|error| error.to_string());
     let traces = scene.end().await?;

@@ -119,7 +119,11 @@ impl<'a> Scene<'a> {
     /// What is asked for here is refused, by real hypervisors too.
     pub(crate) fn expect_refusal(&self, result: Result<Value, LabError>) -> Result<(), LabError> {
         match result {
-            Ok(_) => Err(LabError::Late { what: format!("{}: a refusal", self.name), within: Duration::ZERO, last: "success".to_owned() }),
+            Ok(_) => Err(LabError::Late {
+                what: format!("{}: a refusal", self.name),
+                within: Duration::ZERO,
+                last: "success".to_owned(),
+            }),
             Err(LabError::Api(error)) if error.status().is_some() => Ok(()),
             Err(error) => Err(error),
         }
@@ -211,7 +215,8 @@ impl<'a> Scene<'a> {
     /// Tells Nova, as Neutron does, that the ports of a server are plugged.
     pub(crate) async fn plug(&self, server: &Server) -> Result<(), LabError> {
         for port in self.ports(server).await? {
-            let event = json!({"name": "network-vif-plugged", "server_uuid": server, "tag": port, "status": "completed"});
+            let event =
+                json!({"name": "network-vif-plugged", "server_uuid": server, "tag": port, "status": "completed"});
             self.post("/os-server-external-events", json!({"events": [event]})).await?;
         }
         Ok(())

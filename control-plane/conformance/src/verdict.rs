@@ -30,7 +30,8 @@ const ROLES: [&str; 2] = ["source", "destination"];
 
 /// Compares what the real hypervisors said with what the simulated ones did.
 pub fn compare(lab: &Lab, variation: Variation, real: &Recorded, simulated: &Recorded) -> Verdict {
-    let compared = real.traces.iter().map(|trace| trace.events.iter().filter(|event| event.is_utterance()).count()).sum();
+    let compared =
+        real.traces.iter().map(|trace| trace.events.iter().filter(|event| event.is_utterance()).count()).sum();
     let verdict = |first_difference: Option<Difference>| Verdict {
         name: real.operation.clone(),
         identical: first_difference.is_none(),

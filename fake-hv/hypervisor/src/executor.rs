@@ -16,7 +16,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-use crate::{Fault, Milestone, Notice, Output, Request, RequestId, Response, Time, state::State};
+use crate::{Fault, Milestone, Notice, Origin, Output, Request, RequestId, Response, Time, state::State};
 
 /// Index of a thread of one hypervisor.
 pub(crate) type ThreadId = u16;
@@ -46,10 +46,31 @@ pub(crate) struct Kernel {
     watching: SmallVec<[ThreadId; 4]>,
     pending: SmallVec<[Pending; 2]>,
     outputs: SmallVec<[Output; 1]>,
-    spawned: Vec<Thread>,
+    spawned: Vec<(Origin, Thread)>,
+    /// Why each thread runs, by its index; `None`: there is no such thread any more.
+    origins: SmallVec<[Option<Origin>; 6]>,
+    last_task: u32,
 }
 
 impl Kernel {
+    fn origin(&self) -> Origin {
+        self.origins.get(usize::from(self.running)).copied().flatten().unwrap_or_default()
+    }
+
+    /// Gives a thread another reason to run, or none, and tells when nobody else has its old one.
+    fn set_origin(&mut self, thread: ThreadId, origin: Option<Origin>) {
+        let thread = usize::from(thread);
+        if self.origins.len() <= thread {
+            self.origins.resize(thread + 1, None);
+        }
+        let old = std::mem::replace(&mut self.origins[thread], origin);
+        if let Some(old) = old.filter(|old| *old != Origin::StartUp && !self.origins.contains(&Some(*old)))
+            && !self.spawned.iter().any(|(origin, _)| *origin == old)
+        {
+            self.outputs.push(Output::Over(old));
+        }
+    }
+
     fn wake(&mut self, thread: ThreadId) {
         if !self.ready.contains(&thread) {
             self.ready.push(thread);
@@ -119,9 +140,24 @@ impl Host {
         self.0.0.borrow().now
     }
 
-    /// Starts a thread; it runs before the current input is done with.
+    /// Starts a thread for the reason that the running one has; it runs before the current input is done with.
     pub(crate) fn spawn(&self, thread: impl Future<Output = ()> + 'static) {
-        self.kernel().spawned.push(Box::pin(thread));
+        let mut kernel = self.kernel();
+        let origin = kernel.origin();
+        kernel.spawned.push((origin, Box::pin(thread)));
+    }
+
+    /// Starts a thread for a reason of its own.
+    pub(crate) fn spawn_for(&self, origin: Origin, thread: impl Future<Output = ()> + 'static) {
+        self.kernel().spawned.push((origin, Box::pin(thread)));
+    }
+
+    /// What the running thread does from now on is another run of a periodic task.
+    pub(crate) fn begin_task(&self) {
+        let mut kernel = self.kernel();
+        kernel.last_task = kernel.last_task.wrapping_add(1);
+        let (thread, origin) = (kernel.running, Origin::Task(kernel.last_task));
+        kernel.set_origin(thread, Some(origin));
     }
 
     pub(crate) fn emit(&self, output: Output) {
@@ -129,7 +165,8 @@ impl Host {
     }
 
     pub(crate) fn notice(&self, notice: Notice) {
-        self.emit(Output::Notice(notice));
+        let origin = self.kernel().origin();
+        self.emit(Output::Notice { notice, origin });
     }
 
     pub(crate) fn milestone(&self, milestone: Milestone) {
@@ -153,7 +190,8 @@ impl Host {
             answer: None,
         };
         kernel.pending.push(pending);
-        kernel.outputs.push(Output::Request { id, request, timeout });
+        let origin = kernel.origin();
+        kernel.outputs.push(Output::Request { id, request, timeout, origin });
         id
     }
 
@@ -288,14 +326,16 @@ impl Executor {
             return;
         }
         let spawned = std::mem::take(&mut self.host.kernel().spawned);
-        for thread in spawned {
+        for (origin, thread) in spawned {
             let slot = self.threads.iter().position(Option::is_none).unwrap_or_else(|| {
                 self.threads.push(None);
                 self.threads.len() - 1
             });
             self.threads[slot] = Some(thread);
             let id = ThreadId::try_from(slot).expect("a hypervisor has fewer than 65,536 threads");
-            self.host.kernel().wake(id);
+            let mut kernel = self.host.kernel();
+            kernel.set_origin(id, Some(origin));
+            kernel.wake(id);
         }
     }
 
@@ -304,6 +344,7 @@ impl Executor {
         self.host.kernel().running = id;
         if thread.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             self.threads[usize::from(id)] = None;
+            self.host.kernel().set_origin(id, None);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
-    Config, Input, Output, RequestId, Rpc, Services, Time, agent, build,
+    Config, Input, Origin, Output, RequestId, Rpc, Services, Time, agent, build,
     executor::{Executor, Host},
     heartbeat, network, periodic, procedure, startup,
     state::State,
@@ -51,7 +51,7 @@ impl Hypervisor {
         self.executor.advance(now);
         match input {
             Input::Reply { id, result } => self.executor.answer(id, result),
-            Input::Rpc(rpc) => self.dispatch(rpc),
+            Input::Rpc { ticket, rpc } => self.dispatch(Origin::Rpc(ticket), rpc),
             Input::Tick => {}
         }
         self.executor.run();
@@ -77,15 +77,19 @@ impl Hypervisor {
         self.executor.host().peek().guests.values().filter(|guest| guest.running).count()
     }
 
-    fn dispatch(&mut self, rpc: Rpc) {
+    fn dispatch(&mut self, origin: Origin, rpc: Rpc) {
         let host = self.executor.host().clone();
         match rpc {
-            Rpc::Build { instance, networks } => host.spawn(build::run(host.clone(), instance, networks)),
-            Rpc::Terminate { instance } => host.spawn(terminate::run(host.clone(), instance)),
-            Rpc::Operation(operation) => host.spawn(procedure::run(host.clone(), operation)),
-            Rpc::VifPlugged { instance, port } => network::vif_plugged(&host, instance, port),
+            Rpc::Build { instance, networks } => {
+                host.spawn_for(origin, build::run(host.clone(), instance, networks));
+            }
+            Rpc::Terminate { instance } => host.spawn_for(origin, terminate::run(host.clone(), instance)),
+            Rpc::Operation(operation) => host.spawn_for(origin, procedure::run(host.clone(), operation)),
+            Rpc::VifPlugged { instance, port } => {
+                host.spawn_for(origin, network::vif_plugged(host.clone(), instance, port));
+            }
             Rpc::NetworkChanged { instance, port } => {
-                host.spawn(network::refresh_after_event(host.clone(), instance, port));
+                host.spawn_for(origin, network::refresh_after_event(host.clone(), instance, port));
             }
         }
     }

@@ -29,7 +29,7 @@ pub use delay::{Delay, exponential};
 pub use hypervisor::Hypervisor;
 pub use messages::{
     ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, NetworkRequest, Notice,
-    Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Usage,
+    Origin, Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Ticket, Usage,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

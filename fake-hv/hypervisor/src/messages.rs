@@ -11,6 +11,22 @@ use crate::procedure::{Operation, OperationId, StepMessage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
 
+/// The driver's name for one RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u32);
+
+/// What made a hypervisor do something. Nova gives each a request context, which goes with every message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Origin {
+    /// Its start-up; the heartbeat goes on with that.
+    #[default]
+    StartUp,
+    /// One run of a periodic task.
+    Task(u32),
+    /// An RPC.
+    Rpc(Ticket),
+}
+
 /// What happens to a hypervisor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -22,7 +38,12 @@ pub enum Input {
         result: Result<Response, Fault>,
     },
     /// An RPC from another service.
-    Rpc(Rpc),
+    Rpc {
+        /// The driver's name for it, which comes back with everything that is done because of it.
+        ticket: Ticket,
+        /// What is asked for.
+        rpc: Rpc,
+    },
     /// Nothing but the passing of time.
     Tick,
 }
@@ -39,9 +60,18 @@ pub enum Output {
         /// How long the hypervisor waits: `rpc_response_timeout`, the AMQP message's expiration. `None` for HTTP, where
         /// release defaults have no timeout.
         timeout: Option<Duration>,
+        /// Because of what.
+        origin: Origin,
     },
     /// Send a message that nobody answers.
-    Notice(Notice),
+    Notice {
+        /// What to say.
+        notice: Notice,
+        /// Because of what.
+        origin: Origin,
+    },
+    /// Nothing more will be done because of this.
+    Over(Origin),
     /// Consume from the queues of both RPC servers: start-up is over.
     ServeRpc,
     /// Something that measurement wants to know; no message.

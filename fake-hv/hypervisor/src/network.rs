@@ -108,7 +108,7 @@ pub(crate) async fn refresh_after_event(host: Host, instance: Uuid, port: Uuid) 
 }
 
 /// `network-vif-plugged`: whoever waits for the port may go on.
-pub(crate) fn vif_plugged(host: &Host, instance: Uuid, port: Uuid) {
+pub(crate) async fn vif_plugged(host: Host, instance: Uuid, port: Uuid) {
     if let Some(guest) = host.state().guests.get_mut(&instance)
         && !guest.plugged.contains(&port)
     {

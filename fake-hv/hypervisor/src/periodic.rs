@@ -82,6 +82,7 @@ async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
             }
         }
         entry.last_run = Some(nearest_boundary(host, entry));
+        host.begin_task();
         // A failed task is logged and runs again at its next turn.
         let _failed = perform(host, entry.task).await.err();
     }

@@ -73,7 +73,15 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(instance: Instance) -> Self {
-        Self { instance, running: false, claimed: false, leaves: false, ports: Vec::new(), ports_cached: false, plugged: Vec::new() }
+        Self {
+            instance,
+            running: false,
+            claimed: false,
+            leaves: false,
+            ports: Vec::new(),
+            ports_cached: false,
+            plugged: Vec::new(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod connection;
 mod envelope;
 mod frames;
 mod handshake;
-mod json;
+pub(crate) mod json;
 mod link;
 mod outbox;
 mod outgoing;

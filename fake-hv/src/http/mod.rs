@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     ServiceApis,
+    contexts::{request_id, user_token},
     nova::{Documents, Identity, Release},
     procedure::Token,
 };
@@ -56,6 +57,8 @@ pub(crate) struct Client<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) sessions: &'a mut Sessions,
     pub(crate) documents: &'a mut Documents,
+    /// `_context_*` of what it is a part of.
+    pub(crate) context: &'a Value,
 }
 
 impl Client<'_> {
@@ -66,7 +69,6 @@ impl Client<'_> {
         (method, path, microversion): (&'static str, &str, Option<&'static str>),
         whose: Token,
         body: Option<Value>,
-        context: &Value,
     ) -> HttpRequest {
         let base = match service {
             HttpService::Placement => &self.apis.placement_url,
@@ -77,15 +79,14 @@ impl Client<'_> {
             HttpService::Placement => &self.sessions.placement,
             HttpService::Neutron | HttpService::Glance => &self.sessions.network,
         };
-        let users = || context["_context_auth_token"].as_str().map(Into::into);
         let (token, service_token) = match whose {
-            Token::User => (users(), own.clone()),
+            Token::User => (user_token(self.context), own.clone()),
             Token::Service => (own.clone(), own.clone()),
             Token::Alone => (own.clone(), None),
             Token::None => (None, None),
         };
         let url = format!("{base}{path}");
-        let request_id = request_id(context);
+        let request_id = request_id(self.context);
         HttpRequest { method, url, token, service_token, request_id, placement_version: microversion, body }
     }
 
@@ -117,12 +118,6 @@ impl Client<'_> {
         }
         Ok(Response::Done)
     }
-}
-
-/// The id that goes with what is asked on behalf of a request: that of the first service that had it, if it is told.
-pub(crate) fn request_id(context: &Value) -> Option<Box<str>> {
-    let id = |name: &str| context[name].as_str();
-    id("_context_global_request_id").or_else(|| id("_context_request_id")).map(Into::into)
 }
 
 /// The items of a list; none of what is no list.

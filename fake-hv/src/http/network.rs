@@ -7,21 +7,25 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Client, HttpAnswer, HttpRequest, list, successful, vif};
-use crate::nova::{InstanceDocument, Port};
+use crate::{
+    contexts::{request_id, user_token},
+    nova::Port,
+};
 
 impl Client<'_> {
     pub(super) fn encode_network(&self, request: &NetworkRequest) -> Option<HttpRequest> {
         use NetworkRequest as N;
-        let (method, path, body, user_token) = match request {
+        // Nova asks for what the user may see with the user's own token.
+        let user = user_token(self.context);
+        let (method, path, body, token) = match request {
             N::GetRequestedNetworks(instance) => {
-                let document = self.documents.get(instance)?;
-                let ids = id_filter(&document.requested_networks());
-                ("GET", format!("/v2.0/networks?{ids}"), None, user_token(document))
+                let ids = id_filter(&self.documents.get(instance)?.requested_networks());
+                ("GET", format!("/v2.0/networks?{ids}"), None, user)
             }
             N::GetNetworks { instance, ports } => {
                 let document = self.documents.get(instance)?;
                 let of_ports = document.ports.iter().filter(|port| ports.contains(&port.id));
-                let ids: BTreeSet<_> = of_ports.map(|port| port.network.to_string()).collect();
+                let ids: Vec<_> = of_ports.map(|port| port.network.to_string()).collect();
                 ("GET", format!("/v2.0/networks?{}", id_filter(&ids)), None, None)
             }
             N::GetProjectNetworks(instance) => {
@@ -29,14 +33,14 @@ impl Client<'_> {
                 ("GET", format!("/v2.0/networks?tenant_id={project}&shared=False"), None, None)
             }
             N::GetSharedNetworks => ("GET", "/v2.0/networks?shared=True".to_owned(), None, None),
-            N::GetExtensions => ("GET", "/v2.0/extensions".to_owned(), None, None),
+            N::GetExtensions => ("GET", "/v2.0/extensions".to_owned(), None, user),
             N::CreatePort { instance, network } => {
                 let document = self.documents.get(instance)?;
                 let port = json!({"port": {
                     "device_id": instance, "network_id": network, "admin_state_up": true,
                     "tenant_id": document.project(),
                 }});
-                ("POST", "/v2.0/ports".to_owned(), Some(port), user_token(document))
+                ("POST", "/v2.0/ports".to_owned(), Some(port), user)
             }
             N::BindPort { instance, port } => {
                 let body = self.binding(*instance)?;
@@ -67,16 +71,14 @@ impl Client<'_> {
                 let fields = "fields=provider%3Aphysical_network&fields=provider%3Anetwork_type";
                 ("GET", format!("/v2.0/networks/{network}?{fields}"), None, None)
             }
-            N::DeletePort { instance, port } => {
-                let document = self.documents.get(instance)?;
-                ("DELETE", format!("/v2.0/ports/{port}"), None, user_token(document))
-            }
+            N::DeletePort { port, .. } => ("DELETE", format!("/v2.0/ports/{port}"), None, user),
         };
         // As `[service_user] send_service_user_token` has it: without it Neutron lets no user delete the port of a VM.
-        let service_token = user_token.as_ref().and(self.sessions.network.clone());
-        let token = user_token.or_else(|| self.sessions.network.clone());
+        let service_token = self.sessions.network.clone();
+        let token = token.or_else(|| self.sessions.network.clone());
+        let request_id = request_id(self.context);
         let url = format!("{}{path}", self.apis.network_url);
-        Some(HttpRequest { method, url, token, service_token, request_id: None, placement_version: None, body })
+        Some(HttpRequest { method, url, token, service_token, request_id, placement_version: None, body })
     }
 
     /// `PUT /ports/{id}`: the port belongs to this VM on this host.
@@ -211,11 +213,6 @@ impl Port {
     }
 }
 
-/// Nova asks for what the user may see with the user's own token.
-fn user_token(document: &InstanceDocument) -> Option<Box<str>> {
-    document.context.get("_context_auth_token").and_then(Value::as_str).map(Into::into)
-}
-
 fn subnet_ids(port: &Port) -> BTreeSet<String> {
     list(&port.record["fixed_ips"]).iter().filter_map(|ip| ip["subnet_id"].as_str().map(str::to_owned)).collect()
 }
@@ -236,7 +233,7 @@ mod tests {
     use crate::{
         ServiceApis,
         http::Sessions,
-        nova::{Documents, Identity, Release},
+        nova::{Documents, Identity, InstanceDocument, Release},
     };
 
     const MADE_BY_NOVA: &str = include_str!("../../tests/data/network_info.json");
@@ -248,7 +245,7 @@ mod tests {
         let object = json!({"nova_object.data": {
             "project_id": "p", "info_cache": {"nova_object.data": {"network_info": "[]"}},
         }});
-        let mut documents = Documents::from([(vm, InstanceDocument::new(object, Value::Null))]);
+        let mut documents = Documents::from([(vm, InstanceDocument::new(object))]);
         let mut client = Client {
             apis: &ServiceApis {
                 identity_url: String::new(),
@@ -271,6 +268,7 @@ mod tests {
                 disk_allocation_ratio: 1.0,
             },
             sessions: &mut Sessions::default(),
+            context: &Value::Null,
             documents: &mut documents,
         };
         let mut ask = |request: NetworkRequest, body: Value| {

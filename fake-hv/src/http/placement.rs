@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Client, HttpAnswer, HttpRequest, successful};
+use crate::contexts::request_id;
 
 impl Client<'_> {
     pub(super) fn encode_placement(&self, request: &PlacementRequest) -> HttpRequest {
@@ -35,7 +36,7 @@ impl Client<'_> {
             url: format!("{}{path}", self.apis.placement_url),
             token: self.sessions.placement.clone(),
             service_token: None,
-            request_id: None,
+            request_id: request_id(self.context),
             placement_version: version,
             body,
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::list;
+use crate::amqp::json;
 use crate::nova::{InstanceDocument, Port};
 
 /// Longest name of an interface, as Nova has it.
@@ -30,7 +31,7 @@ pub(crate) fn forget(document: &mut InstanceDocument, port: Uuid) {
 fn change(document: &mut InstanceDocument, change: impl FnOnce(&mut Vec<Value>)) {
     let mut vifs: Vec<Value> = serde_json::from_str(document.network_info()).unwrap_or_default();
     change(&mut vifs);
-    document.set_network_info(&Value::from(vifs).to_string());
+    document.set_network_info(&json::dumps(&Value::from(vifs)));
 }
 
 fn vif(document: &InstanceDocument, port: &Port) -> Value {

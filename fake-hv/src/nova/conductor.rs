@@ -13,8 +13,6 @@ pub(crate) struct Body {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) version: &'static str,
     pub(crate) args: Value,
-    /// The instance whose request context the message carries; `None`: the service's own.
-    pub(crate) on_behalf_of: Option<Uuid>,
 }
 
 /// What a hypervisor needs to write its messages.
@@ -24,6 +22,8 @@ pub(crate) struct Author<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) rows: &'a Rows,
     pub(crate) documents: &'a mut Documents,
+    /// `_context_*` of what it is a part of.
+    pub(crate) context: &'a Value,
     /// Now, as Nova writes times: `2026-11-23T05:57:35Z`.
     pub(crate) now: &'a str,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Author<'a> {
 /// A remotable method of an instance of an object.
 fn on_object(objinst: Value, objmethod: &str, kwargs: Value) -> Body {
     let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
-    Body { method: "object_action", namespace: None, version: CONDUCTOR, args, on_behalf_of: None }
+    Body { method: "object_action", namespace: None, version: CONDUCTOR, args }
 }
 
 /// RPC version of the conductor API that all calls of 2026.2 name.
@@ -42,13 +42,9 @@ const SCHEDULER: &str = "4.2";
 pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body> {
     use ConductorCall as C;
     let body = match call {
-        C::Ping => Body {
-            method: "ping",
-            namespace: Some("baseapi"),
-            version: "1.0",
-            args: json!({"arg": "1.21 GigaWatts"}),
-            on_behalf_of: None,
-        },
+        C::Ping => {
+            Body { method: "ping", namespace: Some("baseapi"), version: "1.0", args: json!({"arg": "1.21 GigaWatts"}) }
+        }
         C::CreateService => on_object(Rows::new_service(author.release, author.identity), "create", json!({})),
         C::UpdateService => author.service(None),
         C::SaveService { report_count } => author.service(Some(*report_count)),
@@ -84,11 +80,7 @@ impl Author<'_> {
             "objname": objname, "objmethod": objmethod, "object_versions": self.release.versions_of(objname),
             "args": args, "kwargs": kwargs,
         });
-        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args, on_behalf_of: None }
-    }
-
-    fn ask_for(&self, instance: Uuid, objname: &str, objmethod: &str, args: Value, kwargs: Value) -> Body {
-        Body { on_behalf_of: Some(instance), ..self.ask(objname, objmethod, args, kwargs) }
+        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args }
     }
 
     fn query(&self, call: &ConductorCall) -> Body {
@@ -151,27 +143,23 @@ impl Author<'_> {
             C::CleanConsoleTokens => self.ask("ConsoleAuthToken", "clean_expired_console_auths", json!([]), json!({})),
             C::StartEvent(uuid, event) => {
                 let kwargs = json!({"want_result": false, "host": host});
-                self.ask_for(*uuid, "InstanceActionEvent", "event_start", json!([uuid, event_name(*event)]), kwargs)
+                self.ask("InstanceActionEvent", "event_start", json!([uuid, event_name(*event)]), kwargs)
             }
             C::FinishEvent { instance, event, failure } => {
                 let kwargs = json!({"exc_val": failure, "exc_tb": failure, "want_result": false});
                 let args = json!([instance, event_name(*event)]);
-                self.ask_for(*instance, "InstanceActionEvent", "event_finish_with_failure", args, kwargs)
+                self.ask("InstanceActionEvent", "event_finish_with_failure", args, kwargs)
             }
             C::GetBlockDevices(uuid) => {
-                self.ask_for(*uuid, "BlockDeviceMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
+                self.ask("BlockDeviceMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
             }
             C::DeleteInterfaces(uuid) => {
-                self.ask_for(*uuid, "VirtualInterface", "delete_by_instance_uuid", json!([uuid]), json!({}))
+                self.ask("VirtualInterface", "delete_by_instance_uuid", json!([uuid]), json!({}))
             }
-            C::GetShares(uuid) => {
-                self.ask_for(*uuid, "ShareMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
-            }
-            C::GetResources(uuid) => {
-                self.ask_for(*uuid, "ResourceList", "get_by_instance_uuid", json!([uuid]), json!({}))
-            }
+            C::GetShares(uuid) => self.ask("ShareMappingList", "get_by_instance_uuid", json!([uuid]), json!({})),
+            C::GetResources(uuid) => self.ask("ResourceList", "get_by_instance_uuid", json!([uuid]), json!({})),
             C::CleanInstanceConsoleTokens(uuid) => {
-                self.ask_for(*uuid, "ConsoleAuthToken", "clean_console_auths_for_instance", json!([uuid]), json!({}))
+                self.ask("ConsoleAuthToken", "clean_console_auths_for_instance", json!([uuid]), json!({}))
             }
             other => unreachable!("{} is not a query", other.name()),
         }
@@ -192,7 +180,7 @@ impl Author<'_> {
         let document = self.documents.get_mut(&uuid)?;
         let body = match call {
             C::SaveInstance(_, state) => {
-                let (object, kwargs) = document.enter(*state, host, node_id, self.now);
+                let (object, kwargs) = document.enter(*state, host, node_id, self.now, self.context);
                 on_object(object, "save", kwargs)
             }
             C::DestroyInstance(_) => on_object(document.destroyed(), "destroy", json!({})),
@@ -216,7 +204,7 @@ impl Author<'_> {
             }
             _ => return None,
         };
-        Some(Body { on_behalf_of: Some(uuid), ..body })
+        Some(body)
     }
 }
 
@@ -267,19 +255,19 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
 /// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
-    let body = |method, args, on_behalf_of| Body { method, namespace: None, version: SCHEDULER, args, on_behalf_of };
+    let body = |method, args| Body { method, namespace: None, version: SCHEDULER, args };
     match notice {
         Notice::InstanceChanged(uuid) => {
             let document = author.documents.get(uuid)?;
             let list = json!({"objects": [document.object.clone()]});
             let list = author.release.object("InstanceList", list, &["objects"]);
-            Some(body("update_instance_info", json!({"host_name": host, "instance_info": list}), Some(*uuid)))
+            Some(body("update_instance_info", json!({"host_name": host, "instance_info": list})))
         }
         Notice::InstanceDeleted(uuid) => {
-            Some(body("delete_instance_info", json!({"host_name": host, "instance_uuid": uuid}), Some(*uuid)))
+            Some(body("delete_instance_info", json!({"host_name": host, "instance_uuid": uuid})))
         }
         Notice::InstanceSync(uuids) => {
-            Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids}), None))
+            Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids})))
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
         Notice::AgentState | Notice::Step(_) => None,
@@ -303,6 +291,6 @@ impl Author<'_> {
             "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
         });
         let namespace = Some("compute_task");
-        Some(Body { method: "build_instances", namespace, version: "1.19", args, on_behalf_of: Some(uuid) })
+        Some(Body { method: "build_instances", namespace, version: "1.19", args })
     }
 }

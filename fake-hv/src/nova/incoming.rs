@@ -26,19 +26,20 @@ pub(crate) fn receive(
     namespace: Option<&str>,
     version: &str,
     args: Value,
-    context: Value,
     documents: &mut Documents,
 ) -> Received {
     let Value::Object(mut args) = args else { return malformed(method, "arguments are not an object") };
     match (namespace, method) {
         (Some("baseapi"), "ping") => Received::Pong(pong(args.remove("arg"))),
-        (None, "build_and_run_instance") => build(args, context, documents),
-        (None, "terminate_instance") => terminate(args, context, documents),
-        (None, "external_instance_event") => external_event(&args, &context, documents),
+        (None, "build_and_run_instance") => build(args, documents),
+        (None, "terminate_instance") => terminate(args, documents),
+        (None, "external_instance_event") => external_event(&args, documents),
         // Without it `openstack hypervisor list` fails: the API takes this exception for "not known", and no other.
-        (None, "get_host_uptime") => {
-            Received::Refused(Raised { class: "NotImplementedError".into(), module: "builtins".into(), message: String::new() })
-        }
+        (None, "get_host_uptime") => Received::Refused(Raised {
+            class: "NotImplementedError".into(),
+            module: "builtins".into(),
+            message: String::new(),
+        }),
         _ => unknown(
             "UnsupportedVersion",
             format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
@@ -58,13 +59,13 @@ fn unknown(class: &'static str, message: String) -> Received {
     Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message })
 }
 
-fn build(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {
+fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     let object = args.remove("instance").unwrap_or_default();
     let Some(instance) = InstanceDocument::instance(&object) else {
         return malformed("build_and_run_instance", "no instance");
     };
     let networks = networks(args.get("requested_networks").unwrap_or(&Value::Null));
-    let mut document = InstanceDocument::new(object, context);
+    let mut document = InstanceDocument::new(object);
     document.build_request = Some(args);
     documents.insert(instance.uuid, document);
     Received::Rpc(vec![Rpc::Build { instance, networks }])
@@ -79,7 +80,7 @@ fn networks(requested: &Value) -> Vec<Uuid> {
     requests.iter().filter_map(network).collect()
 }
 
-fn terminate(mut args: Map<String, Value>, context: Value, documents: &mut Documents) -> Received {
+fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     let object = args.remove("instance").unwrap_or_default();
     let Some(instance) = InstanceDocument::instance(&object) else {
         return malformed("terminate_instance", "no instance");
@@ -87,11 +88,10 @@ fn terminate(mut args: Map<String, Value>, context: Value, documents: &mut Docum
     let uuid = instance.uuid;
     match documents.get_mut(&uuid) {
         Some(document) => {
-            document.context = context;
             document.object = object;
         }
         None => {
-            documents.insert(uuid, InstanceDocument::new(object, context));
+            documents.insert(uuid, InstanceDocument::new(object));
         }
     }
     Received::Rpc(vec![Rpc::Terminate { instance: uuid }])
@@ -99,7 +99,7 @@ fn terminate(mut args: Map<String, Value>, context: Value, documents: &mut Docum
 
 /// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
 /// nova-compute drops events that nobody waits for.
-fn external_event(args: &Map<String, Value>, context: &Value, documents: &mut Documents) -> Received {
+fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Received {
     let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut rpcs = Vec::new();
     for event in events {
@@ -110,7 +110,7 @@ fn external_event(args: &Map<String, Value>, context: &Value, documents: &mut Do
             Some("network-vif-plugged") => rpcs.push(Rpc::VifPlugged { instance, port }),
             Some("network-changed") => {
                 if !documents.contains_key(&instance) {
-                    adopt(args, instance, context, documents);
+                    adopt(args, instance, documents);
                 }
                 rpcs.push(Rpc::NetworkChanged { instance, port });
             }
@@ -120,11 +120,11 @@ fn external_event(args: &Map<String, Value>, context: &Value, documents: &mut Do
     Received::Rpc(rpcs)
 }
 
-fn adopt(args: &Map<String, Value>, wanted: Uuid, context: &Value, documents: &mut Documents) {
+fn adopt(args: &Map<String, Value>, wanted: Uuid, documents: &mut Documents) {
     let instances = args.get("instances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let found = instances.iter().find(|object| InstanceDocument::instance(object).is_some_and(|i| i.uuid == wanted));
     if let Some(object) = found {
-        documents.insert(wanted, InstanceDocument::new(object.clone(), context.clone()));
+        documents.insert(wanted, InstanceDocument::new(object.clone()));
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn unknown_methods_are_refused_by_name() {
-        let received = receive("dance", None, "6.0", json!({}), Value::Null, &mut Documents::new());
+        let received = receive("dance", None, "6.0", json!({}), &mut Documents::new());
         assert!(
             matches!(received, Received::Unknown(raised) if raised.class == "UnsupportedVersion" && raised.message.contains("dance"))
         );
@@ -146,7 +146,7 @@ mod tests {
     fn malformed_requests_do_not_panic() {
         for method in ["build_and_run_instance", "terminate_instance", "external_instance_event"] {
             for args in [json!(null), json!([]), json!({}), json!({"instance": 1}), json!({"events": [1, {}]})] {
-                receive(method, None, "6.0", args, Value::Null, &mut Documents::new());
+                receive(method, None, "6.0", args, &mut Documents::new());
             }
         }
     }

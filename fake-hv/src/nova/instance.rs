@@ -35,8 +35,6 @@ pub(crate) struct Network {
 pub(crate) struct InstanceDocument {
     /// The serialised `Instance`, version and all.
     pub(crate) object: Value,
-    /// `_context_*` of the request that is being carried out.
-    pub(crate) context: Value,
     /// The root disk's block device mapping, as the conductor gave it.
     pub(crate) block_devices: Value,
     pub(crate) ports: Vec<Port>,
@@ -54,10 +52,9 @@ const CHANGES: &str = "obj_what_changed";
 const RUNNING: u8 = 1;
 
 impl InstanceDocument {
-    pub(crate) fn new(object: Value, context: Value) -> Self {
+    pub(crate) fn new(object: Value) -> Self {
         Self {
             object,
-            context,
             block_devices: Value::Null,
             ports: Vec::new(),
             networks: BTreeMap::new(),
@@ -133,11 +130,12 @@ impl InstanceDocument {
         host: &str,
         node_id: Option<u64>,
         now: &str,
+        context: &Value,
     ) -> (Value, Value) {
         let (fields, kwargs) = changes(state, host, node_id, now);
         self.set(fields);
         if state == InstanceState::Claimed {
-            self.note_boot_roles();
+            self.note_boot_roles(context);
         }
         (self.object.clone(), kwargs)
     }
@@ -157,8 +155,8 @@ impl InstanceDocument {
     }
 
     /// Nova notes the roles that the user had; it changes a dictionary in place, which is saved with the next change.
-    fn note_boot_roles(&mut self) {
-        let roles = self.context.get("_context_roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    fn note_boot_roles(&mut self, context: &Value) {
+        let roles = context.get("_context_roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
         let metadata = self.data().and_then(|data| data.get_mut("system_metadata")).and_then(Value::as_object_mut);
         if let Some(metadata) = metadata {

@@ -33,6 +33,8 @@ struct Entry {
     /// By number.
     steps: Vec<Step>,
     machine: Rc<Procedure>,
+    /// Whether a message has something of the VM's network information in it.
+    looks_at_ports: bool,
 }
 
 impl Catalogue {
@@ -43,7 +45,9 @@ impl Catalogue {
             let kinds = number(&data.steps, &mut steps);
             let machine = Rc::new(Procedure { method: intern(&data.method), steps: kinds });
             catalogue.by_method.entry(data.method.clone()).or_default().push(catalogue.entries.len());
-            catalogue.entries.push(Entry { data: data.clone(), steps, machine });
+            let text = serde_json::to_string(data).unwrap_or_default();
+            let looks_at_ports = text.contains("$ports") || text.contains("vif");
+            catalogue.entries.push(Entry { data: data.clone(), steps, machine, looks_at_ports });
         }
         catalogue
     }
@@ -167,7 +171,6 @@ struct Ongoing {
     entry: usize,
     scope: Scope,
     instance: Option<Uuid>,
-    context: Value,
     reply_to: Option<ReplyTo>,
 }
 
@@ -177,9 +180,24 @@ pub(crate) enum StepBody {
     /// `object_action` or `object_class_action_versions` of the conductor.
     Conductor { method: &'static str, args: Value },
     /// To another service.
-    Rpc { topic: String, fanout: Option<&'static str>, method: &'static str, namespace: Option<&'static str>, version: &'static str, args: Value, monitor_s: Option<u64> },
+    Rpc {
+        topic: String,
+        fanout: Option<&'static str>,
+        method: &'static str,
+        namespace: Option<&'static str>,
+        version: &'static str,
+        args: Value,
+        monitor_s: Option<u64>,
+    },
     /// An HTTP request: method, service, path with query, microversion, token, document.
-    Http { service: HttpService, method: &'static str, path: String, microversion: Option<&'static str>, token: Token, body: Option<Value> },
+    Http {
+        service: HttpService,
+        method: &'static str,
+        path: String,
+        microversion: Option<&'static str>,
+        token: Token,
+        body: Option<Value>,
+    },
     /// The answer to the RPC.
     Answer(Option<ReplyTo>, Result<Value, Raised>),
 }
@@ -193,14 +211,14 @@ impl Operations {
         facts: Facts<'_>,
         method: &str,
         args: Map<String, Value>,
-        context: Value,
+        context: &Value,
         reply_to: Option<ReplyTo>,
     ) -> Result<Operation, Refusal> {
         let instance = args.get("instance").and_then(InstanceDocument::instance);
         let ports = args.get("instance").map(InstanceDocument::cached_ports).unwrap_or_default();
         let mut scope = Scope::default();
         scope.set("args", Value::Object(args));
-        scope.set("context", short_context(&context));
+        scope.set("context", short_context(context));
         scope.set("host", facts.identity.host.as_ref().into());
         scope.set("node_uuid", facts.identity.node.to_string().into());
         scope.set("node_id", facts.node_id.into());
@@ -213,11 +231,11 @@ impl Operations {
         };
         let instance = instance.map(|instance| with_flavor(instance, &scope, method));
         if let Some(instance) = &instance {
-            keep(documents, instance.uuid, scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default(), &context);
+            keep(documents, instance.uuid, scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default());
         }
         self.last = self.last.wrapping_add(1);
         let id = OperationId(self.last);
-        self.ongoing.insert(id, Ongoing { entry, scope, instance: instance.as_ref().map(|it| it.uuid), context, reply_to });
+        self.ongoing.insert(id, Ongoing { entry, scope, instance: instance.as_ref().map(|it| it.uuid), reply_to });
         Ok(Operation { id, procedure: Rc::clone(&catalogue.entries[entry].machine), instance, ports })
     }
 
@@ -229,16 +247,25 @@ impl Operations {
         release: &Release,
         message: &hypervisor::StepMessage,
         now: &str,
-    ) -> Result<(StepBody, Value), String> {
+    ) -> Result<StepBody, String> {
         let ongoing = self.ongoing.get_mut(&message.operation).ok_or("an operation that has ended")?;
         let step = &catalogue.entries[ongoing.entry].steps[message.step];
-        if let Some(port) = message.port {
-            ongoing.scope.set("port", port.to_string().into());
-        }
         lend(ongoing, documents);
+        let entry = &catalogue.entries[ongoing.entry];
+        if entry.looks_at_ports {
+            let network_info = ongoing.scope.get("args/instance/info_cache/network_info").and_then(Value::as_str);
+            let network_info = network_info.unwrap_or("[]").to_owned();
+            ongoing.scope.set_vifs(&network_info);
+        }
+        if let Some(port) = message.port {
+            let port = port.to_string();
+            let vifs = ongoing.scope.get("vifs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let vif = vifs.iter().find(|vif| vif["id"] == port.as_str()).cloned();
+            ongoing.scope.set_port(&vif.unwrap_or_else(|| serde_json::json!({"id": port})));
+        }
         let body = write_step(step, &mut ongoing.scope, release, now, &mut ongoing.reply_to);
         give_back(ongoing, documents);
-        body.map(|body| (body, ongoing.context.clone()))
+        body
     }
 
     /// Takes an answer over. `status` is that of an HTTP answer.
@@ -289,14 +316,11 @@ pub(crate) struct Facts<'a> {
 const MY_IP: &str = "192.168.0.1";
 
 /// Takes over the record that an RPC brings.
-fn keep(documents: &mut Documents, uuid: Uuid, object: Value, context: &Value) {
+fn keep(documents: &mut Documents, uuid: Uuid, object: Value) {
     match documents.get_mut(&uuid) {
-        Some(document) => {
-            document.object = object;
-            document.context = context.clone();
-        }
+        Some(document) => document.object = object,
         None => {
-            documents.insert(uuid, InstanceDocument::new(object, context.clone()));
+            documents.insert(uuid, InstanceDocument::new(object));
         }
     }
 }
@@ -364,7 +388,14 @@ fn write_step(
             }
             let body = if body.is_null() { None } else { Some(fill(body)?) };
             let microversion = microversion.as_deref().map(intern);
-            StepBody::Http { service: http_service(service), method: intern(method), path, microversion, token: *token, body }
+            StepBody::Http {
+                service: http_service(service),
+                method: intern(method),
+                path,
+                microversion,
+                token: *token,
+                body,
+            }
         }
         Step::Send { topic, fanout, method, namespace, version, args, call } => StepBody::Rpc {
             topic: text(fill(topic)?),
@@ -381,8 +412,13 @@ fn write_step(
         }
         Step::Raise { class, module, message } => {
             let message = text(fill(message)?);
-            StepBody::Answer(reply_to.take(), Err(Raised { class: class.clone().into(), module: module.clone().into(), message }))
+            StepBody::Answer(
+                reply_to.take(),
+                Err(Raised { class: class.clone().into(), module: module.clone().into(), message }),
+            )
         }
-        Step::NetworkInfo | Step::Resources | Step::Extensions | Step::EachPort { .. } => return Err("a step without a message".to_owned()),
+        Step::NetworkInfo | Step::Resources | Step::Extensions | Step::EachPort { .. } => {
+            return Err("a step without a message".to_owned());
+        }
     })
 }

@@ -73,7 +73,7 @@ fn instances(list: &Value) -> Vec<Instance> {
 fn adopt(list: &Value, documents: &mut Documents) -> Vec<Instance> {
     let found = instances(list);
     for (instance, object) in found.iter().zip(objects(list)) {
-        documents.insert(instance.uuid, InstanceDocument::new(object.clone(), Value::Null));
+        documents.insert(instance.uuid, InstanceDocument::new(object.clone()));
     }
     found
 }

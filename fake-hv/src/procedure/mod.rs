@@ -10,6 +10,8 @@
 //! | `{"$": "args/instance/uuid"}` | a value of the [scope](Scope), by its path; a path enters a versioned object's data by itself |
 //! | `{"$object": "args/migration", "set": {...}, "unset": [...], "changes": [...]}` | a versioned object of the scope, with these fields changed first |
 //! | `{"$text": "compute-alt.{args/migration/dest_compute}"}` | a text with values in it |
+//! | `{"$json": "vif"}` | a value as JSON in a text |
+//! | `{"$ports": ...}` | a list with one element for each port of the VM, in which `port` and `vif` are its own |
 //! | `{"$now": true}` | this moment, as Nova writes times |
 //! | `{"$new": true}` | a new UUID |
 

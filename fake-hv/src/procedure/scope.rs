@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::amqp::json;
+
 /// Key of a versioned object's fields.
 pub(crate) const DATA: &str = "nova_object.data";
 /// Key of the names of its changed fields.
@@ -9,7 +11,8 @@ pub(crate) const CHANGES: &str = "nova_object.changes";
 const NAME: &str = "nova_object.name";
 
 /// The values that a procedure works with: `args` of the RPC, `context` of the request, `answers` by number of the step,
-/// `host`, `node`, `node_id`, `node_uuid`, `my_ip`, and in a loop `port`.
+/// `host`, `node_id`, `node_uuid`, `my_ip`, `ports` (how many), `vifs`,
+/// and in a loop `port` and `vif`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
     values: Map<String, Value>,
@@ -100,6 +103,17 @@ impl Scope {
         self.values.insert(root.to_owned(), value);
     }
 
+    /// The VM's network information, as the text that its cache has.
+    pub fn set_vifs(&mut self, network_info: &str) {
+        self.set("vifs", serde_json::from_str(network_info).unwrap_or_default());
+    }
+
+    /// The port that a loop is at.
+    pub fn set_port(&mut self, vif: &Value) {
+        self.set("port", vif["id"].clone());
+        self.set("vif", vif.clone());
+    }
+
     /// The value at a path.
     pub fn get(&self, path: &str) -> Option<&Value> {
         let mut steps = path.split('/');
@@ -159,6 +173,8 @@ pub fn resolve(template: &Value, scope: &mut Scope, now: &str) -> Result<Value, 
             Some("$") => lookup(map, "$", scope).cloned(),
             Some("$object") => resolve_object(map, scope, now),
             Some("$text") => text(map["$text"].as_str().unwrap_or_default(), scope),
+            Some("$json") => lookup(map, "$json", scope).map(|value| json::dumps(value).into()),
+            Some("$ports") => for_each_port(&map["$ports"], scope, now),
             Some("$now") => Ok(now.into()),
             Some("$new") => Ok(uuid::Uuid::new_v4().to_string().into()),
             Some(other) => Err(other.to_owned()),
@@ -167,6 +183,16 @@ pub fn resolve(template: &Value, scope: &mut Scope, now: &str) -> Result<Value, 
         Value::Array(items) => items.iter().map(|item| resolve(item, scope, now)).collect(),
         other => Ok(other.clone()),
     }
+}
+
+/// Fills a template once for each port of the VM.
+fn for_each_port(template: &Value, scope: &mut Scope, now: &str) -> Result<Value, String> {
+    let vifs = scope.get("vifs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let filled = vifs.into_iter().map(|vif| {
+        scope.set_port(&vif);
+        resolve(template, scope, now)
+    });
+    filled.collect()
 }
 
 fn lookup<'a>(map: &Map<String, Value>, key: &str, scope: &'a Scope) -> Result<&'a Value, String> {
@@ -234,7 +260,8 @@ mod tests {
     #[test]
     fn an_object_keeps_what_a_template_sets() {
         let mut scope = scope();
-        let template = json!({"$object": "args/migration", "set": {"status": "done", "to": {"$": "host"}}, "changes": ["status"]});
+        let template =
+            json!({"$object": "args/migration", "set": {"status": "done", "to": {"$": "host"}}, "changes": ["status"]});
         let filled = resolve(&template, &mut scope, "now").expect("all is there");
         assert_eq!(filled["nova_object.data"], json!({"id": 7, "dest": "h2", "status": "done", "to": "h1"}));
         assert_eq!(filled["nova_object.changes"], json!(["status"]));

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{Input, Rpc, Time};
+use hypervisor::{Input, Rpc, Ticket, Time};
 
 use super::{
     Event, ServiceId, World,
@@ -180,7 +180,7 @@ impl World {
             self.links.lost += 1;
             return;
         }
-        self.tell_host(host, Input::Rpc(rpc));
+        self.tell_host(host, Input::Rpc { ticket: Ticket(0), rpc });
     }
 
     /// A message to every process of a service: a copy for each.

@@ -146,7 +146,7 @@ impl World {
 
     fn perform(&mut self, index: u32, output: Output) {
         match output {
-            Output::Request { id, request, timeout } => {
+            Output::Request { id, request, timeout, .. } => {
                 let task = self.send(index, id, &request);
                 self.fleet.requests += 1;
                 let op = self.tasks[task].op;
@@ -154,8 +154,8 @@ impl World {
                 let awaited = Awaited { request: id, op, asked: self.now, deadline };
                 self.fleet.hosts[index as usize].awaited.push(awaited);
             }
-            Output::Notice(notice) => self.notice(index, notice),
-            Output::ServeRpc => {}
+            Output::Notice { notice, .. } => self.notice(index, notice),
+            Output::ServeRpc | Output::Over(_) => {}
             Output::Milestone(milestone) => self.milestone(milestone),
         }
     }

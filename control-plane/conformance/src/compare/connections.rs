@@ -12,7 +12,10 @@ use crate::trace::{Direction, Trace};
 pub(crate) fn connections(trace: &Trace, names: &mut Names) -> Vec<Lane> {
     let mut found: BTreeMap<u32, Vec<_>> = BTreeMap::new();
     for event in &trace.events {
-        let formal = !matches!(event.what.name.as_str(), "http" | "basic.publish" | "basic.deliver" | "basic.ack" | "basic.return");
+        let formal = !matches!(
+            event.what.name.as_str(),
+            "http" | "basic.publish" | "basic.deliver" | "basic.ack" | "basic.return"
+        );
         if formal && event.direction == Direction::Sent {
             found.entry(event.connection).or_default().push(event);
         }
@@ -21,7 +24,9 @@ pub(crate) fn connections(trace: &Trace, names: &mut Names) -> Vec<Lane> {
         .into_values()
         .map(|events| {
             let queue = events.iter().find_map(|event| event.what.fields["queue"].as_str());
-            let name = queue.map_or("to send".to_owned(), |queue| names.normal(&queue.into()).as_str().unwrap_or_default().to_owned());
+            let name = queue.map_or("to send".to_owned(), |queue| {
+                names.normal(&queue.into()).as_str().unwrap_or_default().to_owned()
+            });
             let said = events.iter().map(|event| {
                 let fields = json!({"channel": event.what.channel, "fields": event.what.fields});
                 (event.what.name.clone(), names.normal(&fields))

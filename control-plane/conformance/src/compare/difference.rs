@@ -29,9 +29,8 @@ impl fmt::Display for Difference {
 
 /// Compares lane by lane.
 pub(crate) fn first_difference(host: &str, real: &[Lane], simulated: &[Lane]) -> Option<Difference> {
-    let found = |lane: &str, after, what| {
-        Some(Difference { host: host.to_owned(), because_of: lane.to_owned(), after, what })
-    };
+    let found =
+        |lane: &str, after, what| Some(Difference { host: host.to_owned(), because_of: lane.to_owned(), after, what });
     for (real, simulated) in pair(real, simulated) {
         let (Some(real), Some(simulated)) = (real, simulated) else {
             let (whose, lane) = match (real, simulated) {

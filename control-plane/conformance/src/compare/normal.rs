@@ -15,8 +15,18 @@ pub(crate) struct Names {
 
 /// Fields whose value is one of a sequence, a time, or random.
 const NUMBERS: [&str; 12] = [
-    "id", "instance_id", "migration_id", "compute_id", "dest_compute_id", "service_id", "report_count", "generation",
-    "resource_provider_generation", "consumer_generation", "flavorid", "instance_type_id",
+    "id",
+    "instance_id",
+    "migration_id",
+    "compute_id",
+    "dest_compute_id",
+    "service_id",
+    "report_count",
+    "generation",
+    "resource_provider_generation",
+    "consumer_generation",
+    "flavorid",
+    "instance_type_id",
 ];
 const RANDOM: [&str; 5] = ["admin_password", "adminPass", "password", "auth_token", "new_pass"];
 

@@ -36,14 +36,21 @@ impl Pair {
         }
         match (a, b) {
             (Value::Object(a_map), Value::Object(b_map)) => {
-                if !a_map.is_empty() && let Some(found) = self.common_path(a, b) {
+                if !a_map.is_empty()
+                    && let Some(found) = self.common_path(a, b)
+                {
                     return Ok(json!({"$": found}));
                 }
                 self.explain_map(path, a_map, b_map)
             }
             (Value::Array(a_items), Value::Array(b_items)) => {
-                if !a_items.is_empty() && let Some(found) = self.common_path(a, b) {
+                if !a_items.is_empty()
+                    && let Some(found) = self.common_path(a, b)
+                {
                     return Ok(json!({"$": found}));
+                }
+                if let Some(each) = self.explain_ports(path, a_items, b_items) {
+                    return Ok(json!({"$ports": each}));
                 }
                 if a_items.len() != b_items.len() {
                     return Err(unexplained(path, a, b));
@@ -53,6 +60,27 @@ impl Pair {
             }
             _ => self.explain_leaf(path, a, b),
         }
+    }
+
+    /// A list with an element for each port, all of the same form.
+    fn explain_ports(&mut self, path: &str, a: &[Value], b: &[Value]) -> Option<Value> {
+        let vifs = |scope: &Scope| scope.get("vifs").and_then(Value::as_array).cloned().unwrap_or_default();
+        let (vifs_a, vifs_b) = (vifs(&self.a), vifs(&self.b));
+        let fits = !a.is_empty() && a.len() == vifs_a.len() && b.len() == vifs_b.len() && a.len() == b.len();
+        let mentions = |item: &Value, vif: &Value| item.to_string().contains(vif["id"].as_str().unwrap_or("-"));
+        if !fits || !a.iter().zip(&vifs_a).all(|(item, vif)| mentions(item, vif)) {
+            return None;
+        }
+        let mut template = None;
+        for ((a, b), (vif_a, vif_b)) in a.iter().zip(b).zip(vifs_a.iter().zip(&vifs_b)) {
+            self.a.set_port(vif_a);
+            self.b.set_port(vif_b);
+            let explained = self.explain(path, a, b).ok()?;
+            if template.get_or_insert_with(|| explained.clone()) != &explained {
+                return None;
+            }
+        }
+        template
     }
 
     fn explain_map(&mut self, path: &str, a: &Map<String, Value>, b: &Map<String, Value>) -> Explained {
@@ -136,6 +164,11 @@ impl Pair {
         {
             return Ok(json!({"$text": text}));
         }
+        if let (Some(a), Some(b)) = (inner(a), inner(b))
+            && let Some(found) = self.common_path(&a, &b)
+        {
+            return Ok(json!({"$json": found}));
+        }
         if is_uuid(a) && is_uuid(b) && !same {
             return Ok(json!({"$new": true}));
         }
@@ -176,6 +209,12 @@ impl Pair {
         self.b.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_b), &mut in_b));
         best(in_a.intersection(&in_b))
     }
+}
+
+/// The document in a text, if there is one.
+fn inner(text: &Value) -> Option<Value> {
+    let text = text.as_str().filter(|text| text.starts_with(['{', '[']))?;
+    serde_json::from_str(text).ok()
 }
 
 fn unexplained(path: &str, a: &Value, b: &Value) -> Unexplained {
@@ -236,7 +275,8 @@ impl Differences {
         let empty = Map::new();
         let fields = |value: &'_ Value| value.as_object().cloned().unwrap_or(empty.clone());
         let (old_a, new_a, old_b, new_b) = (fields(old_a), fields(new_a), fields(old_b), fields(new_b));
-        let names: BTreeSet<&String> = old_a.keys().chain(new_a.keys()).chain(old_b.keys()).chain(new_b.keys()).collect();
+        let names: BTreeSet<&String> =
+            old_a.keys().chain(new_a.keys()).chain(old_b.keys()).chain(new_b.keys()).collect();
         for name in names.into_iter().filter(|name| !skip(name)) {
             if old_a.get(name) == new_a.get(name) && old_b.get(name) == new_b.get(name) {
                 continue;
@@ -249,7 +289,8 @@ impl Differences {
     /// Dictionaries such as the system metadata change in a few of their items.
     fn add(&mut self, name: &str, values: [Option<&Value>; 4]) {
         let plain = |value: &Option<&Value>| value.is_some_and(|v| v.is_object() && !is_object(v));
-        if values.iter().all(plain) && values.iter().all(|value| value.is_some_and(|v| v["nova_object.name"].is_null())) {
+        if values.iter().all(plain) && values.iter().all(|value| value.is_some_and(|v| v["nova_object.name"].is_null()))
+        {
             let [old_a, new_a, old_b, new_b] = values.map(|value| value.cloned().unwrap_or_default());
             let inner = Self::of(&old_a, &new_a, &old_b, &new_b, &|_| false);
             self.found.extend(inner.found.into_iter().map(|inner| format!("{name}/{inner}")));
@@ -284,5 +325,7 @@ fn is_uuid(value: &Value) -> bool {
 /// What is never a constant of the program: ids, and names that this harness gives.
 fn looks_like_an_id(value: &Value) -> bool {
     let Some(text) = value.as_str() else { return false };
-    is_uuid(value) || text.contains("kagemusha-") || parts(text).into_iter().filter(|part| *part != text).any(|part| is_uuid(&part.into()))
+    is_uuid(value)
+        || text.contains("kagemusha-")
+        || parts(text).into_iter().filter(|part| *part != text).any(|part| is_uuid(&part.into()))
 }

@@ -9,7 +9,8 @@ use super::invocations::{Invocation, Said};
 pub(crate) enum Raw {
     /// A message or an HTTP request.
     Said(Box<Said>),
-    NetworkInfo,
+    /// With the network information that it saved.
+    NetworkInfo(String),
     Resources,
     /// Neutron's list of extensions, where it is not too old.
     Extensions,
@@ -64,7 +65,8 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
     let (mut folded, mut rest) = (Vec::new(), said);
     while let Some(first) = rest.first() {
         let taken = if let Some(taken) = network_info(rest) {
-            folded.push(Raw::NetworkInfo);
+            let saved = &args(&rest[taken - 1])["objinst"]["nova_object.data"]["network_info"];
+            folded.push(Raw::NetworkInfo(saved.as_str().unwrap_or_default().to_owned()));
             taken
         } else if let Some(taken) = resources(rest) {
             folded.push(Raw::Resources);
@@ -118,10 +120,17 @@ fn loop_at(shapes: &[(Option<usize>, String)], ports: usize) -> Option<(usize, u
 
 /// The port that a step is about, if it is one, and what the step is apart from it.
 fn shape(step: &Raw, ports: &[String]) -> (Option<usize>, String) {
-    let Raw::Said(said) = step else { return (None, format!("{step:?}")) };
+    let Raw::Said(said) = step else { return (None, String::new()) };
     let fields = &said.event.what.fields;
     let about = match said.event.what.name.as_str() {
-        "http" => format!("{} {} {} {} {}", fields["service"], fields["method"], fields["path"], fields["query"], keys(&fields["body"])),
+        "http" => format!(
+            "{} {} {} {} {}",
+            fields["service"],
+            fields["method"],
+            fields["path"],
+            fields["query"],
+            keys(&fields["body"])
+        ),
         _ => format!("{} {} {}", fields["message"]["method"], args(said)["objmethod"], args(said)["args"]),
     };
     let mentioned: Vec<usize> = (0..ports.len()).filter(|index| about.contains(&ports[*index])).collect();

@@ -101,10 +101,12 @@ fn ports_of(invocation: &Invocation) -> Vec<String> {
     // It came without; then it is read on the way.
     let saved = invocation.said.iter().map(|said| &said.event.what.fields["message"]["args"]["objinst"]);
     let mut saved = saved.filter(|object| object["nova_object.name"] == "InstanceInfoCache");
-    saved.find_map(|object| {
-        let ports = ports_in(&object["nova_object.data"]["network_info"]);
-        (!ports.is_empty()).then_some(ports)
-    }).unwrap_or_default()
+    saved
+        .find_map(|object| {
+            let ports = ports_in(&object["nova_object.data"]["network_info"]);
+            (!ports.is_empty()).then_some(ports)
+        })
+        .unwrap_or_default()
 }
 
 fn ports_in(network_info: &Value) -> Vec<String> {
@@ -127,6 +129,8 @@ fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
     }
     scope.set("ports", ports.into());
     scope.set("answers", json!({}));
+    let cache = scope.get("args/instance/info_cache/network_info").and_then(Value::as_str).unwrap_or("[]").to_owned();
+    scope.set_vifs(&cache);
     scope
 }
 
@@ -146,6 +150,12 @@ fn procedure(a: &Invocation, b: &Invocation, nodes: &Nodes) -> Result<Learned, S
     Ok(Learned { procedure, begin })
 }
 
+fn enter_port(scope: &mut Scope, port: &str) {
+    let vifs = scope.get("vifs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let vif = vifs.into_iter().find(|vif| vif["id"] == port).unwrap_or_else(|| json!({"id": port}));
+    scope.set_port(&vif);
+}
+
 fn token(invocation: &Invocation) -> Value {
     invocation.message["_context_auth_token"].clone()
 }
@@ -163,7 +173,13 @@ impl Student {
     fn steps(&mut self, a: &[Raw], b: &[Raw]) -> Result<Vec<Step>, String> {
         if a.len() != b.len() {
             let list = |steps: &[Raw]| steps.iter().map(describe).collect::<Vec<_>>().join(", ");
-            return Err(format!("{} steps the one time, {} the other:\n  {}\n  {}", a.len(), b.len(), list(a), list(b)));
+            return Err(format!(
+                "{} steps the one time, {} the other:\n  {}\n  {}",
+                a.len(),
+                b.len(),
+                list(a),
+                list(b)
+            ));
         }
         a.iter().zip(b).map(|(a, b)| self.step(a, b)).collect()
     }
@@ -172,15 +188,23 @@ impl Student {
         let number = self.number;
         self.number += 1;
         match (a, b) {
-            (Raw::NetworkInfo, Raw::NetworkInfo) => Ok(Step::NetworkInfo),
+            (Raw::NetworkInfo(a), Raw::NetworkInfo(b)) => {
+                for (scope, network_info) in [(&mut self.pair.a, a), (&mut self.pair.b, b)] {
+                    scope.put("args/instance/info_cache/network_info", network_info.as_str().into());
+                    scope.set_vifs(network_info);
+                }
+                Ok(Step::NetworkInfo)
+            }
             (Raw::Resources, Raw::Resources) => Ok(Step::Resources),
             (Raw::Extensions, Raw::Extensions) => Ok(Step::Extensions),
             (Raw::EachPort(port_a, a), Raw::EachPort(port_b, b)) => {
-                self.pair.a.set("port", port_a.as_str().into());
-                self.pair.b.set("port", port_b.as_str().into());
+                enter_port(&mut self.pair.a, port_a);
+                enter_port(&mut self.pair.b, port_b);
                 let steps = self.steps(a, b)?;
-                self.pair.a.put("port", Value::Null);
-                self.pair.b.put("port", Value::Null);
+                for scope in [&mut self.pair.a, &mut self.pair.b] {
+                    scope.set("port", Value::Null);
+                    scope.set("vif", Value::Null);
+                }
                 Ok(Step::EachPort { steps })
             }
             (Raw::Said(a), Raw::Said(b)) if describe_said(a) == describe_said(b) => {
@@ -241,7 +265,8 @@ impl Student {
     }
 
     fn reply(&mut self, a: &Value, b: &Value) -> Result<Step, Unexplained> {
-        let failure = |message: &Value| message["failure"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let failure =
+            |message: &Value| message["failure"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (failure(a), failure(b)) {
             (Some(a), Some(b)) => Ok(Step::Raise {
                 class: a["class"].as_str().unwrap_or_default().to_owned(),
@@ -299,7 +324,7 @@ fn answer(said: &Said) -> Value {
 fn describe(step: &Raw) -> String {
     match step {
         Raw::Said(said) => describe_said(said),
-        Raw::NetworkInfo => "network info".to_owned(),
+        Raw::NetworkInfo(_) => "network info".to_owned(),
         Raw::Resources => "resources".to_owned(),
         Raw::Extensions => "extensions".to_owned(),
         Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),

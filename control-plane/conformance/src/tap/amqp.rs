@@ -126,7 +126,8 @@ impl Listener {
     }
 
     fn complete(&mut self, channel: u16) {
-        let whole = |partial: &Partial| u64::try_from(partial.body.len()).is_ok_and(|len| len >= partial.expected_bytes);
+        let whole =
+            |partial: &Partial| u64::try_from(partial.body.len()).is_ok_and(|len| len >= partial.expected_bytes);
         if !self.partial.get(&channel).is_some_and(whole) {
             return;
         }
@@ -255,10 +256,9 @@ fn describe_queue(method: queue::AMQPMethod) -> Option<(&'static str, Value)> {
 
 fn describe_basic(method: basic::AMQPMethod) -> Option<(&'static str, Value)> {
     match method {
-        basic::AMQPMethod::Qos(it) => Some((
-            "basic.qos",
-            json!({"prefetch_count": it.prefetch_count, "global": it.global}),
-        )),
+        basic::AMQPMethod::Qos(it) => {
+            Some(("basic.qos", json!({"prefetch_count": it.prefetch_count, "global": it.global})))
+        }
         basic::AMQPMethod::Consume(it) => Some((
             "basic.consume",
             json!({

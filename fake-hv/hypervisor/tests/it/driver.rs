@@ -4,11 +4,16 @@ use std::{rc::Rc, time::Duration};
 
 use hypervisor::{
     ComputeOptions, ConductorCall, Config, Delay, Fault, Hypervisor, Input, Instance, Milestone, NetworkRequest,
-    Notice, Output, Request, RequestId, Resources, Response, Rpc, Services, Time, Times,
+    Notice, Output, Request, RequestId, Resources, Response, Rpc, Services, Ticket, Time, Times,
 };
 use uuid::Uuid;
 
 pub(crate) const VM: Uuid = Uuid::from_u128(1);
+/// An RPC; which one it was is nobody's business here.
+pub(crate) fn rpc(rpc: Rpc) -> Input {
+    Input::Rpc { ticket: Ticket(0), rpc }
+}
+
 pub(crate) const NETWORK: Uuid = Uuid::from_u128(2);
 pub(crate) const PORT: Uuid = Uuid::from_u128(3);
 
@@ -106,6 +111,7 @@ impl Driver {
 
     fn perform(&mut self, output: Output) {
         match output {
+            Output::Over(_) => {}
             Output::Request { id, request, .. } => {
                 self.note(request.name());
                 if self.mute == Some(request.name()) {
@@ -119,11 +125,11 @@ impl Driver {
                 self.hypervisor.handle_input(self.now, Input::Reply { id, result });
                 if let (true, Request::Agent(hypervisor::AgentCall::DevicesUp(ports))) = (self.plug, request) {
                     for port in ports {
-                        self.hypervisor.handle_input(self.now, Input::Rpc(Rpc::VifPlugged { instance: VM, port }));
+                        self.hypervisor.handle_input(self.now, rpc(Rpc::VifPlugged { instance: VM, port }));
                     }
                 }
             }
-            Output::Notice(notice) => self.note(notice_name(&notice)),
+            Output::Notice { notice, .. } => self.note(notice_name(&notice)),
             Output::ServeRpc => self.serving = true,
             Output::Milestone(milestone) => self.milestones.push(milestone),
         }
