@@ -170,7 +170,7 @@ impl Host {
                 Some(())
             }
             Request::Step(message) => self.ask_step(common, asking, message, effects),
-            Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
+            Request::IdentityVersion | Request::Token(_) | Request::Placement(_) | Request::Network(_) => {
                 let encoded = self.client(common, origin).encode(&request);
                 encoded.map(|encoded| effects.push(Effect::Http(id, encoded)))
             }
@@ -243,7 +243,11 @@ impl Host {
     }
 
     fn message(&mut self, body: Body, origin: Origin) -> Message {
-        Message::new(body.method, body.namespace, body.version, body.args, self.contexts.get(origin).clone())
+        let mut context = self.contexts.get(origin).clone();
+        if body.reads_deleted {
+            context["_context_read_deleted"] = "yes".into();
+        }
+        Message::new(body.method, body.namespace, body.version, body.args, context)
     }
 
     fn tell(&mut self, common: &Common, notice: &Notice, origin: Origin) {

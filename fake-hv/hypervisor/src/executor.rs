@@ -152,7 +152,14 @@ impl Host {
         self.kernel().spawned.push((origin, Box::pin(thread)));
     }
 
-    /// What the running thread does from now on is another run of a periodic task.
+    /// What the running thread does from now on, it does for this reason.
+    pub(crate) fn set_origin(&self, origin: Origin) {
+        let mut kernel = self.kernel();
+        let thread = kernel.running;
+        kernel.set_origin(thread, Some(origin));
+    }
+
+    /// What the running thread does from now on is another run of a periodic task, or another part of the start-up.
     pub(crate) fn begin_task(&self) {
         let mut kernel = self.kernel();
         kernel.last_task = kernel.last_task.wrapping_add(1);

@@ -103,6 +103,7 @@ async fn boot(host: Host) {
         return;
     }
     startup::run(&host).await;
+    host.set_origin(Origin::StartUp);
     host.spawn(heartbeat::run(host.clone()));
     host.spawn(periodic::run(host.clone()));
 }

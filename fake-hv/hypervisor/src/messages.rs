@@ -169,7 +169,9 @@ pub enum Request {
     Placement(PlacementRequest),
     /// A request to Neutron's API.
     Network(NetworkRequest),
-    /// A token from Keystone for one of nova-compute's two sessions.
+    /// `GET /v3` of Keystone: which version it speaks, once for each of the two sessions.
+    IdentityVersion,
+    /// A token from Keystone.
     Token(Session),
     /// A call of the L2 agent to neutron-rpc-server.
     Agent(AgentCall),
@@ -177,13 +179,15 @@ pub enum Request {
     Step(StepMessage),
 }
 
-/// nova-compute keeps a session, hence a token, for each service it talks to.
+/// Whom nova-compute logs in as: a token for each service it talks to, and one to show beside the token of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
     /// The `[placement]` section's.
     Placement,
     /// The `[neutron]` section's.
     Network,
+    /// The `[service_user]` section's.
+    ServiceUser,
 }
 
 /// Calls of nova-compute to nova-conductor. All but `Ping` are remotable methods of Nova's objects.
@@ -191,7 +195,7 @@ pub enum Session {
 pub enum ConductorCall {
     /// `ping` of the base API: is any conductor there?
     Ping,
-    /// `Service.get_minimum_version_multi`.
+    /// `Service.get_minimum_version`.
     GetMinimumVersion,
     /// `Service.get_by_host_and_binary`; answers [`Response::Found`].
     GetService,
@@ -205,8 +209,6 @@ pub enum ConductorCall {
     GetEvacuations,
     /// `Service.create`.
     CreateService,
-    /// `Service.save` with only the version, when the service existed before.
-    UpdateService,
     /// `Service.save`: the heartbeat.
     SaveService {
         /// Beats so far.
@@ -303,8 +305,10 @@ pub enum PlacementRequest {
     CreateProvider,
     /// `GET /resource_providers/{uuid}/inventories`; answers [`Response::Found`] when it has any.
     GetInventories,
-    /// `GET /resource_providers/{uuid}/aggregates`.
+    /// `GET /resource_providers/{uuid}/aggregates`; answers [`Response::Found`] when it is in any.
     GetAggregates,
+    /// `GET /resource_providers?member_of=…`: who shares its resources with the aggregates of this provider?
+    GetSharingProviders,
     /// `GET /resource_providers/{uuid}/traits`.
     GetTraits,
     /// `GET /resource_providers/{uuid}/allocations`; answers [`Response::Consumers`].
@@ -420,6 +424,8 @@ pub enum AgentCall {
 /// A message that nobody answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
+    /// Fanout `update_instance_info` to the schedulers with all VMs that start-up found.
+    InstancesAtStart,
     /// Fanout `update_instance_info` to the schedulers: a VM came or changed.
     InstanceChanged(Uuid),
     /// Fanout `delete_instance_info`.

@@ -1,6 +1,6 @@
 //! The names that reports use for requests: object and method as Nova has them, method and path shape for HTTP.
 
-use crate::{AgentCall, ConductorCall, HttpService, NetworkRequest, PlacementRequest, Request, Session};
+use crate::{AgentCall, ConductorCall, HttpService, NetworkRequest, PlacementRequest, Request};
 
 impl Request {
     /// Which service is asked: `conductor`, `placement`, `neutron`, `keystone` or `neutron-rpc`.
@@ -9,7 +9,7 @@ impl Request {
             Self::Conductor(_) => "conductor",
             Self::Placement(_) => "placement",
             Self::Network(_) => "neutron",
-            Self::Token(_) => "keystone",
+            Self::Token(_) | Self::IdentityVersion => "keystone",
             Self::Agent(_) => "neutron-rpc",
             Self::Step(message) => match message.service {
                 None => "conductor",
@@ -26,7 +26,8 @@ impl Request {
             Self::Conductor(call) => call.name(),
             Self::Placement(request) => request.name(),
             Self::Network(request) => request.name(),
-            Self::Token(Session::Placement | Session::Network) => "POST /v3/auth/tokens",
+            Self::IdentityVersion => "GET /v3",
+            Self::Token(_) => "POST /v3/auth/tokens",
             Self::Agent(call) => call.name(),
             Self::Step(message) => message.name,
         }
@@ -38,13 +39,13 @@ impl ConductorCall {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Ping => "ping",
-            Self::GetMinimumVersion => "Service.get_minimum_version_multi",
+            Self::GetMinimumVersion => "Service.get_minimum_version",
             Self::GetService => "Service.get_by_host_and_binary",
             Self::GetNodesByUuid => "ComputeNodeList.get_all_by_uuids",
             Self::GetInstancesAtStart | Self::GetInstances => "InstanceList.get_by_host",
             Self::GetEvacuations | Self::GetIncompleteMigrations => "MigrationList.get_by_filters",
             Self::CreateService => "Service.create",
-            Self::UpdateService | Self::SaveService { .. } => "Service.save",
+            Self::SaveService { .. } => "Service.save",
             Self::GetNodesByHost => "ComputeNodeList.get_all_by_host",
             Self::GetNode => "ComputeNode.get_by_uuid",
             Self::CreateNode => "ComputeNode.create",
@@ -82,7 +83,7 @@ impl PlacementRequest {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Discover => "GET /",
-            Self::GetTree => "GET /resource_providers",
+            Self::GetTree | Self::GetSharingProviders => "GET /resource_providers",
             Self::CreateProvider => "POST /resource_providers",
             Self::GetInventories => "GET /resource_providers/{uuid}/inventories",
             Self::GetAggregates => "GET /resource_providers/{uuid}/aggregates",

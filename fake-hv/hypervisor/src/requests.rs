@@ -62,29 +62,36 @@ impl Host {
         request: Request,
         timeout: Option<Duration>,
     ) -> Result<Response, Fault> {
-        let open = match session {
-            Session::Placement => self.peek().placement_session,
-            Session::Network => self.peek().network_session,
-        };
-        if !open {
-            self.open_session(session, timeout).await?;
-        }
+        self.open_session(session).await?;
         let answer = self.request(request.clone(), timeout).await;
         if answer != Err(Fault::Http(401)) {
             return answer;
         }
         self.request(Request::Token(session), None).await?;
+        if session == Session::Network {
+            self.request(Request::Token(Session::ServiceUser), None).await?;
+        }
         self.request(request, timeout).await
     }
 
-    async fn open_session(&self, session: Session, timeout: Option<Duration>) -> Result<(), Fault> {
+    /// Logs in, unless that was done before.
+    pub(crate) async fn open_session(&self, session: Session) -> Result<(), Fault> {
+        let open = match session {
+            Session::Placement => self.peek().placement_session,
+            Session::Network | Session::ServiceUser => self.peek().network_session,
+        };
+        if open {
+            return Ok(());
+        }
+        self.request(Request::IdentityVersion, None).await?;
         self.request(Request::Token(session), None).await?;
-        match session {
-            Session::Placement => {
-                self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
-                self.state().placement_session = true;
-            }
-            Session::Network => self.state().network_session = true,
+        if session == Session::Placement {
+            let timeout = self.peek().config.options.placement_timeout;
+            self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
+            self.state().placement_session = true;
+        } else {
+            self.request(Request::Token(Session::ServiceUser), None).await?;
+            self.state().network_session = true;
         }
         Ok(())
     }

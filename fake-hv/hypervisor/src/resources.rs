@@ -27,30 +27,48 @@ pub(crate) async fn audit(host: &Host, occasion: Occasion) -> Result<(), Fault> 
     if occasion == Occasion::Periodic {
         nodes?;
     }
-    host.conductor(ConductorCall::GetInstancesByNode).await?;
+    let instances = host.conductor(ConductorCall::GetInstancesByNode).await?.instances();
     host.conductor(ConductorCall::GetMigrations).await?;
+    for instance in instances {
+        look_at_disks(host, instance.uuid).await?;
+    }
     if !new {
         forget_deleted(host).await?;
     }
     update(host).await
 }
 
+/// A VM that boots from a volume uses no local disk: that is looked up once for each VM.
+async fn look_at_disks(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    if host.state().disks_known.insert(instance) {
+        host.conductor(ConductorCall::GetBlockDevices(instance)).await?;
+    }
+    Ok(())
+}
+
+/// `_error_out_instances_whose_build_was_interrupted`: VMs with an allocation here that start-up did not find.
+pub(crate) async fn find_interrupted_builds(host: &Host) -> Result<(), Fault> {
+    let consumers = host.placement(PlacementRequest::GetProviderAllocations).await?.consumers();
+    for consumer in consumers {
+        if !host.peek().guests.contains_key(&consumer) {
+            let _unknown = host.conductor(ConductorCall::GetInstance(consumer)).await.err();
+        }
+    }
+    Ok(())
+}
+
 /// `_init_compute_node`: creates the record when neither the host nor the UUID is known.
 async fn init_node(host: &Host, nodes: &Result<Response, Fault>) -> Result<bool, Fault> {
-    match nodes {
-        Ok(nodes) if nodes.found() => {}
-        Ok(_) | Err(Fault::Remote(_)) => {
-            let node = host.conductor(ConductorCall::GetNode).await;
-            if !matches!(&node, Ok(node) if node.found()) {
-                host.conductor(ConductorCall::CreateNode).await?;
-                host.conductor(ConductorCall::GetPciDevices).await?;
-                return Ok(true);
-            }
-        }
-        Err(fault) => return Err(fault.clone()),
+    if let Err(fault @ (Fault::TimedOut | Fault::Disconnected | Fault::Http(_))) = nodes {
+        return Err(fault.clone());
+    }
+    let node = host.conductor(ConductorCall::GetNode).await;
+    let new = !matches!(&node, Ok(node) if node.found());
+    if new {
+        host.conductor(ConductorCall::CreateNode).await?;
     }
     host.conductor(ConductorCall::GetPciDevices).await?;
-    Ok(false)
+    Ok(new)
 }
 
 /// `_remove_deleted_instances_allocations`: looks up every consumer that is not a VM of this node.
@@ -97,8 +115,11 @@ async fn ensure_provider(host: &Host) -> Result<(), Fault> {
         host.state().provider = Provider::Empty;
     } else {
         let inventories = host.placement(PlacementRequest::GetInventories).await?.found();
-        host.placement(PlacementRequest::GetAggregates).await?;
+        let in_aggregates = host.placement(PlacementRequest::GetAggregates).await?.found();
         host.placement(PlacementRequest::GetTraits).await?;
+        if in_aggregates {
+            host.placement(PlacementRequest::GetSharingProviders).await?;
+        }
         host.state().provider = if inventories { Provider::Published } else { Provider::Empty };
     }
     let now = host.now();
@@ -141,8 +162,7 @@ pub(crate) enum Provider {
 pub(crate) async fn claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
     let _lock = host.acquire(LockName::Resources).await;
     host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Claimed)).await?;
-    // Booting from a volume uses no local disk: the usage of the VM depends on its block devices.
-    host.conductor(ConductorCall::GetBlockDevices(instance)).await?;
+    look_at_disks(host, instance).await?;
     if let Some(guest) = host.state().guests.get_mut(&instance) {
         guest.claimed = true;
     }
@@ -153,9 +173,12 @@ pub(crate) async fn claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
 pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
     {
         let _lock = host.acquire(LockName::Resources).await;
-        if let Some(guest) = host.state().guests.get_mut(&instance) {
+        let mut state = host.state();
+        if let Some(guest) = state.guests.get_mut(&instance) {
             guest.claimed = false;
         }
+        state.disks_known.remove(&instance);
+        drop(state);
         update(host).await?;
     }
     host.placement(PlacementRequest::DeleteAllocations(instance)).await?;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{ConductorCall, Fault, Milestone, Output, Request, executor::Host, resources, state::Guest};
+use crate::{
+    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, Request, Session, executor::Host, resources,
+    state::Guest,
+};
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,16 +35,38 @@ async fn wait_for_conductor(host: &Host) {
 }
 
 async fn attempt(host: &Host) -> Result<(), Fault> {
+    // Each part makes a request context of its own; the service's record keeps the one that it was read with.
+    host.begin_task();
+    host.open_session(Session::Placement).await?;
     host.conductor(ConductorCall::GetMinimumVersion).await?;
+    host.set_origin(Origin::StartUp);
     let known = host.conductor(ConductorCall::GetService).await?.found();
-    host.conductor(ConductorCall::GetNodesByUuid).await?;
+    host.begin_task();
+    init_host(host).await?;
+    if !known {
+        host.set_origin(Origin::StartUp);
+        host.conductor(ConductorCall::CreateService).await?;
+    }
+    host.begin_task();
+    resources::audit(host, resources::Occasion::Start).await
+}
+
+/// `ComputeManager.init_host`: takes over the VMs that Nova has here.
+async fn init_host(host: &Host) -> Result<(), Fault> {
+    let node_known = host.conductor(ConductorCall::GetNodesByUuid).await?.found();
     let instances = host.conductor(ConductorCall::GetInstancesAtStart).await?.instances();
     host.conductor(ConductorCall::GetEvacuations).await?;
+    let found = !instances.is_empty();
+    let driver = host.peek().config.driver;
     for instance in instances {
-        let guest = Guest { running: true, claimed: true, ..Guest::new(instance) };
+        let guest = Guest { running: driver == Driver::Plugging, claimed: true, ..Guest::new(instance) };
         host.state().guests.insert(guest.instance.uuid, guest);
     }
-    let service = if known { ConductorCall::UpdateService } else { ConductorCall::CreateService };
-    host.conductor(service).await?;
-    resources::audit(host, resources::Occasion::Start).await
+    if node_known {
+        resources::find_interrupted_builds(host).await?;
+    }
+    if found && host.peek().config.options.track_instance_changes {
+        host.notice(Notice::InstancesAtStart);
+    }
+    Ok(())
 }

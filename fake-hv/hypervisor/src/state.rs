@@ -92,6 +92,8 @@ pub(crate) struct State {
     pub(crate) rng: Pcg64Mcg,
     pub(crate) guests: BTreeMap<Uuid, Guest>,
     pub(crate) failed_builds: u32,
+    /// VMs whose block devices were looked at.
+    pub(crate) disks_known: BTreeSet<Uuid>,
     pub(crate) report_count: u64,
     /// What the compute node record last said; saved again only when it differs.
     pub(crate) saved_usage: Option<Usage>,
@@ -135,6 +137,7 @@ impl State {
             rng: Pcg64Mcg::seed_from_u64(seed),
             guests: BTreeMap::new(),
             failed_builds: 0,
+            disks_known: BTreeSet::new(),
             report_count: 0,
             saved_usage: None,
             associations_read: None,

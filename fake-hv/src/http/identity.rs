@@ -5,6 +5,19 @@ use serde_json::json;
 use super::HttpRequest;
 use crate::ServiceApis;
 
+/// `GET /v3`.
+pub(crate) fn version(apis: &ServiceApis) -> HttpRequest {
+    HttpRequest {
+        method: "GET",
+        url: format!("{}/v3", apis.identity_url),
+        token: None,
+        service_token: None,
+        request_id: None,
+        placement_version: None,
+        body: None,
+    }
+}
+
 /// `POST /v3/auth/tokens` with the service user's password.
 pub(crate) fn authenticate(apis: &ServiceApis) -> HttpRequest {
     let domain = json!({"name": apis.domain});

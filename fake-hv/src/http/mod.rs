@@ -46,6 +46,9 @@ pub(crate) struct HttpAnswer {
 pub(crate) struct Sessions {
     placement: Option<Box<str>>,
     network: Option<Box<str>>,
+    service_user: Option<Box<str>>,
+    /// Aggregates of this host's provider.
+    aggregates: Vec<String>,
     provider_generation: u64,
 }
 
@@ -80,8 +83,8 @@ impl Client<'_> {
             HttpService::Neutron | HttpService::Glance => &self.sessions.network,
         };
         let (token, service_token) = match whose {
-            Token::User => (user_token(self.context), own.clone()),
-            Token::Service => (own.clone(), own.clone()),
+            Token::User => (user_token(self.context), self.sessions.service_user.clone()),
+            Token::Service => (own.clone(), self.sessions.service_user.clone()),
             Token::Alone => (own.clone(), None),
             Token::None => (None, None),
         };
@@ -93,6 +96,7 @@ impl Client<'_> {
     /// The request, or `None` when it is about a VM that this host has no record of.
     pub(crate) fn encode(&self, request: &Request) -> Option<HttpRequest> {
         match request {
+            Request::IdentityVersion => Some(identity::version(self.apis)),
             Request::Token(_) => Some(identity::authenticate(self.apis)),
             Request::Placement(request) => Some(self.encode_placement(request)),
             Request::Network(request) => self.encode_network(request),
@@ -103,6 +107,7 @@ impl Client<'_> {
     /// Reads the answer and takes over what it says.
     pub(crate) fn decode(&mut self, request: &Request, answer: HttpAnswer) -> Result<Response, Fault> {
         match request {
+            Request::IdentityVersion => successful(answer.status).map(|()| Response::Done),
             Request::Token(session) => self.decode_token(*session, answer),
             Request::Placement(request) => self.decode_placement(request, &answer),
             Request::Network(request) => self.decode_network(request, answer),
@@ -115,6 +120,7 @@ impl Client<'_> {
         match session {
             Session::Placement => self.sessions.placement = Some(token),
             Session::Network => self.sessions.network = Some(token),
+            Session::ServiceUser => self.sessions.service_user = Some(token),
         }
         Ok(Response::Done)
     }

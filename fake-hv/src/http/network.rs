@@ -74,7 +74,7 @@ impl Client<'_> {
             N::DeletePort { port, .. } => ("DELETE", format!("/v2.0/ports/{port}"), None, user),
         };
         // As `[service_user] send_service_user_token` has it: without it Neutron lets no user delete the port of a VM.
-        let service_token = self.sessions.network.clone();
+        let service_token = self.sessions.service_user.clone();
         let token = token.or_else(|| self.sessions.network.clone());
         let request_id = request_id(self.context);
         let url = format!("{}{path}", self.apis.network_url);

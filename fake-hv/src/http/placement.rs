@@ -21,6 +21,11 @@ impl Client<'_> {
             }
             P::GetInventories => ("GET", provider("/inventories"), None, None),
             P::GetAggregates => ("GET", provider("/aggregates"), Some("1.19"), None),
+            P::GetSharingProviders => {
+                let aggregates = self.sessions.aggregates.join(",");
+                let query = format!("member_of=in:{aggregates}&required=MISC_SHARES_VIA_AGGREGATE");
+                ("GET", format!("/resource_providers?{query}"), Some("1.18"), None)
+            }
             P::GetTraits => ("GET", provider("/traits"), Some("1.6"), None),
             P::GetProviderAllocations => ("GET", provider("/allocations"), None, None),
             P::GetAllocations(consumer) => ("GET", format!("/allocations/{consumer}"), Some("1.28"), None),
@@ -86,6 +91,11 @@ impl Client<'_> {
             }
             P::GetInventories => {
                 Response::Found(answer.body["inventories"].as_object().is_some_and(|found| !found.is_empty()))
+            }
+            P::GetAggregates => {
+                let aggregates = answer.body["aggregates"].as_array().into_iter().flatten();
+                self.sessions.aggregates = aggregates.filter_map(Value::as_str).map(str::to_owned).collect();
+                Response::Found(!self.sessions.aggregates.is_empty())
             }
             P::GetProviderAllocations => Response::Consumers(consumers(&answer.body)),
             _ => Response::Done,

@@ -13,6 +13,8 @@ pub(crate) struct Body {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) version: &'static str,
     pub(crate) args: Value,
+    /// Whether rows that are marked as deleted count, which the request context says.
+    pub(crate) reads_deleted: bool,
 }
 
 /// What a hypervisor needs to write its messages.
@@ -31,7 +33,7 @@ pub(crate) struct Author<'a> {
 /// A remotable method of an instance of an object.
 fn on_object(objinst: Value, objmethod: &str, kwargs: Value) -> Body {
     let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
-    Body { method: "object_action", namespace: None, version: CONDUCTOR, args }
+    Body { method: "object_action", namespace: None, version: CONDUCTOR, args, reads_deleted: false }
 }
 
 /// RPC version of the conductor API that all calls of 2026.2 name.
@@ -42,11 +44,14 @@ const SCHEDULER: &str = "4.2";
 pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body> {
     use ConductorCall as C;
     let body = match call {
-        C::Ping => {
-            Body { method: "ping", namespace: Some("baseapi"), version: "1.0", args: json!({"arg": "1.21 GigaWatts"}) }
-        }
+        C::Ping => Body {
+            method: "ping",
+            namespace: Some("baseapi"),
+            version: "1.0",
+            args: json!({"arg": "1.21 GigaWatts"}),
+            reads_deleted: false,
+        },
         C::CreateService => on_object(Rows::new_service(author.release, author.identity), "create", json!({})),
-        C::UpdateService => author.service(None),
         C::SaveService { report_count } => author.service(Some(*report_count)),
         C::CreateNode => {
             let node = author.rows.new_node(author.release, author.identity, author.resources);
@@ -64,7 +69,10 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::SaveBlockDevice(_)
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
-        query => return Some(author.query(query)),
+        query => {
+            let reads_deleted = matches!(query, C::GetEvacuations | C::GetNode);
+            return Some(Body { reads_deleted, ..author.query(query) });
+        }
     };
     Some(body)
 }
@@ -80,7 +88,7 @@ impl Author<'_> {
             "objname": objname, "objmethod": objmethod, "object_versions": self.release.versions_of(objname),
             "args": args, "kwargs": kwargs,
         });
-        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args }
+        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args, reads_deleted: false }
     }
 
     fn query(&self, call: &ConductorCall) -> Body {
@@ -88,9 +96,7 @@ impl Author<'_> {
         let host = &self.identity.host;
         let none = || json!({});
         match call {
-            C::GetMinimumVersion => {
-                self.ask("Service", "get_minimum_version_multi", json!([["nova-compute"]]), json!({"use_slave": false}))
-            }
+            C::GetMinimumVersion => self.ask("Service", "get_minimum_version", json!(["nova-compute"]), none()),
             C::GetService => self.ask("Service", "get_by_host_and_binary", json!([host, "nova-compute"]), none()),
             C::GetNodesByUuid => self.ask("ComputeNodeList", "get_all_by_uuids", json!([[self.identity.node]]), none()),
             C::GetInstancesAtStart => {
@@ -255,8 +261,13 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
 /// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
-    let body = |method, args| Body { method, namespace: None, version: SCHEDULER, args };
+    let body = |method, args| Body { method, namespace: None, version: SCHEDULER, args, reads_deleted: false };
     match notice {
+        Notice::InstancesAtStart => {
+            let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
+            let list = author.release.object("InstanceList", json!({"objects": all}), &["objects"]);
+            Some(body("update_instance_info", json!({"host_name": host, "instance_info": list})))
+        }
         Notice::InstanceChanged(uuid) => {
             let document = author.documents.get(uuid)?;
             let list = json!({"objects": [document.object.clone()]});
@@ -291,6 +302,6 @@ impl Author<'_> {
             "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
         });
         let namespace = Some("compute_task");
-        Some(Body { method: "build_instances", namespace, version: "1.19", args })
+        Some(Body { method: "build_instances", namespace, version: "1.19", args, reads_deleted: false })
     }
 }

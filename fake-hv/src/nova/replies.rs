@@ -14,7 +14,7 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             found.into_iter().for_each(|data| rows.update_service(data));
             Response::Found(found.is_some())
         }
-        C::CreateService | C::UpdateService => take_updates(&result, |updates| rows.update_service(updates)),
+        C::CreateService => take_updates(&result, |updates| rows.update_service(updates)),
         C::SaveService { .. } => {
             rows.beaten();
             take_updates(&result, |updates| rows.update_service(updates))
@@ -34,6 +34,7 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             rows.node_saved();
             take_updates(&result, |updates| rows.update_node(updates))
         }
+        C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
         C::GetInstancesAtStart => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
         C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {

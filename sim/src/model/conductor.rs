@@ -26,7 +26,7 @@ type Call = (&'static str, Hook, Option<RowOf>);
 /// The calls of hypervisors.
 const CALLS: &[Call] = &[
     ("ping", nothing, None),
-    ("Service.get_minimum_version_multi", nothing, None),
+    ("Service.get_minimum_version", nothing, None),
     ("Service.get_by_host_and_binary", find_service, None),
     ("ComputeNodeList.get_all_by_uuids", nothing, None),
     ("InstanceList.get_by_host", list_servers, None),
@@ -108,7 +108,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetInstancesAtStart | ConductorCall::GetInstances => 4,
         ConductorCall::GetEvacuations | ConductorCall::GetIncompleteMigrations => 5,
         ConductorCall::CreateService => 6,
-        ConductorCall::UpdateService | ConductorCall::SaveService { .. } => 7,
+        ConductorCall::SaveService { .. } => 7,
         ConductorCall::GetNodesByHost => 8,
         ConductorCall::GetNode => 9,
         ConductorCall::CreateNode => 10,
@@ -156,7 +156,6 @@ impl World {
                 // `consecutive_build_service_disable_threshold`: nova-compute disables its own service.
                 facts.disabled |= threshold > 0 && usage.failed_builds >= threshold;
             }
-            ConductorCall::UpdateService => note = 0,
             ConductorCall::CreateFault { instance, message } => {
                 self.facts.server(facts::number_of(*instance)).fault = Some(message.clone());
             }
@@ -358,7 +357,6 @@ mod tests {
             ConductorCall::GetInstances,
             ConductorCall::GetEvacuations,
             ConductorCall::CreateService,
-            ConductorCall::UpdateService,
             ConductorCall::SaveService { report_count: 1 },
             ConductorCall::GetNodesByHost,
             ConductorCall::GetNode,

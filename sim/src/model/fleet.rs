@@ -166,6 +166,7 @@ impl World {
             Request::Conductor(call) => self.call_conductor(host, asker, call),
             Request::Placement(request) => self.ask_placement(host, asker, request),
             Request::Network(request) => self.ask_neutron(host, asker, request),
+            Request::IdentityVersion => self.tell_version(host, asker),
             Request::Token(session) => self.issue_token(host, asker, *session),
             Request::Agent(call) => self.call_neutron(host, asker, call),
             Request::Step(_) => unreachable!("{}", NO_PROCEDURES),
@@ -174,7 +175,10 @@ impl World {
 
     fn notice(&mut self, host: u32, notice: Notice) {
         match notice {
-            Notice::InstanceChanged(_) | Notice::InstanceDeleted(_) | Notice::InstanceSync(_) => {
+            Notice::InstancesAtStart
+            | Notice::InstanceChanged(_)
+            | Notice::InstanceDeleted(_)
+            | Notice::InstanceSync(_) => {
                 let op = self.ops.scheduler.news;
                 self.fan_out(Topic::Scheduler, op, Subject::host(host));
             }

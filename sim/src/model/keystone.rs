@@ -28,6 +28,7 @@ const CALIBRATED_ROUNDS: i32 = 4;
 pub(crate) struct KeystoneOps {
     pub(crate) issue: OpId,
     validate: OpId,
+    version: OpId,
 }
 
 impl KeystoneOps {
@@ -39,7 +40,9 @@ impl KeystoneOps {
         let issue = ops.add(Recipe { name: "keystone POST /v3/auth/tokens".to_owned(), steps: issue });
         let steps = plain(calibration.work(SERVICE, "GET /v3/auth/tokens"), None, None);
         let validate = ops.add(Recipe { name: "keystone GET /v3/auth/tokens".to_owned(), steps });
-        Self { issue, validate }
+        let steps = plain(calibration.work(SERVICE, "GET /v3"), None, None);
+        let version = ops.add(Recipe { name: "keystone GET /v3".to_owned(), steps });
+        Self { issue, validate, version }
     }
 }
 
@@ -51,7 +54,7 @@ struct Token {
     trusted_until: Time,
 }
 
-/// All tokens: two for each hypervisor, one for each user.
+/// All tokens that services are shown as the caller's: two for each hypervisor, one for each user.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     tokens: Vec<Token>,
@@ -100,11 +103,19 @@ fn issue(world: &mut World, task: TaskId) -> Flow {
 }
 
 impl World {
+    /// Which version Keystone speaks.
+    pub(crate) fn tell_version(&mut self, host: u32, asker: Asker) -> TaskId {
+        let task = self.tasks.add(self.ops.keystone.version, asker, Subject::host(host));
+        self.send_http(ServiceId::Keystone, task);
+        task
+    }
+
     /// A token for a hypervisor's session.
     pub(crate) fn issue_token(&mut self, host: u32, asker: Asker, session: Session) -> TaskId {
         let token = match session {
             Session::Placement => self.tokens.placement_of(host),
             Session::Network => self.tokens.network_of(host),
+            Session::ServiceUser => NONE,
         };
         let subject = Subject { token, ..Subject::host(host) };
         let task = self.tasks.add(self.ops.keystone.issue, asker, subject);

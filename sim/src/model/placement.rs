@@ -79,7 +79,7 @@ impl PlacementOps {
     pub(crate) fn of(&self, request: &PlacementRequest) -> OpId {
         match request {
             PlacementRequest::Discover => self.discover,
-            PlacementRequest::GetTree => self.tree,
+            PlacementRequest::GetTree | PlacementRequest::GetSharingProviders => self.tree,
             PlacementRequest::CreateProvider => self.create,
             PlacementRequest::GetInventories => self.inventories,
             PlacementRequest::GetAggregates => self.aggregates,

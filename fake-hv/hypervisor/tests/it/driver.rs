@@ -144,6 +144,7 @@ fn notice_name(notice: &Notice) -> &'static str {
         Notice::AgentState => "report_state cast",
         Notice::Reschedule { .. } => "build_instances",
         Notice::Step(step) => step.name,
+        Notice::InstancesAtStart => "update_instance_info",
     }
 }
 

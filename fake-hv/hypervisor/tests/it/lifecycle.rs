@@ -9,7 +9,7 @@ use crate::driver::{Driver, NETWORK, PORT, VM, instance, rpc};
 /// Calls and notices of a real nova-compute of release 2026.2 with the fake driver, as recorded (`ping` to `ServeRpc`).
 const RECORDED_START: &[&str] = &[
     "ping",
-    "Service.get_minimum_version_multi", // the recording had an API database configured and asked for cell mappings
+    "Service.get_minimum_version", // the recording had an API database configured and asked for cell mappings
     "Service.get_by_host_and_binary",
     "ComputeNodeList.get_all_by_uuids",
     "InstanceList.get_by_host",
@@ -78,6 +78,7 @@ fn start_up_follows_the_recording() {
     assert_eq!(
         http,
         [
+            "GET /v3",
             "POST /v3/auth/tokens",
             "GET /",
             "GET /resource_providers",
@@ -128,6 +129,7 @@ fn boot_with_nic_waits_for_the_agent_and_gives_the_port_back() {
 
 /// Requests to Neutron from the cast on, as `allocate_for_instance` makes them for one new port.
 const ALLOCATION: &[&str] = &[
+    "POST /v3/auth/tokens",
     "POST /v3/auth/tokens",
     "GET /v2.0/networks",
     "GET /v2.0/extensions",
