@@ -196,7 +196,11 @@ impl Host {
         let timeout = timeout.unwrap_or_default();
         let context = self.contexts.get(origin).clone();
         match body {
-            StepBody::Conductor { method, args } => {
+            StepBody::Conductor { method, args, context: otherwise } => {
+                let mut context = context;
+                for (name, value) in otherwise {
+                    context[format!("_context_{name}")] = value;
+                }
                 let message = Message::new(method, None, nova::CONDUCTOR, args, context);
                 self.link.call(id, Target::nova("conductor"), message, timeout);
             }
@@ -204,9 +208,10 @@ impl Host {
                 let message = Message::new(method, namespace, version, args, context).monitored(monitor_s);
                 self.link.call(id, Target::nova(topic), message, timeout);
             }
-            StepBody::Http { service, method, path, microversion, token, body } => {
+            StepBody::Http { service, method, path, microversion, token, body, content_type } => {
                 let request = (method, path.as_str(), microversion);
                 let request = self.client(common, origin).step(service, request, token, body);
+                let request = HttpRequest { content_type, ..request };
                 effects.push(Effect::Http(id, request));
             }
             StepBody::Answer(..) => {}
@@ -304,8 +309,7 @@ impl Host {
         let result = match (&asked.request, answer) {
             (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
             (Request::Step(step), Ok(value)) => {
-                self.operations.read(&common.catalogue, &mut self.documents, step, value);
-                Ok(Response::Done)
+                Ok(self.operations.read(&common.catalogue, &mut self.documents, step, value))
             }
             (_, Ok(_)) => Ok(Response::Done),
             (_, Err(error)) => Err(Fault::Remote(error.class)),
@@ -338,8 +342,7 @@ impl Host {
         if !fine {
             return Err(Fault::Http(answer.status));
         }
-        self.operations.read(&common.catalogue, &mut self.documents, step, answer.body);
-        Ok(Response::Done)
+        Ok(self.operations.read(&common.catalogue, &mut self.documents, step, answer.body))
     }
 
     fn finish(

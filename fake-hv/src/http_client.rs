@@ -20,6 +20,9 @@ pub(crate) async fn send(client: &reqwest::Client, request: HttpRequest) -> Opti
     if let Some(version) = request.placement_version {
         builder = builder.header("OpenStack-API-Version", format!("placement {version}"));
     }
+    if let Some(content_type) = &request.content_type {
+        builder = builder.header("Content-Type", content_type);
+    }
     if let Some(body) = &request.body {
         builder = builder.json(body);
     }

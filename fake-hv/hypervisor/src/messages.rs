@@ -358,8 +358,10 @@ pub enum NetworkRequest {
         /// The port.
         port: Uuid,
     },
-    /// `GET /ports?device_id=`.
+    /// `GET /ports` of the VM and its project.
     GetPorts(Uuid),
+    /// `GET /ports` of the VM, whosever they are.
+    GetAllPorts(Uuid),
     /// `GET /floatingips` of a port.
     GetFloatingIps {
         /// The instance.
@@ -458,6 +460,8 @@ pub enum Response {
     Consumers(Vec<Uuid>),
     /// A port that was created.
     Port(Uuid),
+    /// The ports of the VM, as its network information has them.
+    Ports(Vec<Uuid>),
 }
 
 /// Why a request failed.

@@ -110,7 +110,7 @@ impl NetworkRequest {
             Self::GetExtensions => "GET /v2.0/extensions",
             Self::CreatePort { .. } => "POST /v2.0/ports",
             Self::BindPort { .. } => "PUT /v2.0/ports/{id}",
-            Self::GetPorts(_) | Self::GetDhcpPorts { .. } => "GET /v2.0/ports",
+            Self::GetPorts(_) | Self::GetAllPorts(_) | Self::GetDhcpPorts { .. } => "GET /v2.0/ports",
             Self::GetFloatingIps { .. } => "GET /v2.0/floatingips",
             Self::GetSubnets { .. } => "GET /v2.0/subnets",
             Self::DeletePort { .. } => "DELETE /v2.0/ports/{id}",

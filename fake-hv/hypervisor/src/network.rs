@@ -119,7 +119,7 @@ pub(crate) async fn vif_plugged(host: Host, instance: Uuid, port: Uuid) {
 
 /// `deallocate_for_instance`: deletes the ports and what the database knows of them.
 pub(crate) async fn deallocate(host: &Host, instance: Uuid) -> Result<(), Fault> {
-    host.network(NetworkRequest::GetPorts(instance)).await?;
+    host.network(NetworkRequest::GetAllPorts(instance)).await?;
     let ports = host.peek().guests.get(&instance).map(|guest| guest.ports.clone()).unwrap_or_default();
     for port in ports {
         match host.network(NetworkRequest::DeletePort { instance, port }).await {

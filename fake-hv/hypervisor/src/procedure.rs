@@ -182,7 +182,10 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
     match &step.kind {
         StepKind::Call { name, timeout, saves } => {
             let timeout = timeout.unwrap_or(host.peek().config.options.rpc_response_timeout);
-            host.request(Request::Step(message(None, name)), Some(timeout)).await?;
+            let answer = host.request(Request::Step(message(None, name)), Some(timeout)).await?;
+            if let Response::Ports(ports) = answer {
+                take_ports(host, operation, ports);
+            }
             note(host, operation, *saves);
             Ok(())
         }
@@ -208,6 +211,14 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
             }
             Ok(())
         }
+    }
+}
+
+fn take_ports(host: &Host, operation: &Operation, ports: Vec<Uuid>) {
+    let Some(instance) = &operation.instance else { return };
+    if let Some(guest) = host.state().guests.get_mut(&instance.uuid) {
+        guest.ports_cached = !ports.is_empty();
+        guest.ports = ports;
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn version(apis: &ServiceApis) -> HttpRequest {
         request_id: None,
         placement_version: None,
         body: None,
+        content_type: None,
     }
 }
 
@@ -35,5 +36,6 @@ pub(crate) fn authenticate(apis: &ServiceApis) -> HttpRequest {
         request_id: None,
         placement_version: None,
         body: Some(body),
+        content_type: None,
     }
 }

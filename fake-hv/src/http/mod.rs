@@ -29,6 +29,8 @@ pub(crate) struct HttpRequest {
     /// `OpenStack-API-Version` of Placement.
     pub(crate) placement_version: Option<&'static str>,
     pub(crate) body: Option<Value>,
+    /// `Content-Type`, where it is not that of the document.
+    pub(crate) content_type: Option<String>,
 }
 
 /// An answer as the HTTP client got it.
@@ -90,7 +92,16 @@ impl Client<'_> {
         };
         let url = format!("{base}{path}");
         let request_id = request_id(self.context);
-        HttpRequest { method, url, token, service_token, request_id, placement_version: microversion, body }
+        HttpRequest {
+            method,
+            url,
+            token,
+            service_token,
+            request_id,
+            placement_version: microversion,
+            body,
+            content_type: None,
+        }
     }
 
     /// The request, or `None` when it is about a VM that this host has no record of.

@@ -50,6 +50,7 @@ impl Client<'_> {
                 let project = self.documents.get(instance)?.project();
                 ("GET", format!("/v2.0/ports?tenant_id={project}&device_id={instance}"), None, None)
             }
+            N::GetAllPorts(instance) => ("GET", format!("/v2.0/ports?device_id={instance}"), None, user),
             N::GetFloatingIps { instance, port } => {
                 let address = first_address(self.port(*instance, *port)?).unwrap_or_default();
                 ("GET", format!("/v2.0/floatingips?fixed_ip_address={address}&port_id={port}"), None, None)
@@ -78,7 +79,16 @@ impl Client<'_> {
         let token = token.or_else(|| self.sessions.network.clone());
         let request_id = request_id(self.context);
         let url = format!("{}{path}", self.apis.network_url);
-        Some(HttpRequest { method, url, token, service_token, request_id, placement_version: None, body })
+        Some(HttpRequest {
+            method,
+            url,
+            token,
+            service_token,
+            request_id,
+            placement_version: None,
+            body,
+            content_type: None,
+        })
     }
 
     /// `PUT /ports/{id}`: the port belongs to this VM on this host.
@@ -109,7 +119,7 @@ impl Client<'_> {
                 self.keep_ports(*instance, std::slice::from_ref(&body["port"]));
                 Ok(Response::Done)
             }
-            N::GetPorts(instance) => {
+            N::GetPorts(instance) | N::GetAllPorts(instance) => {
                 self.keep_ports(*instance, list(&body["ports"]));
                 Ok(Response::Done)
             }

@@ -44,6 +44,7 @@ impl Client<'_> {
             request_id: request_id(self.context),
             placement_version: version,
             body,
+            content_type: None,
         }
     }
 

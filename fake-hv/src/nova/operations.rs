@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Saved, StepKind};
+use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Response, Saved, StepKind};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -178,7 +178,7 @@ struct Ongoing {
 #[derive(Debug)]
 pub(crate) enum StepBody {
     /// `object_action` or `object_class_action_versions` of the conductor.
-    Conductor { method: &'static str, args: Value },
+    Conductor { method: &'static str, args: Value, context: BTreeMap<String, Value> },
     /// To another service.
     Rpc {
         topic: String,
@@ -197,6 +197,7 @@ pub(crate) enum StepBody {
         microversion: Option<&'static str>,
         token: Token,
         body: Option<Value>,
+        content_type: Option<String>,
     },
     /// The answer to the RPC.
     Answer(Option<ReplyTo>, Result<Value, Raised>),
@@ -275,8 +276,8 @@ impl Operations {
         documents: &mut Documents,
         message: &hypervisor::StepMessage,
         answer: Value,
-    ) {
-        let Some(ongoing) = self.ongoing.get_mut(&message.operation) else { return };
+    ) -> Response {
+        let Some(ongoing) = self.ongoing.get_mut(&message.operation) else { return Response::Done };
         let step = &catalogue.entries[ongoing.entry].steps[message.step];
         if let Step::Action { objinst, .. } = step
             && let Some(path) = objinst["$object"].as_str()
@@ -285,7 +286,9 @@ impl Operations {
             ongoing.scope.update(path, &answer);
             give_back(ongoing, documents);
         }
+        let ports = load_network_info(ongoing, documents, &answer);
         ongoing.scope.put(&format!("answers/{}", message.step), answer);
+        ports.map_or(Response::Done, Response::Ports)
     }
 
     /// Whether a status that means failure is none here.
@@ -299,6 +302,19 @@ impl Operations {
     pub(crate) fn end(&mut self, id: OperationId) -> Option<ReplyTo> {
         self.ongoing.remove(&id)?.reply_to
     }
+}
+
+/// The VM's record came without its network information, and it was asked for on the way.
+fn load_network_info(ongoing: &Ongoing, documents: &mut Documents, answer: &Value) -> Option<Vec<Uuid>> {
+    let document = documents.get_mut(&ongoing.instance?)?;
+    let cache = answer.get("nova_object.data")?.get("info_cache").filter(|cache| cache.is_object())?;
+    let same = answer["nova_object.data"]["uuid"] == document.object["nova_object.data"]["uuid"];
+    if !same || document.field("info_cache").is_object() {
+        return None;
+    }
+    let ports = InstanceDocument::cached_ports(answer);
+    document.object["nova_object.data"]["info_cache"] = cache.clone();
+    Some(ports)
 }
 
 /// An RPC that no procedure is known for.
@@ -368,20 +384,22 @@ fn write_step(
     let mut fill = |template: &Value| resolve(template, scope, now);
     let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
     Ok(match step {
-        Step::Action { objinst, objmethod, args, kwargs } => StepBody::Conductor {
+        Step::Action { objinst, objmethod, args, kwargs, context } => StepBody::Conductor {
+            context: context.clone(),
             method: "object_action",
             args: serde_json::json!({
                 "objinst": fill(objinst)?, "objmethod": objmethod, "args": fill(args)?, "kwargs": fill(kwargs)?,
             }),
         },
-        Step::Query { objname, objmethod, args, kwargs } => StepBody::Conductor {
+        Step::Query { objname, objmethod, args, kwargs, context } => StepBody::Conductor {
+            context: context.clone(),
             method: "object_class_action_versions",
             args: serde_json::json!({
                 "objname": objname, "objmethod": objmethod, "object_versions": release.versions_of(objname),
                 "args": fill(args)?, "kwargs": fill(kwargs)?,
             }),
         },
-        Step::Http { service, method, path, query, microversion, token, body, accepts: _ } => {
+        Step::Http { service, method, path, query, microversion, token, body, content_type, accepts: _ } => {
             let mut path = text(fill(path)?);
             if !query.is_null() {
                 path = format!("{path}?{}", text(fill(query)?));
@@ -395,6 +413,7 @@ fn write_step(
                 microversion,
                 token: *token,
                 body,
+                content_type: content_type.clone(),
             }
         }
         Step::Send { topic, fanout, method, namespace, version, args, call } => StepBody::Rpc {

@@ -11,6 +11,7 @@
 //! | `{"$object": "args/migration", "set": {...}, "unset": [...], "changes": [...]}` | a versioned object of the scope, with these fields changed first |
 //! | `{"$text": "compute-alt.{args/migration/dest_compute}"}` | a text with values in it |
 //! | `{"$json": "vif"}` | a value as JSON in a text |
+//! | `{"$map": [[key, value], ...]}` | a dictionary whose keys are values, too |
 //! | `{"$ports": ...}` | a list with one element for each port of the VM, in which `port` and `vif` are its own |
 //! | `{"$now": true}` | this moment, as Nova writes times |
 //! | `{"$new": true}` | a new UUID |
@@ -59,6 +60,9 @@ pub enum Step {
         args: Value,
         /// Arguments by name.
         kwargs: Value,
+        /// What its request context has otherwise than that of the RPC.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        context: BTreeMap<String, Value>,
     },
     /// A remotable class method, carried out by the conductor.
     Query {
@@ -70,6 +74,9 @@ pub enum Step {
         args: Value,
         /// Arguments by name.
         kwargs: Value,
+        /// What its request context has otherwise than that of the RPC.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        context: BTreeMap<String, Value>,
     },
     /// A request to an HTTP service.
     Http {
@@ -90,6 +97,9 @@ pub enum Step {
         /// JSON document.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         body: Value,
+        /// `Content-Type`, where it is not that of the document.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
         /// A status that means failure and did not make the real one fail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         accepts: Option<u16>,

@@ -174,6 +174,7 @@ pub fn resolve(template: &Value, scope: &mut Scope, now: &str) -> Result<Value, 
             Some("$object") => resolve_object(map, scope, now),
             Some("$text") => text(map["$text"].as_str().unwrap_or_default(), scope),
             Some("$json") => lookup(map, "$json", scope).map(|value| json::dumps(value).into()),
+            Some("$map") => pairs(&map["$map"], scope, now),
             Some("$ports") => for_each_port(&map["$ports"], scope, now),
             Some("$now") => Ok(now.into()),
             Some("$new") => Ok(uuid::Uuid::new_v4().to_string().into()),
@@ -183,6 +184,17 @@ pub fn resolve(template: &Value, scope: &mut Scope, now: &str) -> Result<Value, 
         Value::Array(items) => items.iter().map(|item| resolve(item, scope, now)).collect(),
         other => Ok(other.clone()),
     }
+}
+
+/// A dictionary from its keys and values.
+fn pairs(items: &Value, scope: &mut Scope, now: &str) -> Result<Value, String> {
+    let mut filled = Map::new();
+    for item in items.as_array().into_iter().flatten() {
+        let key = resolve(&item[0], scope, now)?;
+        let value = resolve(&item[1], scope, now)?;
+        filled.insert(key.as_str().unwrap_or_default().to_owned(), value);
+    }
+    Ok(Value::Object(filled))
 }
 
 /// Fills a template once for each port of the VM.

@@ -28,6 +28,8 @@ const NUMBERS: [&str; 12] = [
     "flavorid",
     "instance_type_id",
 ];
+/// Lists whose order is that of a hash.
+const SETS: [&str; 5] = ["nova_object.changes", "roles", "_context_roles", "traits", "expected_task_state"];
 const RANDOM: [&str; 5] = ["admin_password", "adminPass", "password", "auth_token", "new_pass"];
 
 impl Names {
@@ -46,7 +48,7 @@ impl Names {
         match value {
             _ if RANDOM.contains(&key) && !value.is_null() => "<secret>".into(),
             Value::Object(map) => self.map(map),
-            Value::Array(items) if key == "nova_object.changes" || key == "roles" => {
+            Value::Array(items) if SETS.contains(&key) => {
                 let mut names: Vec<String> = items.iter().map(|item| self.value("", item).to_string()).collect();
                 names.sort();
                 names.into()
@@ -87,6 +89,13 @@ impl Names {
         if text.len() < SHORTEST {
             return text;
         }
+        if text.matches(',').count() > 2 && !text.contains(' ') {
+            // A set again, in a query: of the first and the last of its elements only the part that is theirs.
+            let (before, list) = text.split_once("in:").map_or(("", text.as_str()), |(before, list)| (before, list));
+            let mut parts: Vec<&str> = list.split(',').collect();
+            parts.sort_unstable();
+            text = format!("{before}{}", parts.join(","));
+        }
         let mut plain = String::with_capacity(text.len());
         let mut word = String::new();
         for c in text.chars() {
@@ -122,6 +131,12 @@ impl Names {
             {
                 return format!("{prefix}<id>");
             }
+        }
+        if let Some((kind @ ("i" | "r" | "ami" | "instance"), rest)) = word.split_once('-')
+            && rest.len() == 8
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        {
+            return format!("{kind}-<number>");
         }
         if is_uuid(word) {
             let next = self.ids.len() + 1;

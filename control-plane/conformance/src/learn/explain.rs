@@ -20,7 +20,7 @@ pub(crate) struct Pair {
 /// A value that nothing explains.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {a} and {b} come from nowhere")]
-pub struct Unexplained {
+pub(crate) struct Unexplained {
     path: String,
     a: String,
     b: String,
@@ -48,6 +48,16 @@ impl Pair {
                     && let Some(found) = self.common_path(a, b)
                 {
                     return Ok(json!({"$": found}));
+                }
+                let texts = |items: &[Value]| -> Option<BTreeSet<String>> {
+                    items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+                };
+                // A set: its order is chance.
+                if let (Some(a), Some(b)) = (texts(a_items), texts(b_items))
+                    && a == b
+                    && !a.iter().any(|text| looks_like_an_id(&text.as_str().into()))
+                {
+                    return Ok(json!(a));
                 }
                 if let Some(each) = self.explain_ports(path, a_items, b_items) {
                     return Ok(json!({"$ports": each}));
@@ -84,14 +94,31 @@ impl Pair {
     }
 
     fn explain_map(&mut self, path: &str, a: &Map<String, Value>, b: &Map<String, Value>) -> Explained {
-        if a.keys().ne(b.keys()) {
-            return Err(unexplained(path, &json!(a), &json!(b)));
+        if a.keys().ne(b.keys()) || a.keys().any(|key| looks_like_an_id(&key.as_str().into())) {
+            return self.explain_keys(path, a, b);
         }
         let mut explained = Map::new();
         for (key, a) in a {
             explained.insert(key.clone(), self.explain(&format!("{path}/{key}"), a, &b[key])?);
         }
         Ok(Value::Object(explained))
+    }
+
+    /// A dictionary whose keys are values themselves.
+    fn explain_keys(&mut self, path: &str, a: &Map<String, Value>, b: &Map<String, Value>) -> Explained {
+        let mut left: Vec<(&String, &Value)> = b.iter().collect();
+        let mut items = Vec::new();
+        for (key_a, value_a) in a {
+            let found = left.iter().enumerate().find_map(|(at, (key_b, value_b))| {
+                let key = self.explain_leaf(path, &key_a.as_str().into(), &key_b.as_str().into()).ok()?;
+                let value = self.explain(&format!("{path}/{key_a}"), value_a, value_b).ok()?;
+                Some((at, json!([key, value])))
+            });
+            let Some((at, item)) = found else { return Err(unexplained(path, &json!(a), &json!(b))) };
+            left.remove(at);
+            items.push(item);
+        }
+        if left.is_empty() { Ok(json!({"$map": items})) } else { Err(unexplained(path, &json!(a), &json!(b))) }
     }
 
     /// A versioned object: one of the scope, perhaps changed, or a new one.
@@ -177,20 +204,28 @@ impl Pair {
 
     /// A text that is put together: cut where ids, hosts and names are usually joined.
     fn explain_text(&self, a: &str, b: &str) -> Option<String> {
-        let (a_parts, b_parts) = (parts(a), parts(b));
+        if sorted(a, ',') == sorted(b, ',') {
+            return Some(sorted(a, ',').join(",")); // a set: its order is chance
+        }
+        ['/', '&', '=', ',', ':', '.', ' ', '\''].into_iter().find_map(|separator| self.explain_parts(a, b, separator))
+    }
+
+    fn explain_parts(&self, a: &str, b: &str, separator: char) -> Option<String> {
+        let (a_parts, b_parts): (Vec<_>, Vec<_>) = (a.split(separator).collect(), b.split(separator).collect());
         if a_parts.len() != b_parts.len() || a_parts.len() < 2 {
             return None;
         }
-        let mut text = String::new();
-        for (a, b) in a_parts.into_iter().zip(b_parts) {
+        let parts = a_parts.into_iter().zip(b_parts).map(|(a, b)| {
             if a == b && !looks_like_an_id(&a.into()) {
-                text.push_str(a);
-            } else {
-                let found = self.common_path(&a.into(), &b.into())?;
-                text.push_str(&format!("{{{found}}}"));
+                return Some(a.to_owned());
             }
-        }
-        Some(text)
+            match self.common_path(&a.into(), &b.into()) {
+                Some(found) => Some(format!("{{{found}}}")),
+                None => self.explain_text(a, b),
+            }
+        });
+        let parts: Option<Vec<String>> = parts.collect();
+        parts.map(|parts| parts.join(&separator.to_string()))
     }
 
     /// The shortest path that leads to `a` in the one scope and to `b` in the other.
@@ -298,6 +333,12 @@ impl Differences {
         }
         self.found.insert(name.to_owned());
     }
+}
+
+fn sorted(text: &str, separator: char) -> Vec<&str> {
+    let mut parts: Vec<&str> = text.split(separator).collect();
+    parts.sort_unstable();
+    parts
 }
 
 fn parts(text: &str) -> Vec<&str> {

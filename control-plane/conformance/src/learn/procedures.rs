@@ -142,6 +142,7 @@ fn procedure(a: &Invocation, b: &Invocation, nodes: &Nodes) -> Result<Learned, S
     let mut student = Student {
         pair: Pair { a: scope(a, ports_a.len(), nodes), b: scope(b, ports_b.len(), nodes) },
         tokens: (token(a), token(b)),
+        context: context(a),
         number: 0,
     };
     let begin = Pair { a: student.pair.a.clone(), b: student.pair.b.clone() };
@@ -156,6 +157,18 @@ fn enter_port(scope: &mut Scope, port: &str) {
     scope.set_port(&vif);
 }
 
+fn context(invocation: &Invocation) -> BTreeMap<String, Value> {
+    let fields = invocation.message.as_object().into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.strip_prefix("_context_")?.to_owned(), value.clone()))).collect()
+}
+
+/// Where it is not what follows from the document.
+fn content_type(fields: &Value) -> Option<String> {
+    let told = fields["headers"]["content-type"].as_str();
+    let usual = (!fields["body"].is_null()).then_some("application/json");
+    told.filter(|_| told != usual).map(str::to_owned)
+}
+
 fn token(invocation: &Invocation) -> Value {
     invocation.message["_context_auth_token"].clone()
 }
@@ -165,6 +178,8 @@ struct Student {
     pair: Pair,
     /// The users' tokens.
     tokens: (Value, Value),
+    /// The request context of the first, without `_context_`.
+    context: BTreeMap<String, Value>,
     /// Of the next step.
     number: usize,
 }
@@ -237,12 +252,14 @@ impl Student {
                 objmethod: text(&args_a["objmethod"]),
                 args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
                 kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
+                context: self.otherwise(message_a),
             }),
             Some("object_class_action_versions") => Ok(Step::Query {
                 objname: text(&args_a["objname"]),
                 objmethod: text(&args_a["objmethod"]),
                 args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
                 kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
+                context: self.otherwise(message_a),
             }),
             Some(method) => {
                 let fanout = fields_a["exchange"].as_str().and_then(|name| name.strip_suffix("_fanout"));
@@ -293,8 +310,17 @@ impl Student {
             microversion: version.and_then(|version| version.split(' ').nth(1)).map(str::to_owned),
             token: self.token(&a["headers"]),
             body: self.pair.explain("body", &a["body"], &b["body"])?,
+            content_type: content_type(a),
             accepts: (status >= 400).then_some(status),
         })
+    }
+
+    /// What a message's request context has otherwise than that of the RPC.
+    fn otherwise(&self, message: &Value) -> BTreeMap<String, Value> {
+        let fields = message.as_object().into_iter().flatten();
+        let fields = fields.filter_map(|(key, value)| Some((key.strip_prefix("_context_")?, value)));
+        let other = fields.filter(|(key, value)| self.context.get(*key).is_some_and(|known| known != *value));
+        other.map(|(key, value)| (key.to_owned(), value.clone())).collect()
     }
 
     fn token(&self, headers: &Value) -> Token {

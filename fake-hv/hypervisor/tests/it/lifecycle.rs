@@ -169,7 +169,7 @@ fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
     driver.mute = Some("GET /v2.0/subnets");
     driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK] }));
     driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
-    assert_eq!(about_networks(&driver), ALLOCATION[..10], "nothing of the second while the first is under way");
+    assert_eq!(about_networks(&driver), ALLOCATION[..11], "nothing of the second while the first is under way");
     driver.mute = None;
     let id = driver.unanswered.remove(0);
     driver.input(Input::Reply { id, result: Ok(Response::Done) });
