@@ -13,10 +13,7 @@ use crate::{
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{
-        self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Refusal, Release, Rows,
-        StepBody,
-    },
+    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Release, Rows, StepBody},
     timestamp,
 };
 
@@ -402,25 +399,19 @@ impl Host {
     }
 
     /// Takes an RPC on that the release's data has a procedure for; gives others back.
-    fn begin(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) -> Option<Incoming> {
-        let Incoming { method, namespace, version, args, context, reply_to, unique_id } = incoming;
-        let Value::Object(args) = args else {
-            return Some(Incoming { method, namespace, version, args, context, reply_to, unique_id });
-        };
+    fn begin(
+        &mut self,
+        common: &Common,
+        now: Time,
+        mut incoming: Incoming,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Incoming> {
         let facts = Facts { identity: &self.identity, node_id: self.rows.node_id() };
-        let (catalogue, documents) = (&common.catalogue, &mut self.documents);
-        let begun = self.operations.begin(catalogue, documents, facts, &method, args, &context, reply_to);
-        match begun {
-            Ok(operation) => {
-                let ticket = self.ticket(context);
-                self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Operation(operation) }, effects);
-                None
-            }
-            Err(Refusal(args, reply_to)) => {
-                let args = Value::Object(args);
-                Some(Incoming { method, namespace, version, args, context, reply_to, unique_id })
-            }
-        }
+        let begun = self.operations.begin(&common.catalogue, &mut self.documents, facts, &mut incoming);
+        let Some(operation) = begun else { return Some(incoming) };
+        let ticket = self.ticket(incoming.context);
+        self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Operation(operation) }, effects);
+        None
     }
 
     fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, Raised>) {

@@ -173,12 +173,10 @@ pub(crate) async fn claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
 pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
     {
         let _lock = host.acquire(LockName::Resources).await;
-        let mut state = host.state();
-        if let Some(guest) = state.guests.get_mut(&instance) {
+        if let Some(guest) = host.state().guests.get_mut(&instance) {
             guest.claimed = false;
         }
-        state.disks_known.remove(&instance);
-        drop(state);
+        host.state().disks_known.remove(&instance);
         update(host).await?;
     }
     host.placement(PlacementRequest::DeleteAllocations(instance)).await?;

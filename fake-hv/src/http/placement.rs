@@ -41,7 +41,7 @@ impl Client<'_> {
             url: format!("{}{path}", self.apis.placement_url),
             token: self.sessions.placement.clone(),
             service_token: None,
-            request_id: request_id(self.context),
+            request_id: request_id(self.context).filter(|_| *request != P::Discover),
             placement_version: version,
             body,
             content_type: None,

@@ -13,7 +13,7 @@ mod rows;
 pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice};
 pub(crate) use incoming::{Received, receive};
 pub(crate) use instance::{Documents, InstanceDocument, Port};
-pub(crate) use operations::{Catalogue, Facts, Operations, Refusal, StepBody};
+pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};
 pub use release::{Release, ReleaseError};
 pub(crate) use replies::reply;
 pub(crate) use rows::{Identity, Rows};

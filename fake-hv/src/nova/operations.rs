@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Documents, Identity, InstanceDocument, Release};
 use crate::{
-    amqp::{Raised, ReplyTo},
+    amqp::{Incoming, Raised, ReplyTo},
     procedure::{self, Scope, Step, Token, resolve},
 };
 
@@ -204,40 +204,39 @@ pub(crate) enum StepBody {
 }
 
 impl Operations {
-    /// Takes an RPC on; gives it back when the release's data has no procedure for it.
+    /// Takes an RPC on, with its arguments and its caller; leaves it when the release's data has no procedure for it.
     pub(crate) fn begin(
         &mut self,
         catalogue: &Catalogue,
         documents: &mut Documents,
         facts: Facts<'_>,
-        method: &str,
-        args: Map<String, Value>,
-        context: &Value,
-        reply_to: Option<ReplyTo>,
-    ) -> Result<Operation, Refusal> {
+        incoming: &mut Incoming,
+    ) -> Option<Operation> {
+        let args = incoming.args.take();
         let instance = args.get("instance").and_then(InstanceDocument::instance);
         let ports = args.get("instance").map(InstanceDocument::cached_ports).unwrap_or_default();
         let mut scope = Scope::default();
-        scope.set("args", Value::Object(args));
-        scope.set("context", short_context(context));
+        scope.set("args", args);
+        scope.set("context", short_context(&incoming.context));
         scope.set("host", facts.identity.host.as_ref().into());
         scope.set("node_uuid", facts.identity.node.to_string().into());
         scope.set("node_id", facts.node_id.into());
         scope.set("my_ip", MY_IP.into());
         scope.set("ports", ports.len().into());
         scope.set("answers", Value::Object(Map::new()));
-        let Some(entry) = catalogue.find(method, &scope) else {
-            let args = scope.get_mut("args").map(Value::take);
-            return Err(Refusal(args.and_then(|args| args.as_object().cloned()).unwrap_or_default(), reply_to));
+        let Some(entry) = catalogue.find(&incoming.method, &scope) else {
+            incoming.args = scope.get_mut("args").map(Value::take).unwrap_or_default();
+            return None;
         };
-        let instance = instance.map(|instance| with_flavor(instance, &scope, method));
+        let reply_to = incoming.reply_to.take();
+        let instance = instance.map(|instance| with_flavor(instance, &scope, &incoming.method));
         if let Some(instance) = &instance {
             keep(documents, instance.uuid, scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default());
         }
         self.last = self.last.wrapping_add(1);
         let id = OperationId(self.last);
         self.ongoing.insert(id, Ongoing { entry, scope, instance: instance.as_ref().map(|it| it.uuid), reply_to });
-        Ok(Operation { id, procedure: Rc::clone(&catalogue.entries[entry].machine), instance, ports })
+        Some(Operation { id, procedure: Rc::clone(&catalogue.entries[entry].machine), instance, ports })
     }
 
     /// The message of a step, or the path of a value that is missing for it.
@@ -316,9 +315,6 @@ fn load_network_info(ongoing: &Ongoing, documents: &mut Documents, answer: &Valu
     document.object["nova_object.data"]["info_cache"] = cache.clone();
     Some(ports)
 }
-
-/// An RPC that no procedure is known for.
-pub(crate) struct Refusal(pub(crate) Map<String, Value>, pub(crate) Option<ReplyTo>);
 
 /// What a hypervisor knows of itself.
 #[derive(Debug, Clone, Copy)]

@@ -53,6 +53,10 @@ impl Release {
         let mut found: Self = serde_json::from_str(data.1).expect("a test reads every release that ships");
         let procedures: Procedures = serde_json::from_str(data.2).expect("a test reads every release that ships");
         found.procedures = procedures.procedures;
+        for (name, versions) in procedures.object_versions {
+            let versions = serde_json::value::to_raw_value(&versions).expect("it was parsed as JSON");
+            found.object_versions.entry(name).or_insert(versions);
+        }
         Ok(found)
     }
 

@@ -32,6 +32,9 @@ pub struct Procedures {
     pub release: String,
     /// In the order of their methods.
     pub procedures: Vec<Procedure>,
+    /// For each object that queries name, the versions of all objects inside it.
+    #[serde(default)]
+    pub object_versions: BTreeMap<String, Value>,
 }
 
 /// What a nova-compute does on one RPC.

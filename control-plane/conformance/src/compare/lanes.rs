@@ -95,7 +95,10 @@ impl<'a> Sorter<'a> {
 }
 
 fn lane(name: String, events: &[&Event], names: &mut Names) -> Lane {
-    Lane { name, said: events.iter().map(|event| (short_name(event), normal(event, names))).collect() }
+    // A method may leave its work to another thread, and which of the two speaks first is chance.
+    let is_end = |event: &&&Event| event.what.fields["message"]["args"]["objmethod"] == "event_finish_with_failure";
+    let ordered = events.iter().filter(|event| !is_end(event)).chain(events.iter().filter(is_end));
+    Lane { name, said: ordered.map(|event| (short_name(event), normal(event, names))).collect() }
 }
 
 /// Object and method, or method and path.

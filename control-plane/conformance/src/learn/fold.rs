@@ -20,7 +20,11 @@ pub(crate) enum Raw {
 
 /// Folds what an RPC made the hypervisor say. `ports` are those of its VM.
 pub(crate) fn fold(invocation: &Invocation, ports: &[String]) -> Vec<Raw> {
-    let known = fold_known(&invocation.said);
+    // A method may leave its work to another thread, and which of the two speaks first is chance.
+    let (ends, mut said): (Vec<Said>, Vec<Said>) =
+        invocation.said.iter().cloned().partition(|said| args(said)["objmethod"] == "event_finish_with_failure");
+    said.extend(ends);
+    let known = fold_known(&said);
     fold_ports(known, ports)
 }
 

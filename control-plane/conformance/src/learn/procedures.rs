@@ -29,6 +29,7 @@ pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
     let mut lesson = Lesson::default();
     release.clone_into(&mut lesson.procedures.release);
     let nodes = nodes(recordings);
+    lesson.procedures.object_versions = object_versions(recordings);
     let mut known: BTreeMap<String, Vec<Learned>> = BTreeMap::new();
     for (a, b) in recordings {
         let (of_a, of_b) = (by_role(a), by_role(b));
@@ -49,6 +50,14 @@ pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
         }
     }
     lesson
+}
+
+/// What the queries of all recordings say of the versions that are understood.
+fn object_versions(recordings: &[(Recorded, Recorded)]) -> BTreeMap<String, Value> {
+    let traces = recordings.iter().flat_map(|(a, b)| a.traces.iter().chain(&b.traces));
+    let args = traces.flat_map(|trace| &trace.events).map(|event| &event.what.fields["message"]["args"]);
+    let named = args.filter_map(|args| Some((args["objname"].as_str()?.to_owned(), args["object_versions"].clone())));
+    named.collect()
 }
 
 /// UUID and number of each host's compute node, from its record.
@@ -388,31 +397,55 @@ fn tell_apart(variants: &[Learned]) -> Result<Vec<Procedure>, String> {
     if let [only] = &distinct[..] {
         return Ok(vec![only[0].procedure.clone()]);
     }
-    let condition = conditions(variants).into_iter().find(|path| separates(path, &distinct));
-    let path = condition.ok_or_else(|| {
+    let paths = telling(variants);
+    let one = paths.iter().map(|path| vec![path.as_str()]);
+    let two = paths
+        .iter()
+        .enumerate()
+        .flat_map(|(at, first)| paths[..at].iter().map(move |second| vec![second.as_str(), first.as_str()]));
+    let found = one.chain(two).find(|paths| separate(paths, &distinct));
+    let paths = found.ok_or_else(|| {
         let steps = distinct.iter().map(|same| format!("{:?}", same[0].procedure.steps.len())).collect::<Vec<_>>();
         format!("{} procedures that no argument tells apart ({} steps)", distinct.len(), steps.join(", "))
     })?;
-    let procedures = distinct.iter().map(|same| {
-        let value = same[0].begin.a.get(&path).cloned().unwrap_or_default();
-        Procedure { when: BTreeMap::from([(path.clone(), value)]), ..same[0].procedure.clone() }
-    });
-    Ok(procedures.collect())
+    // Where the same values lead to the same steps more than once, once is enough.
+    let mut procedures: Vec<Procedure> = Vec::new();
+    for learned in distinct.iter().flatten() {
+        let value = |path: &str| learned.begin.a.get(path).cloned().unwrap_or_default();
+        let when = paths.iter().map(|path| ((*path).to_owned(), value(path))).collect();
+        let procedure = Procedure { when, ..learned.procedure.clone() };
+        if !procedures.contains(&procedure) {
+            procedures.push(procedure);
+        }
+    }
+    Ok(procedures)
 }
 
-/// Whether the values at a path are the same within each group, and others in each other group.
-fn separates(path: &str, groups: &[Vec<&Learned>]) -> bool {
-    let mut seen = Vec::new();
-    for group in groups {
-        let value = |scope: &Scope| scope.get(path).cloned().unwrap_or_default();
-        let first = value(&group[0].begin.a);
-        let same = group.iter().all(|it| value(&it.begin.a) == first && value(&it.begin.b) == first);
-        if !same || seen.contains(&first) {
-            return false;
+/// Whether variants with the same values at these paths are always of the same group.
+fn separate(paths: &[&str], groups: &[Vec<&Learned>]) -> bool {
+    let mut seen: Vec<(Vec<Value>, usize)> = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        for learned in group {
+            let values = paths.iter().map(|path| learned.begin.a.get(path).cloned().unwrap_or_default()).collect();
+            match seen.iter().find(|(known, _)| *known == values) {
+                Some((_, other)) if *other != index => return false,
+                Some(_) => {}
+                None => seen.push((values, index)),
+            }
         }
-        seen.push(first);
     }
     true
+}
+
+/// Paths whose values are the same in both recordings of each variant, and not in all variants.
+fn telling(variants: &[Learned]) -> Vec<String> {
+    let tells = |path: &String| {
+        let value = |scope: &Scope| scope.get(path).cloned().unwrap_or_default();
+        let first = value(&variants[0].begin.a);
+        variants.iter().all(|it| value(&it.begin.a) == value(&it.begin.b))
+            && variants.iter().any(|it| value(&it.begin.a) != first)
+    };
+    conditions(variants).into_iter().filter(tells).collect()
 }
 
 /// Paths of plain values, the near ones first.
