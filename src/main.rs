@@ -24,6 +24,8 @@ enum Verb {
     Check(verbs::check::Args),
     Run(verbs::run::Args),
     Report(verbs::report::Args),
+    Conformance(verbs::conformance::Args),
+    Learn(verbs::learn::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,5 +38,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
         Verb::Report(args) => verbs::report::run(&args),
+        Verb::Conformance(args) => verbs::conformance::run(&args),
+        Verb::Learn(args) => verbs::learn::run(&args),
     }
 }

@@ -1,8 +1,10 @@
 //! The verbs of the command.
 
 pub(crate) mod check;
+pub(crate) mod conformance;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod learn;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod scenarios;

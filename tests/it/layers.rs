@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("fake-hv", "fake-hv", &["scenarios", "hypervisor", "recording"]),
     ("reports", "reports", &["recording", "scenarios"]),
     ("control-plane", "control-plane", &["fake-hv", "hypervisor", "scenarios", "recording"]),
+    ("conformance", "control-plane/conformance", &["control-plane", "fake-hv", "hypervisor", "scenarios", "recording"]),
 ];
 
 /// Crates that may not bring in a runtime, for they do no input or output by themselves.

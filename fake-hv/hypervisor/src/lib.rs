@@ -9,6 +9,7 @@ mod config;
 mod delay;
 mod executor;
 mod heartbeat;
+mod http_requests;
 mod hypervisor;
 mod lock;
 mod messages;
@@ -26,10 +27,11 @@ mod time;
 
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::{Delay, exponential};
+pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
-    ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, NetworkRequest, Notice,
-    Origin, Output, PlacementRequest, Request, RequestId, Response, Rpc, Session, Ticket, Usage,
+    ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output,
+    Request, RequestId, Response, Rpc, Session, Ticket, Usage,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

@@ -51,26 +51,12 @@ impl Client<'_> {
                 ("GET", format!("/v2.0/ports?tenant_id={project}&device_id={instance}"), None, None)
             }
             N::GetAllPorts(instance) => ("GET", format!("/v2.0/ports?device_id={instance}"), None, user),
-            N::GetFloatingIps { instance, port } => {
-                let address = first_address(self.port(*instance, *port)?).unwrap_or_default();
-                ("GET", format!("/v2.0/floatingips?fixed_ip_address={address}&port_id={port}"), None, None)
-            }
-            N::GetSubnets { instance, port } => {
-                let ids = subnet_ids(self.port(*instance, *port)?);
-                ("GET", format!("/v2.0/subnets?{}", id_filter(&ids)), None, None)
-            }
-            N::GetDhcpPorts { instance, port } => {
-                let network = self.port(*instance, *port)?.network;
-                ("GET", format!("/v2.0/ports?network_id={network}&device_owner=network%3Adhcp"), None, None)
-            }
-            N::GetSegments { instance, port } => {
-                let network = self.port(*instance, *port)?.network;
-                ("GET", format!("/v2.0/networks/{network}?fields=segments"), None, None)
-            }
-            N::GetPhysicalNetwork { instance, port } => {
-                let network = self.port(*instance, *port)?.network;
-                let fields = "fields=provider%3Aphysical_network&fields=provider%3Anetwork_type";
-                ("GET", format!("/v2.0/networks/{network}?{fields}"), None, None)
+            N::GetFloatingIps { instance, port }
+            | N::GetSubnets { instance, port }
+            | N::GetDhcpPorts { instance, port }
+            | N::GetSegments { instance, port }
+            | N::GetPhysicalNetwork { instance, port } => {
+                ("GET", about_port(request, self.port(*instance, *port)?), None, None)
             }
             N::DeletePort { port, .. } => ("DELETE", format!("/v2.0/ports/{port}"), None, user),
         };
@@ -229,6 +215,25 @@ fn subnet_ids(port: &Port) -> BTreeSet<String> {
 
 fn first_address(port: &Port) -> Option<&str> {
     port.record.pointer("/fixed_ips/0/ip_address")?.as_str()
+}
+
+/// Path of a question that the network information of a port leads to.
+fn about_port(request: &NetworkRequest, port: &Port) -> String {
+    use NetworkRequest as N;
+    let network = port.network;
+    match request {
+        N::GetFloatingIps { .. } => {
+            let address = first_address(port).unwrap_or_default();
+            format!("/v2.0/floatingips?fixed_ip_address={address}&port_id={}", port.id)
+        }
+        N::GetSubnets { .. } => format!("/v2.0/subnets?{}", id_filter(&subnet_ids(port))),
+        N::GetDhcpPorts { .. } => format!("/v2.0/ports?network_id={network}&device_owner=network%3Adhcp"),
+        N::GetSegments { .. } => format!("/v2.0/networks/{network}?fields=segments"),
+        _ => {
+            let fields = "fields=provider%3Aphysical_network&fields=provider%3Anetwork_type";
+            format!("/v2.0/networks/{network}?{fields}")
+        }
+    }
 }
 
 fn id_filter<'a>(ids: impl IntoIterator<Item = &'a String>) -> String {

@@ -1,0 +1,118 @@
+//! `kagemusha conformance`
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use conformance::{
+    Kind, Lab, LabError, Operation, Variation, Verdict, choose, compare, quiet_options, record, start_up,
+};
+use control_plane::{Cloud, Lock, StateDir};
+use serde_json::json;
+
+use super::{exit, fail, runtime};
+
+/// Compares simulated hypervisors with real ones, message by message.
+///
+/// Starts two unmodified nova-computes (fake driver) beside two simulated hypervisors on the cloud that is up, does the same
+/// to both, records everything they say over AMQP and HTTP, and tells for each operation whether it was the same, or what was
+/// not first.
+///
+/// Exit status 0 when all operations are identical, 1 when some are not, 2 when they could not be carried out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  kagemusha conformance\n  kagemusha conformance --operation stop --operation \
+    live-migrate\n  kagemusha conformance --nics 2 --json conformance.json\n  kagemusha conformance --list")]
+pub(crate) struct Args {
+    /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Only this operation; may be given several times
+    #[arg(long, value_name = "NAME")]
+    operation: Vec<String>,
+    /// NICs of each server
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
+    nics: u8,
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}]}`
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// List the operations
+    #[arg(long)]
+    list: bool,
+}
+
+/// Some operations are not identical.
+const DIFFERS: u8 = 1;
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let operations = match choose(&args.operation) {
+        Ok(operations) => operations,
+        Err(unknown) => return fail(&format!("there is no operation `{unknown}`; --list shows all")),
+    };
+    if args.list {
+        operations.iter().for_each(|operation| println!("{}", operation.name));
+        return ExitCode::from(exit::OK);
+    }
+    let compared = runtime().map_err(LabError::from).and_then(|runtime| runtime.block_on(carry_out(args, &operations)));
+    match compared.and_then(|verdicts| finish(args, &verdicts)) {
+        Ok(true) => ExitCode::from(exit::OK),
+        Ok(false) => ExitCode::from(DIFFERS),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+    let state = StateDir::resolve(args.state.as_deref())?;
+    let cloud = Cloud::open(&state)?;
+    let _mine = Lock::take(&state)?;
+    let folder = tempfile::tempdir()?;
+    eprintln!("Starting two real nova-computes and two simulated ones ...");
+    let kinds = [Kind::Real, Kind::Simulated];
+    let lab = Lab::open(&cloud, &kinds, &quiet_options(false), &folder.path().join("run")).await?;
+    let verdicts = tokio::select! {
+        verdicts = do_all(&lab, args, operations) => verdicts,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("Interrupted; cleaning up ...");
+            Ok(Vec::new())
+        }
+    };
+    let left = lab.close().await?;
+    if left != "nothing" {
+        eprintln!("left in the cloud: {left}");
+    }
+    verdicts
+}
+
+async fn do_all(lab: &Lab, args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+    let variation = Variation { nics: args.nics.into(), swapped: false };
+    let mut verdicts = Vec::new();
+    if args.operation.is_empty() {
+        let started = start_up(lab);
+        verdicts.push(compare(lab, variation, &started[0], &started[1]));
+        tell(&verdicts[0]);
+    }
+    for operation in operations {
+        let recorded = record(lab, operation, variation).await?;
+        let verdict = compare(lab, variation, &recorded[0], &recorded[1]);
+        tell(&verdict);
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+fn tell(verdict: &Verdict) {
+    let Verdict { name, first_difference, compared, .. } = verdict;
+    match first_difference {
+        None => println!("{name:26} identical ({compared} messages and requests)"),
+        Some(difference) => println!("{name:26} differs: {difference}"),
+    }
+}
+
+/// Sums up, and writes the file; whether all were identical.
+fn finish(args: &Args, verdicts: &[Verdict]) -> Result<bool, LabError> {
+    let identical = verdicts.iter().filter(|verdict| verdict.identical).count();
+    println!("{identical} of {} operations identical", verdicts.len());
+    if let Some(path) = &args.json {
+        let text =
+            serde_json::to_string_pretty(&json!({"operations": verdicts})).expect("verdicts have text keys only");
+        fs::write(path, text + "\n")?;
+    }
+    Ok(identical == verdicts.len() && !verdicts.is_empty())
+}
