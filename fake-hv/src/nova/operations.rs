@@ -214,7 +214,7 @@ impl Operations {
     ) -> Option<Operation> {
         let args = incoming.args.take();
         let instance = args.get("instance").and_then(InstanceDocument::instance);
-        let ports = args.get("instance").map(InstanceDocument::cached_ports).unwrap_or_default();
+        let ports = instance.as_ref().map(|it| known_ports(&args["instance"], it.uuid, documents)).unwrap_or_default();
         let mut scope = Scope::default();
         scope.set("args", args);
         scope.set("context", short_context(&incoming.context));
@@ -222,7 +222,7 @@ impl Operations {
         scope.set("node_uuid", facts.identity.node.to_string().into());
         scope.set("node_id", facts.node_id.into());
         scope.set("my_ip", MY_IP.into());
-        scope.set("ports", ports.len().into());
+        scope.set("has_ports", (!ports.is_empty()).into());
         scope.set("answers", Value::Object(Map::new()));
         let Some(entry) = catalogue.find(&incoming.method, &scope) else {
             incoming.args = scope.get_mut("args").map(Value::take).unwrap_or_default();
@@ -326,6 +326,15 @@ pub(crate) struct Facts<'a> {
 
 /// What the fake driver says is its host's address (`get_host_ip_addr`).
 const MY_IP: &str = "192.168.0.1";
+
+/// The ports of a VM: those of the record that came, or else of the one that is here.
+fn known_ports(object: &Value, uuid: Uuid, documents: &Documents) -> Vec<Uuid> {
+    let told = InstanceDocument::cached_ports(object);
+    if told.is_empty() {
+        return documents.get(&uuid).map(|known| InstanceDocument::cached_ports(&known.object)).unwrap_or_default();
+    }
+    told
+}
 
 /// Takes over the record that an RPC brings.
 fn keep(documents: &mut Documents, uuid: Uuid, object: Value) {

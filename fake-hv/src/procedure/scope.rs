@@ -11,7 +11,7 @@ pub(crate) const CHANGES: &str = "nova_object.changes";
 const NAME: &str = "nova_object.name";
 
 /// The values that a procedure works with: `args` of the RPC, `context` of the request, `answers` by number of the step,
-/// `host`, `node_id`, `node_uuid`, `my_ip`, `ports` (how many), `vifs`,
+/// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `vifs`,
 /// and in a loop `port` and `vif`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {

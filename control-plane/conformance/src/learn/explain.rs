@@ -364,7 +364,7 @@ fn is_uuid(value: &Value) -> bool {
 }
 
 /// What is never a constant of the program: ids, and names that this harness gives.
-fn looks_like_an_id(value: &Value) -> bool {
+pub(super) fn looks_like_an_id(value: &Value) -> bool {
     let Some(text) = value.as_str() else { return false };
     is_uuid(value)
         || text.contains("kagemusha-")

@@ -6,7 +6,7 @@ use fake_hv::procedure::{Procedure, Procedures, Scope, Step, Token, Wait};
 use serde_json::{Value, json};
 
 use super::{
-    explain::{Pair, Unexplained},
+    explain::{Pair, Unexplained, looks_like_an_id},
     fold::{Raw, fold},
     invocations::{Invocation, Said, invocations},
 };
@@ -107,15 +107,11 @@ fn ports_of(invocation: &Invocation) -> Vec<String> {
     if !with_it.is_empty() {
         return with_it;
     }
-    // It came without; then it is read on the way.
-    let saved = invocation.said.iter().map(|said| &said.event.what.fields["message"]["args"]["objinst"]);
-    let mut saved = saved.filter(|object| object["nova_object.name"] == "InstanceInfoCache");
-    saved
-        .find_map(|object| {
-            let ports = ports_in(&object["nova_object.data"]["network_info"]);
-            (!ports.is_empty()).then_some(ports)
-        })
-        .unwrap_or_default()
+    // It came without; then it is loaded on the way, before Neutron is asked.
+    let args = invocation.said.iter().map(|said| &said.event.what.fields["message"]["args"]);
+    let mut refreshed = args.filter(|args| args["objmethod"] == "refresh").map(|args| &args["objinst"]);
+    let found = refreshed.find(|object| object["nova_object.name"] == "InstanceInfoCache");
+    found.map(|object| ports_in(&object["nova_object.data"]["network_info"])).unwrap_or_default()
 }
 
 fn ports_in(network_info: &Value) -> Vec<String> {
@@ -136,7 +132,7 @@ fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
         scope.set("node_uuid", uuid.clone());
         scope.set("node_id", id.clone());
     }
-    scope.set("ports", ports.into());
+    scope.set("has_ports", (ports > 0).into());
     scope.set("answers", json!({}));
     let cache = scope.get("args/instance/info_cache/network_info").and_then(Value::as_str).unwrap_or("[]").to_owned();
     scope.set_vifs(&cache);
@@ -445,7 +441,16 @@ fn telling(variants: &[Learned]) -> Vec<String> {
         variants.iter().all(|it| value(&it.begin.a) == value(&it.begin.b))
             && variants.iter().any(|it| value(&it.begin.a) != first)
     };
-    conditions(variants).into_iter().filter(tells).collect()
+    let mut paths: Vec<String> = conditions(variants).into_iter().filter(tells).collect();
+    // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing.
+    let value = |path: &String| variants[0].begin.a.get(path).cloned().unwrap_or_default();
+    paths.retain(|path| !looks_like_an_id(&value(path)));
+    paths.sort_by_key(|path| match value(path) {
+        Value::Bool(_) => 0,
+        Value::String(_) => 1,
+        _ => 2,
+    });
+    paths
 }
 
 /// Paths of plain values, the near ones first.
