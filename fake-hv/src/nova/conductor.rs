@@ -70,7 +70,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
         query => {
-            let reads_deleted = matches!(query, C::GetEvacuations | C::GetNode);
+            let reads_deleted = matches!(query, C::GetEvacuations | C::GetNode | C::GetResources(_));
             return Some(Body { reads_deleted, ..author.query(query) });
         }
     };
