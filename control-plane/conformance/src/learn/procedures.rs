@@ -10,7 +10,7 @@ use super::{
     fold::{Raw, fold},
     invocations::{Invocation, Said, invocations},
 };
-use crate::{run::Recorded, trace::Event};
+use crate::{compare::short_name, run::Recorded, trace::Event};
 
 /// What was learned, and what was not.
 #[derive(Debug, Default)]
@@ -227,8 +227,8 @@ impl Student {
                 }
                 Ok(Step::EachPort { steps })
             }
-            (Raw::Said(a), Raw::Said(b)) if describe_said(a) == describe_said(b) => {
-                let step = self.said(a, b).map_err(|why| format!("step {number}, {}: {why}", describe_said(a)))?;
+            (Raw::Said(a), Raw::Said(b)) if short_name(&a.event) == short_name(&b.event) => {
+                let step = self.said(a, b).map_err(|why| format!("step {number}, {}: {why}", short_name(&a.event)))?;
                 self.pair.a.put(&format!("answers/{number}"), answer(a));
                 self.pair.b.put(&format!("answers/{number}"), answer(b));
                 if let Step::Action { objinst, .. } = &step
@@ -354,30 +354,11 @@ fn answer(said: &Said) -> Value {
 
 fn describe(step: &Raw) -> String {
     match step {
-        Raw::Said(said) => describe_said(said),
+        Raw::Said(said) => short_name(&said.event),
         Raw::NetworkInfo(_) => "network info".to_owned(),
         Raw::Resources => "resources".to_owned(),
         Raw::Extensions => "extensions".to_owned(),
         Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn describe_said(said: &Said) -> String {
-    let fields = &said.event.what.fields;
-    if said.event.what.name == "http" {
-        let path = fields["path"].as_str().unwrap_or_default();
-        let shape: Vec<&str> =
-            path.split('/').map(|part| if uuid::Uuid::try_parse(part).is_ok() { "{}" } else { part }).collect();
-        let shape = shape.into_iter().map(|part| if part.contains("kagemusha") { "{}" } else { part });
-        return format!("{} {} {}", fields["service"], fields["method"], shape.collect::<Vec<_>>().join("/"));
-    }
-    let message = &fields["message"];
-    let args = &message["args"];
-    let object = args["objname"].as_str().or(args["objinst"]["nova_object.name"].as_str());
-    match (object, args["objmethod"].as_str(), message["method"].as_str()) {
-        (Some(object), Some(method), _) => format!("{object}.{method}"),
-        (_, _, Some(method)) => method.to_owned(),
-        _ => "reply".to_owned(),
     }
 }
 
