@@ -225,14 +225,9 @@ fn take_ports(host: &Host, operation: &Operation, ports: Vec<Uuid>) {
 /// An HTTP request with the session that it needs.
 async fn ask(host: &Host, message: StepMessage) -> Result<(), Fault> {
     let request = Request::Step(message);
-    let options = |host: &Host| {
-        let state = host.peek();
-        (state.config.options.placement_timeout, state.config.options.neutron_timeout)
-    };
-    let (placement_timeout, neutron_timeout) = options(host);
     match message.service {
-        Some(HttpService::Placement) => host.in_session(Session::Placement, request, placement_timeout).await.map(drop),
-        Some(HttpService::Neutron) => host.in_session(Session::Network, request, neutron_timeout).await.map(drop),
+        Some(HttpService::Placement) => host.in_session(Session::Placement, request).await.map(drop),
+        Some(HttpService::Neutron) => host.in_session(Session::Network, request).await.map(drop),
         _ => host.request(request, None).await.map(|_: Response| ()),
     }
 }

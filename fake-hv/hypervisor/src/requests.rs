@@ -45,24 +45,18 @@ impl Host {
 
     /// A request to Placement.
     pub(crate) async fn placement(&self, request: PlacementRequest) -> Result<Response, Fault> {
-        let timeout = self.peek().config.options.placement_timeout;
-        self.in_session(Session::Placement, Request::Placement(request), timeout).await
+        self.in_session(Session::Placement, Request::Placement(request)).await
     }
 
     /// A request to Neutron.
     pub(crate) async fn network(&self, request: NetworkRequest) -> Result<Response, Fault> {
-        let timeout = self.peek().config.options.neutron_timeout;
-        self.in_session(Session::Network, Request::Network(request), timeout).await
+        self.in_session(Session::Network, Request::Network(request)).await
     }
 
     /// A request with a session that is made at the first one, and made anew when its token has expired.
-    pub(crate) async fn in_session(
-        &self,
-        session: Session,
-        request: Request,
-        timeout: Option<Duration>,
-    ) -> Result<Response, Fault> {
+    pub(crate) async fn in_session(&self, session: Session, request: Request) -> Result<Response, Fault> {
         self.open_session(session).await?;
+        let timeout = self.timeout_of(session);
         let answer = self.request(request.clone(), timeout).await;
         if answer != Err(Fault::Http(401)) {
             return answer;
@@ -72,6 +66,14 @@ impl Host {
             self.request(Request::Token(Session::ServiceUser), None).await?;
         }
         self.request(request, timeout).await
+    }
+
+    fn timeout_of(&self, session: Session) -> Option<Duration> {
+        let state = self.peek();
+        match session {
+            Session::Placement => state.config.options.placement_timeout,
+            Session::Network | Session::ServiceUser => state.config.options.neutron_timeout,
+        }
     }
 
     /// Logs in, unless that was done before.
@@ -86,8 +88,7 @@ impl Host {
         self.request(Request::IdentityVersion, None).await?;
         self.request(Request::Token(session), None).await?;
         if session == Session::Placement {
-            let timeout = self.peek().config.options.placement_timeout;
-            self.request(Request::Placement(PlacementRequest::Discover), timeout).await?;
+            self.request(Request::Placement(PlacementRequest::Discover), self.timeout_of(session)).await?;
             self.state().placement_session = true;
         } else {
             self.request(Request::Token(Session::ServiceUser), None).await?;
