@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Kind, Lab, LabError, Operation, Variation, Verdict, choose, compare, quiet_options, record, start_up,
+    Kind, Lab, LabError, Operation, Recordings, Take, Variation, Verdict, choose, compare, quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;
@@ -33,6 +33,12 @@ pub(crate) struct Args {
     /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}]}`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Tell all differences, not just the first of each operation
+    #[arg(long)]
+    all_differences: bool,
+    /// Keep what both kinds said in this folder, one file for each operation
+    #[arg(long, value_name = "DIR")]
+    recordings: Option<PathBuf>,
     /// List the operations
     #[arg(long)]
     list: bool,
@@ -82,26 +88,36 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
 
 async fn do_all(lab: &Lab, args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
+    let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
     let mut verdicts = Vec::new();
+    let mut judge = |recorded: Vec<conformance::Recorded>| -> Result<(), LabError> {
+        let verdict = compare(variation, &recorded[0], &recorded[1]);
+        tell(args, &verdict);
+        if let Some(recordings) = &recordings {
+            let release = lab.release().to_owned();
+            recordings.save(&verdict.name, &Take { release, variation, recorded })?;
+        }
+        verdicts.push(verdict);
+        Ok(())
+    };
     if args.operation.is_empty() {
-        let started = start_up(lab);
-        verdicts.push(compare(lab, variation, &started[0], &started[1]));
-        tell(&verdicts[0]);
+        judge(start_up(lab))?;
     }
     for operation in operations {
-        let recorded = record(lab, operation, variation).await?;
-        let verdict = compare(lab, variation, &recorded[0], &recorded[1]);
-        tell(&verdict);
-        verdicts.push(verdict);
+        judge(record(lab, operation, &[variation; 2]).await?)?;
     }
     Ok(verdicts)
 }
 
-fn tell(verdict: &Verdict) {
-    let Verdict { name, first_difference, compared, .. } = verdict;
+fn tell(args: &Args, verdict: &Verdict) {
+    let Verdict { name, first_difference, differences, compared, .. } = verdict;
     match first_difference {
         None => println!("{name:26} identical ({compared} messages and requests)"),
-        Some(difference) => println!("{name:26} differs: {difference}"),
+        Some(first) if !args.all_differences => println!("{name:26} differs: {first}"),
+        Some(_) => {
+            println!("{name:26} differs in {}:", differences.len());
+            differences.iter().for_each(|difference| println!("    {difference}"));
+        }
     }
 }
 

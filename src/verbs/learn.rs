@@ -1,19 +1,26 @@
 //! `kagemusha learn`
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use conformance::{Kind, Lab, LabError, OPERATIONS, Recorded, Variation, learn, quiet_options, record};
+use conformance::{
+    Kind, Lab, LabError, OPERATIONS, Operation, Recorded, Recordings, Take, Variation, learn, quiet_options, record,
+};
 use control_plane::{Cloud, Lock, StateDir};
 
 use super::{exit, fail, runtime};
 
 /// Learns from real nova-computes what their release does on each RPC.
 ///
-/// Does every operation four times to two unmodified nova-computes (fake driver) on the cloud that is up: with and without
-/// NICs, and with the hosts' roles and the flavors swapped. What is the same each time is constant; what is not is traced to
-/// where it comes from. The result is the release's `procedures.json`. Takes half an hour.
+/// Does every operation four times to unmodified nova-computes (fake driver) on the cloud that is up: with and without NICs, and
+/// with the hosts' roles and the flavors swapped. What is the same each time is constant; what is not is traced to
+/// where it comes from. The result is the release's `procedures.json`. Takes a quarter of an hour.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kagemusha learn --out fake-hv/releases/2026.2/procedures.json")]
+#[command(after_help = "Examples:\n  kagemusha learn --out fake-hv/releases/2026.2/procedures.json\n  kagemusha learn \
+    --recordings ./recorded --out procedures.json   # goes on where an interrupted one ended")]
 pub(crate) struct Args {
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
@@ -21,6 +28,10 @@ pub(crate) struct Args {
     /// Where to write the procedures
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Keep the recordings in this folder; those that it has already are not made again, and when it has all of them no cloud
+    /// is needed
+    #[arg(long, value_name = "DIR")]
+    recordings: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -34,22 +45,24 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// Whether everything was understood.
 async fn carry_out(args: &Args) -> Result<bool, LabError> {
-    let state = StateDir::resolve(args.state.as_deref())?;
-    let cloud = Cloud::open(&state)?;
-    let _mine = Lock::take(&state)?;
     let folder = tempfile::tempdir()?;
-    let lab = Lab::open(&cloud, &[Kind::Real], &quiet_options(true), &folder.path().join("run")).await?;
-    let recorded = tokio::select! {
-        recorded = record_all(&lab) => recorded,
-        _ = tokio::signal::ctrl_c() => Ok(Vec::new()),
-    };
-    lab.close().await?;
-    let pairs = recorded?;
-    if pairs.is_empty() {
+    let kept = args.recordings.clone().unwrap_or_else(|| folder.path().join("recordings"));
+    let recordings = Recordings::open(&kept)?;
+    if !missing(&recordings)?.is_empty() {
+        record_missing(args, &recordings, &folder.path().join("run")).await?;
+    }
+    if !missing(&recordings)?.is_empty() {
         eprintln!("Interrupted: nothing learned");
         return Ok(false);
     }
-    let lesson = learn(&cloud.spec.release, &pairs);
+    let (mut pairs, mut release) = (Vec::new(), String::new());
+    for [once, again] in schedule() {
+        let (once, again) = (load(&recordings, once)?, load(&recordings, again)?);
+        release = once.release;
+        let only = |mut recorded: Vec<Recorded>| recorded.remove(0);
+        pairs.push((only(once.recorded), only(again.recorded)));
+    }
+    let lesson = learn(&release, &pairs);
     for left in &lesson.left {
         eprintln!("not understood: {left}");
     }
@@ -59,18 +72,61 @@ async fn carry_out(args: &Args) -> Result<bool, LabError> {
     Ok(lesson.left.is_empty())
 }
 
-async fn record_all(lab: &Lab) -> Result<Vec<(Recorded, Recorded)>, LabError> {
-    let mut pairs = Vec::new();
-    for nics in [2, 0] {
-        for operation in OPERATIONS {
-            let once = record(lab, operation, Variation { nics, swapped: false }).await?.remove(0);
-            let again = record(lab, operation, Variation { nics, swapped: true }).await?.remove(0);
-            for recorded in [&once, &again] {
-                let how = recorded.failure.as_deref().unwrap_or("recorded");
-                eprintln!("{:26} {nics} NICs: {how}", operation.name);
-            }
-            pairs.push((once, again));
+type Turn = (&'static Operation, Variation);
+
+/// Every operation with NICs and without, each time twice: with the roles of hosts and flavors swapped the second time.
+fn schedule() -> Vec<[Turn; 2]> {
+    let with = |nics| {
+        OPERATIONS.iter().map(move |operation| {
+            [false, true].map(|swapped| (operation, Variation { nics, swapped }))
+        })
+    };
+    [2, 0].into_iter().flat_map(with).collect()
+}
+
+fn missing(recordings: &Recordings) -> Result<Vec<[Turn; 2]>, LabError> {
+    let mut missing = Vec::new();
+    for turns in schedule() {
+        let mut there = true;
+        for (operation, variation) in turns {
+            there &= recordings.load(operation.name, variation)?.is_some();
+        }
+        if !there {
+            missing.push(turns);
         }
     }
-    Ok(pairs)
+    Ok(missing)
+}
+
+fn load(recordings: &Recordings, (operation, variation): Turn) -> Result<Take, LabError> {
+    let gone = || std::io::Error::other(format!("the recording of {} has gone", operation.name));
+    Ok(recordings.load(operation.name, variation)?.ok_or_else(gone)?)
+}
+
+/// Records on the cloud that is up, until all is there or Ctrl-C comes.
+async fn record_missing(args: &Args, recordings: &Recordings, folder: &Path) -> Result<(), LabError> {
+    let state = StateDir::resolve(args.state.as_deref())?;
+    let cloud = Cloud::open(&state)?;
+    let _mine = Lock::take(&state)?;
+    // Each operation is done in both variations at once, on hypervisors of their own.
+    let lab = Lab::open(&cloud, &[Kind::Real, Kind::Real], &quiet_options(true), folder).await?;
+    let recorded = tokio::select! {
+        recorded = record_all(&lab, recordings) => recorded,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    lab.close().await?;
+    recorded
+}
+
+async fn record_all(lab: &Lab, recordings: &Recordings) -> Result<(), LabError> {
+    for [(operation, once), (_, again)] in missing(recordings)? {
+        let recorded = record(lab, operation, &[once, again]).await?;
+        for (variation, recorded) in [once, again].into_iter().zip(recorded) {
+            let how = recorded.failure.clone().unwrap_or_else(|| "recorded".to_owned());
+            eprintln!("{:26} {} NICs: {how}", operation.name, variation.nics);
+            let take = Take { release: lab.release().to_owned(), variation, recorded: vec![recorded] };
+            recordings.save(operation.name, &take)?;
+        }
+    }
+    Ok(())
 }

@@ -167,24 +167,32 @@ impl Lab {
         Ok(lab)
     }
 
+    /// The next hypervisors of a kind; there can be several sides of each.
     async fn side(&self, kind: Kind) -> Result<Side, LabError> {
         let name = match kind {
             Kind::Real => "real",
             Kind::Simulated => "simu",
         };
+        let first = self.hosts_of(kind) + 1;
         let mut subjects = Vec::new();
-        for index in 1..=HOSTS {
+        for index in first..first + HOSTS {
             let tap = Tap::open(&self.cloud, self.origin).await?;
             let host = format!("{}-{name}-{index:05}", self.run);
             subjects.push(Subject { host, tap, index, running: tokio::sync::Mutex::default() });
         }
-        Ok(Side { kind, zone: format!("{}-{name}", self.run), subjects, aggregate: 0 })
+        Ok(Side { kind, zone: format!("{}-{name}-{first}", self.run), subjects, aggregate: 0 })
+    }
+
+    fn hosts_of(&self, kind: Kind) -> u32 {
+        let subjects = self.sides.iter().filter(|side| side.kind == kind).map(|side| side.subjects.len());
+        u32::try_from(subjects.sum::<usize>()).expect("a laboratory has a handful of hosts")
     }
 
     /// A port on a real nova-compute's host binds only when an L2 agent reports from there.
     async fn start_agents(&mut self) -> Result<(), LabError> {
-        if self.sides.iter().any(|side| side.kind == Kind::Real) {
-            let mut spec = self.fleet_spec("real", 1, HOSTS, Services::AgentOnly);
+        let hosts = self.hosts_of(Kind::Real);
+        if hosts > 0 {
+            let mut spec = self.fleet_spec("real", 1, hosts, Services::AgentOnly);
             spec.plan.connections = ConnectionMode::Single;
             self.agents = Some(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
         }
@@ -345,6 +353,11 @@ impl Lab {
             self.admin.call(&Call::post("aggregate", Service::Compute, path, body)).await?;
         }
         Ok(self.admin.delete("aggregate", Service::Compute, format!("/os-aggregates/{}", side.aggregate)).await?)
+    }
+
+    /// Release of the cloud.
+    pub fn release(&self) -> &str {
+        &self.cloud.spec.release
     }
 
     /// Where this experiment writes.

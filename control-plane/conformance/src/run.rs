@@ -15,18 +15,20 @@ use crate::{
 pub struct Recorded {
     /// The operation.
     pub operation: String,
+    /// The availability zone of the hypervisors.
+    pub zone: String,
     /// What went wrong, if it did.
     pub failure: Option<String>,
     /// One for each hypervisor.
     pub traces: Vec<Trace>,
 }
 
-/// Does an operation on all kinds of hypervisors at once.
+/// Does an operation on all sides of the laboratory at once, on each in its own variation.
 ///
 /// # Errors
 /// When the cloud does not do its part; what the operation itself runs into is in the result.
-pub async fn record(lab: &Lab, operation: &Operation, variation: Variation) -> Result<Vec<Recorded>, LabError> {
-    let both = lab.sides.iter().map(|side| on_side(lab, side, operation, variation));
+pub async fn record(lab: &Lab, operation: &Operation, variations: &[Variation]) -> Result<Vec<Recorded>, LabError> {
+    let both = lab.sides.iter().zip(variations).map(|(side, variation)| on_side(lab, side, operation, *variation));
     let recorded = futures_util::future::try_join_all(both).await?;
     let ours = |name: &control_plane::load::RunName| *name == lab.tenants.run;
     delete_servers(&lab.admin, &ours).await?;
@@ -37,7 +39,7 @@ pub async fn record(lab: &Lab, operation: &Operation, variation: Variation) -> R
 pub fn start_up(lab: &Lab) -> Vec<Recorded> {
     let of = |side: &Side| {
         let traces = side.subjects.iter().map(|subject| Trace::new(&subject.host, subject.tap.since(0)));
-        Recorded { operation: "start-up".to_owned(), failure: None, traces: traces.collect() }
+        Recorded { operation: "start-up".to_owned(), zone: side.zone.clone(), failure: None, traces: traces.collect() }
     };
     lab.sides.iter().map(of).collect()
 }
@@ -46,7 +48,7 @@ async fn on_side(lab: &Lab, side: &Side, operation: &Operation, variation: Varia
     let scene = Scene::new(lab, side, operation.name, variation);
     let failure = (operation.act)(&scene).await.err().map(|error| error.to_string());
     let traces = scene.end().await?;
-    Ok(Recorded { operation: operation.name.to_owned(), failure, traces })
+    Ok(Recorded { operation: operation.name.to_owned(), zone: side.zone.clone(), failure, traces })
 }
 
 /// The operations of these names, or all.

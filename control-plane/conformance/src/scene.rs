@@ -3,6 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use control_plane::load::{Answer, ApiError, Call, Service};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,7 +22,7 @@ const QUIET_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) type Server = String;
 
 /// How an operation is varied: what it is done to, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variation {
     /// NICs of each server.
     pub nics: usize,

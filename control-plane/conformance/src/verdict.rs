@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compare::{Difference, Names, connections, first_difference, lanes},
-    lab::{Lab, Side},
+    compare::{Difference, Names, connections, differences, lanes},
     run::Recorded,
     scene::Variation,
 };
@@ -18,6 +17,8 @@ pub struct Verdict {
     pub identical: bool,
     /// What was not the same first.
     pub first_difference: Option<Difference>,
+    /// All that was not the same.
+    pub differences: Vec<Difference>,
     /// Messages and requests that were compared.
     pub compared: usize,
 }
@@ -29,41 +30,38 @@ const CONNECTS: [&str; 4] = ["start-up", "restart", "restart-after-evacuation", 
 const ROLES: [&str; 2] = ["source", "destination"];
 
 /// Compares what the real hypervisors said with what the simulated ones did.
-pub fn compare(lab: &Lab, variation: Variation, real: &Recorded, simulated: &Recorded) -> Verdict {
+pub fn compare(variation: Variation, real: &Recorded, simulated: &Recorded) -> Verdict {
     let compared =
         real.traces.iter().map(|trace| trace.events.iter().filter(|event| event.is_utterance()).count()).sum();
-    let verdict = |first_difference: Option<Difference>| Verdict {
-        name: real.operation.clone(),
-        identical: first_difference.is_none(),
-        first_difference,
-        compared,
-    };
+    let mut found = Vec::new();
     if real.failure != simulated.failure {
         let told = |failure: &Option<String>| failure.clone().unwrap_or_else(|| "it went well".to_owned());
         let what = format!("real: {}; simulated: {}", told(&real.failure), told(&simulated.failure));
         let host = "both".to_owned();
-        return verdict(Some(Difference { host, because_of: "the operation itself".to_owned(), after: 0, what }));
+        found.push(Difference { host, because_of: "the operation itself".to_owned(), after: 0, what });
     }
     for (index, (real_trace, trace)) in real.traces.iter().zip(&simulated.traces).enumerate() {
         let role = ROLES[if variation.swapped { 1 - index } else { index }];
-        let real_lanes = lanes(real_trace, &mut names(&lab.sides[0]), "by itself");
-        let its_lanes = lanes(trace, &mut names(&lab.sides[1]), "by itself");
-        if let Some(difference) = first_difference(role, &real_lanes, &its_lanes) {
-            return verdict(Some(difference));
-        }
+        let real_lanes = lanes(real_trace, &names(real));
+        let its_lanes = lanes(trace, &names(simulated));
+        found.extend(differences(role, &real_lanes, &its_lanes));
         if CONNECTS.contains(&real.operation.as_str()) {
-            let theirs = connections(real_trace, &mut names(&lab.sides[0]));
-            let its = connections(trace, &mut names(&lab.sides[1]));
-            if let Some(difference) = first_difference(role, &theirs, &its) {
-                return verdict(Some(difference));
-            }
+            let theirs = connections(real_trace, &names(real));
+            let its = connections(trace, &names(simulated));
+            found.extend(differences(role, &theirs, &its));
         }
     }
-    verdict(None)
+    Verdict {
+        name: real.operation.clone(),
+        identical: found.is_empty(),
+        first_difference: found.first().cloned(),
+        differences: found,
+        compared,
+    }
 }
 
-fn names(side: &Side) -> Names {
-    let hosts = side.subjects.iter().zip(["<first>", "<second>"]);
-    let hosts = hosts.map(|(subject, stands)| (subject.host.clone(), stands.to_owned()));
-    Names::new(hosts.chain([(side.zone.clone(), "<zone>".to_owned())]).collect())
+fn names(recorded: &Recorded) -> Names {
+    let hosts = recorded.traces.iter().zip(["<first>", "<second>"]);
+    let hosts = hosts.map(|(trace, stands)| (trace.host.clone(), stands.to_owned()));
+    Names::new(hosts.chain([(recorded.zone.clone(), "<zone>".to_owned())]).collect())
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
     let _lost = host.conductor(ConductorCall::StartEvent(uuid, ActionEvent::Build)).await.err();
     let failure = match build(&host, uuid, networks).await {
         Ok(()) => {
-            host.state().failed_builds = 0;
+            host.state().tracker.build_succeeded();
             host.milestone(Milestone::Active(uuid));
             None
         }
@@ -63,7 +63,6 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
 async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failure> {
     save(host, uuid, InstanceState::Building).await?;
     host.placement(PlacementRequest::GetAllocations(uuid)).await?;
-    check_fit(host, uuid)?;
     resources::claim(host, uuid).await?;
     host.milestone(Milestone::NetworkStarted(uuid));
     save(host, uuid, InstanceState::Networking).await?;
@@ -84,12 +83,6 @@ async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failu
 
 async fn save(host: &Host, uuid: Uuid, state: InstanceState) -> Result<Response, Fault> {
     host.conductor(ConductorCall::SaveInstance(uuid, state)).await
-}
-
-fn check_fit(host: &Host, uuid: Uuid) -> Result<(), Failure> {
-    let state = host.peek();
-    let guest = state.guests.get(&uuid).ok_or(Failure::Deleted)?;
-    resources::fits(&state, guest).map_err(Failure::Reschedule)
 }
 
 fn network_failure(fault: Fault) -> Failure {
@@ -125,6 +118,7 @@ async fn spawn(host: &Host, uuid: Uuid) -> Result<(), Failure> {
     }
     if let Some(guest) = host.state().guests.get_mut(&uuid) {
         guest.running = true;
+        guest.on_driver = true;
     }
     host.milestone(Milestone::SpawnFinished(uuid));
     Ok(())
@@ -185,14 +179,14 @@ impl NetworkThread {
 /// Undoes what the build did and says what becomes of the VM.
 async fn fail(host: &Host, uuid: Uuid, failure: Failure) -> String {
     host.milestone(Milestone::BuildFailed(uuid));
-    host.state().failed_builds += 1;
+    host.state().tracker.build_failed();
     // Each step is best effort, as in the original: what cannot be undone now is left for the audit.
     let has_ports = host.peek().guests.get(&uuid).is_some_and(|guest| !guest.ports.is_empty());
     if has_ports {
         let _left = network::deallocate(host, uuid).await.err();
     }
-    if host.peek().guests.get(&uuid).is_some_and(|guest| guest.claimed) {
-        let _left = resources::release(host, uuid).await.err();
+    if host.peek().tracker.tracks(uuid) {
+        let _left = resources::abort_claim(host, uuid).await.err();
     }
     host.state().guests.remove(&uuid);
     match failure {

@@ -167,6 +167,11 @@ impl Host {
         kernel.set_origin(thread, Some(origin));
     }
 
+    /// Whether what the running thread does is done for a user, whose token it has.
+    pub(crate) fn speaks_for_a_user(&self) -> bool {
+        matches!(self.kernel().origin(), Origin::Rpc(_))
+    }
+
     pub(crate) fn emit(&self, output: Output) {
         self.kernel().outputs.push(output);
     }

@@ -117,3 +117,17 @@ pub enum NetworkRequest {
         port: Uuid,
     },
 }
+
+impl NetworkRequest {
+    /// Whether it is made with the token of the user who asked, where there is one.
+    pub(crate) fn passes_token_on(&self) -> bool {
+        matches!(
+            self,
+            Self::GetRequestedNetworks(_)
+                | Self::GetExtensions
+                | Self::CreatePort { .. }
+                | Self::GetAllPorts(_)
+                | Self::DeletePort { .. }
+        )
+    }
+}

@@ -24,6 +24,7 @@ mod startup;
 mod state;
 mod terminate;
 mod time;
+mod tracker;
 
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::{Delay, exponential};
@@ -31,9 +32,10 @@ pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
     ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output,
-    Request, RequestId, Response, Rpc, Session, Ticket, Usage,
+    Request, RequestId, Response, Rpc, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;
 pub use state::{Config, Driver, Services};
 pub use time::Time;
+pub use tracker::{Stats, Touched, Usage};

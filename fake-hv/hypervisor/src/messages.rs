@@ -1,13 +1,14 @@
 //! What goes in and out of a simulated hypervisor, typed. Drivers encode it: the live one as AMQP messages and HTTP
 //! requests, the simulator not at all.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use uuid::Uuid;
 
 use crate::{
     http_requests::{NetworkRequest, PlacementRequest},
     procedure::{Operation, OperationId, StepMessage},
+    tracker::{Touched, Usage},
 };
 
 /// Names one outstanding request of one hypervisor.
@@ -121,6 +122,24 @@ pub enum ActionEvent {
     Other(&'static str),
 }
 
+impl InstanceState {
+    /// `vm_state` and `task_state` from now on; without a `vm_state` it stays as it is.
+    pub(crate) fn states(self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Building => (Some("building"), None),
+            Self::Claimed | Self::Unclaimed => (Some("building"), None),
+            Self::Networking => (Some("building"), Some("networking")),
+            Self::BlockDeviceMapping => (Some("building"), Some("block_device_mapping")),
+            Self::Spawning => (Some("building"), Some("spawning")),
+            Self::Active => (Some("active"), None),
+            Self::Rescheduling => (None, Some("scheduling")),
+            Self::Error => (Some("error"), None),
+            Self::Deleted => (Some("deleted"), None),
+            Self::Reverted => (None, None),
+        }
+    }
+}
+
 /// The states of an instance that a hypervisor saves, in the order of a build and a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstanceState {
@@ -128,6 +147,8 @@ pub enum InstanceState {
     Building,
     /// Claimed: host, node and compute id are set.
     Claimed,
+    /// The claim is given up: without host, node and compute id.
+    Unclaimed,
     /// Task `networking`.
     Networking,
     /// Task `block_device_mapping`.
@@ -144,23 +165,6 @@ pub enum InstanceState {
     Deleted,
     /// No task any more, after one that failed.
     Reverted,
-}
-
-/// Resources in use on a node, as a compute node record carries them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// VMs on the node.
-    pub instances: u32,
-    /// VMs being built.
-    pub building: u32,
-    /// Virtual CPUs.
-    pub vcpus: u32,
-    /// Memory in MiB, without the 512 that Nova reserves for the host.
-    pub memory_mb: u64,
-    /// Disk in GiB.
-    pub disk_gb: u64,
-    /// Builds that failed since the last success.
-    pub failed_builds: u32,
 }
 
 /// A request that has an answer.
@@ -227,6 +231,8 @@ pub enum ConductorCall {
     SaveNode {
         /// Resources in use.
         usage: Usage,
+        /// Which fields are named as changed.
+        touched: Touched,
     },
     /// `PciDeviceList.get_by_compute_node`.
     GetPciDevices,
@@ -246,8 +252,8 @@ pub enum ConductorCall {
     GetIncompleteMigrations,
     /// `ConsoleAuthToken.clean_expired_console_auths`.
     CleanConsoleTokens,
-    /// `InstanceList.get_by_filters` of `_cleanup_running_deleted_instances`.
-    GetRunningDeleted,
+    /// `InstanceList.get_by_filters` of `_cleanup_running_deleted_instances`, for the VMs that the driver has.
+    GetRunningDeleted(Vec<Uuid>),
     /// `InstanceList.get_by_filters` of `_run_image_cache_manager_pass`.
     GetImageCacheUsers,
     /// `InstanceActionEvent.event_start`.
@@ -389,6 +395,14 @@ pub struct Instance {
     pub memory_mb: u64,
     /// Root and ephemeral disk of its flavor in GiB.
     pub disk_gb: u64,
+    /// `vm_state` of its record.
+    pub vm_state: &'static str,
+    /// `task_state` of its record.
+    pub task_state: Option<&'static str>,
+    /// The project that it belongs to.
+    pub project: Rc<str>,
+    /// `os_type` of its record.
+    pub os_type: Option<Rc<str>>,
 }
 
 /// RPCs to a compute service.

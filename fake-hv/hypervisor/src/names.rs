@@ -56,7 +56,7 @@ impl ConductorCall {
             Self::GetServiceOfNode => "Service.get_by_compute_host",
             Self::GetInstance(_) => "Instance.get_by_uuid",
             Self::RefreshInstance(_) => "Instance.refresh",
-            Self::GetPendingDeletes | Self::GetRunningDeleted | Self::GetImageCacheUsers => {
+            Self::GetPendingDeletes | Self::GetRunningDeleted(_) | Self::GetImageCacheUsers => {
                 "InstanceList.get_by_filters"
             }
             Self::CleanConsoleTokens => "ConsoleAuthToken.clean_expired_console_auths",

@@ -18,7 +18,6 @@ pub(crate) enum Refresh {
 /// `allocate_for_instance`: makes and binds one port for each network, then fills the VM's info cache.
 pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> Result<(), Fault> {
     host.network(NetworkRequest::GetRequestedNetworks(instance)).await?;
-    read_extensions(host).await?;
     let mut ports = Vec::with_capacity(networks.len());
     for network in networks {
         let created = host.network(NetworkRequest::CreatePort { instance, network: *network }).await?;
@@ -28,6 +27,7 @@ pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> 
             guest.ports.push(port); // known at once, so that a failed build gives it back
         }
     }
+    read_extensions(host).await?;
     for port in ports {
         host.network(NetworkRequest::BindPort { instance, port }).await?;
         host.conductor(ConductorCall::CreateInterface { instance, port }).await?;

@@ -106,7 +106,7 @@ async fn perform(host: &Host, task: Task) -> Result<(), Fault> {
         Task::SyncPowerStates => sync_power_states(host).await,
         Task::UpdateAvailableResource => resources::audit(host, resources::Occasion::Periodic).await,
         Task::HealInfoCache => heal_info_cache(host).await,
-        Task::CleanUpRunningDeleted => call(host, ConductorCall::GetRunningDeleted).await,
+        Task::CleanUpRunningDeleted => look_for_deleted(host).await,
         Task::ImageCachePass => call(host, ConductorCall::GetImageCacheUsers).await,
         Task::RunPendingDeletes => call(host, ConductorCall::GetPendingDeletes).await,
         Task::CleanUpIncompleteMigrations => call(host, ConductorCall::GetIncompleteMigrations).await,
@@ -116,6 +116,18 @@ async fn perform(host: &Host, task: Task) -> Result<(), Fault> {
 
 async fn call(host: &Host, call: ConductorCall) -> Result<(), Fault> {
     host.conductor(call).await.map(drop)
+}
+
+/// Guests that Nova has deleted and the driver has not; without guests there is nothing to look up.
+async fn look_for_deleted(host: &Host) -> Result<(), Fault> {
+    let on_driver: Vec<Uuid> = {
+        let state = host.peek();
+        state.guests.iter().filter(|(_, guest)| guest.on_driver).map(|(uuid, _)| *uuid).collect()
+    };
+    if on_driver.is_empty() {
+        return Ok(());
+    }
+    call(host, ConductorCall::GetRunningDeleted(on_driver)).await
 }
 
 async fn sync_scheduler(host: &Host) -> Result<(), Fault> {

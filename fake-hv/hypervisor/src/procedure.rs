@@ -65,6 +65,10 @@ pub enum StepKind {
 pub struct Saved {
     /// Whether it runs from now on.
     pub running: Option<bool>,
+    /// Its `vm_state` from now on.
+    pub vm_state: Option<&'static str>,
+    /// Its `task_state` from now on, or none.
+    pub task_state: Option<Option<&'static str>>,
     /// It has no host any more.
     pub leaves: bool,
 }
@@ -164,6 +168,8 @@ fn arrive(host: &Host, operation: &Operation, instance: &Instance) {
     if comes {
         known.instance = instance.clone();
     }
+    known.instance.vm_state = instance.vm_state;
+    known.instance.task_state = instance.task_state;
 }
 
 type Steps<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 'a>>;
@@ -199,10 +205,7 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
             None => Ok(()),
         },
         StepKind::Extensions => network::read_extensions(host).await,
-        StepKind::Resources => {
-            claim(host, operation);
-            resources::tell(host).await
-        }
+        StepKind::Resources => book(host, operation).await,
         StepKind::EachPort(inner) => {
             let vm = operation.instance.as_ref().map(|instance| instance.uuid);
             let ports = vm.and_then(|vm| host.peek().guests.get(&vm).map(|guest| guest.ports.clone()));
@@ -232,13 +235,19 @@ async fn ask(host: &Host, message: StepMessage) -> Result<(), Fault> {
     }
 }
 
-/// Whose resources are used from now on.
-fn claim(host: &Host, operation: &Operation) {
-    let Some(instance) = &operation.instance else { return };
-    let mut state = host.state();
-    let goes = GOES.contains(&operation.procedure.method);
-    if let Some(guest) = state.guests.get_mut(&instance.uuid) {
-        guest.claimed = !goes && !guest.leaves;
+/// What the method does to the books of the resource tracker, and what it tells of them.
+async fn book(host: &Host, operation: &Operation) -> Result<(), Fault> {
+    let Some(instance) = &operation.instance else { return Ok(()) };
+    match operation.procedure.method {
+        // The driver gives the VM the size that the move is about.
+        "prep_resize" | "rebuild_instance" | "check_can_live_migrate_destination" => {
+            resources::tell_of_move(host, instance, true).await
+        }
+        "confirm_resize" | "revert_resize" | "drop_move_claim_at_destination" => {
+            resources::tell_of_move(host, instance, false).await
+        }
+        "unshelve_instance" => resources::claim_again(host, instance.uuid).await,
+        _ => resources::tell_of_change(host, instance.uuid).await,
     }
 }
 
@@ -248,6 +257,13 @@ fn note(host: &Host, operation: &Operation, saved: Saved) {
     let Some(guest) = state.guests.get_mut(&instance.uuid) else { return };
     if let Some(running) = saved.running {
         guest.running = running;
+        guest.on_driver |= running;
+    }
+    if let Some(vm_state) = saved.vm_state {
+        guest.instance.vm_state = vm_state;
+    }
+    if let Some(task_state) = saved.task_state {
+        guest.instance.task_state = task_state;
     }
     guest.leaves |= saved.leaves;
 }

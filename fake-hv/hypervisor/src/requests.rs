@@ -34,6 +34,9 @@ impl Host {
     /// A call to the conductor, given up after `rpc_response_timeout`.
     pub(crate) async fn conductor(&self, call: ConductorCall) -> Result<Response, Fault> {
         let timeout = self.peek().config.options.rpc_response_timeout;
+        if let ConductorCall::SaveInstance(instance, state) = &call {
+            self.state().enter(*instance, *state);
+        }
         self.request(Request::Conductor(call), Some(timeout)).await
     }
 
@@ -48,9 +51,13 @@ impl Host {
         self.in_session(Session::Placement, Request::Placement(request)).await
     }
 
-    /// A request to Neutron.
+    /// A request to Neutron: where Nova passes the user's token on, it needs none of its own but the one beside it.
     pub(crate) async fn network(&self, request: NetworkRequest) -> Result<Response, Fault> {
-        self.in_session(Session::Network, Request::Network(request)).await
+        let session = match request.passes_token_on() && self.speaks_for_a_user() {
+            true => Session::ServiceUser,
+            false => Session::Network,
+        };
+        self.in_session(session, Request::Network(request)).await
     }
 
     /// A request with a session that is made at the first one, and made anew when its token has expired.
@@ -78,20 +85,23 @@ impl Host {
 
     /// Logs in, unless that was done before.
     pub(crate) async fn open_session(&self, session: Session) -> Result<(), Fault> {
-        let open = match session {
-            Session::Placement => self.peek().placement_session,
-            Session::Network | Session::ServiceUser => self.peek().network_session,
-        };
-        if open {
-            return Ok(());
+        match session {
+            Session::Placement if !self.peek().placement_session => {
+                self.request(Request::IdentityVersion, None).await?;
+                self.request(Request::Token(session), None).await?;
+                self.request(Request::Placement(PlacementRequest::Discover), self.timeout_of(session)).await?;
+                self.state().placement_session = true;
+            }
+            Session::ServiceUser | Session::Network if !self.peek().service_session => {
+                // Both are found out of with one look at Keystone.
+                self.request(Request::IdentityVersion, None).await?;
+                self.request(Request::Token(Session::ServiceUser), None).await?;
+                self.state().service_session = true;
+            }
+            _ => {}
         }
-        self.request(Request::IdentityVersion, None).await?;
-        self.request(Request::Token(session), None).await?;
-        if session == Session::Placement {
-            self.request(Request::Placement(PlacementRequest::Discover), self.timeout_of(session)).await?;
-            self.state().placement_session = true;
-        } else {
-            self.request(Request::Token(Session::ServiceUser), None).await?;
+        if session == Session::Network && !self.peek().network_session {
+            self.request(Request::Token(session), None).await?;
             self.state().network_session = true;
         }
         Ok(())

@@ -4,10 +4,9 @@
 use uuid::Uuid;
 
 use crate::{
-    ConductorCall, Fault, InstanceState, PlacementRequest, Response,
+    ConductorCall, Fault, Instance, InstanceState, PlacementRequest, Response,
     executor::Host,
     lock::LockName,
-    state::{Guest, State},
 };
 
 /// Why the node is audited.
@@ -27,11 +26,13 @@ pub(crate) async fn audit(host: &Host, occasion: Occasion) -> Result<(), Fault> 
     if occasion == Occasion::Periodic {
         nodes?;
     }
+    host.state().tracker.copy_resources();
     let instances = host.conductor(ConductorCall::GetInstancesByNode).await?.instances();
     host.conductor(ConductorCall::GetMigrations).await?;
-    for instance in instances {
+    for instance in &instances {
         look_at_disks(host, instance.uuid).await?;
     }
+    host.state().tracker.audit(&instances);
     if !new {
         forget_deleted(host).await?;
     }
@@ -78,8 +79,7 @@ async fn forget_deleted(host: &Host) -> Result<(), Fault> {
         Err(_) => return Ok(()), // logged and skipped by the original, too
     };
     for consumer in consumers {
-        let tracked = host.peek().guests.get(&consumer).is_some_and(|guest| guest.claimed);
-        if !tracked {
+        if !host.peek().tracker.tracks(consumer) {
             // Gone from the database as well: the scheduler has just made it, or it was archived. Left alone either way.
             let _unknown = host.conductor(ConductorCall::GetInstance(consumer)).await.err();
         }
@@ -96,10 +96,10 @@ async fn update(host: &Host) -> Result<(), Fault> {
     }
     host.conductor(ConductorCall::GetServiceOfNode).await?;
     publish_provider(host).await?;
-    let usage = host.peek().usage();
-    if host.peek().saved_usage != Some(usage) {
-        host.conductor(ConductorCall::SaveNode { usage }).await?;
-        host.state().saved_usage = Some(usage);
+    let unsaved = host.peek().tracker.unsaved();
+    if let Some((usage, touched)) = unsaved {
+        host.conductor(ConductorCall::SaveNode { usage: usage.clone(), touched }).await?;
+        host.state().tracker.saved(usage);
     }
     Ok(())
 }
@@ -162,54 +162,66 @@ pub(crate) enum Provider {
 pub(crate) async fn claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
     let _lock = host.acquire(LockName::Resources).await;
     host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Claimed)).await?;
+    book_claim(host, instance).await
+}
+
+/// What a claim changes in the books, and tells of it; the resource lock is held.
+async fn book_claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
     look_at_disks(host, instance).await?;
-    if let Some(guest) = host.state().guests.get_mut(&instance) {
-        guest.claimed = true;
+    if let Some(claimed) = known(host, instance) {
+        host.state().tracker.claim(&claimed);
+    }
+    update(host).await
+}
+
+fn known(host: &Host, instance: Uuid) -> Option<Instance> {
+    host.peek().guests.get(&instance).map(|guest| guest.instance.clone())
+}
+
+/// `abort_instance_claim`: a build gives up what it claimed.
+pub(crate) async fn abort_claim(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    if let Some(claimed) = known(host, instance) {
+        host.state().tracker.abort(&claimed);
+    }
+    host.state().disks_known.remove(&instance);
+    host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Unclaimed)).await?;
+    update(host).await
+}
+
+/// `update_usage`: a VM that is claimed here has changed.
+pub(crate) async fn tell_of_change(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    let Some(changed) = known(host, instance) else { return Ok(()) };
+    if !host.state().tracker.changed(&changed) {
+        return Ok(());
+    }
+    if !host.peek().tracker.tracks(instance) {
+        host.state().disks_known.remove(&instance);
     }
     update(host).await
 }
 
 /// `update_usage` and `delete_allocation_for_instance` after the VM is gone.
 pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
-    {
-        let _lock = host.acquire(LockName::Resources).await;
-        if let Some(guest) = host.state().guests.get_mut(&instance) {
-            guest.claimed = false;
-        }
-        host.state().disks_known.remove(&instance);
-        update(host).await?;
-    }
+    tell_of_change(host, instance).await?;
     host.placement(PlacementRequest::DeleteAllocations(instance)).await?;
     Ok(())
 }
 
-/// `_update` outside of a claim, under the resource lock.
-pub(crate) async fn tell(host: &Host) -> Result<(), Fault> {
+/// A claim for a VM that is here already: it is unshelved.
+pub(crate) async fn claim_again(host: &Host, instance: Uuid) -> Result<(), Fault> {
     let _lock = host.acquire(LockName::Resources).await;
-    update(host).await
+    book_claim(host, instance).await
 }
 
-/// Whether the claimed VMs and one more fit, by the ratios of the inventory.
-pub(crate) fn fits(state: &State, guest: &Guest) -> Result<(), String> {
-    let (used, offered) = (state.usage(), &state.config.resources);
-    let demands = [
-        (
-            "vcpus",
-            u64::from(used.vcpus),
-            u64::from(guest.instance.vcpus),
-            u64::from(offered.vcpus),
-            offered.cpu_allocation_ratio,
-        ),
-        ("memory", used.memory_mb, guest.instance.memory_mb, offered.memory_mb, offered.ram_allocation_ratio),
-        ("disk", used.disk_gb, guest.instance.disk_gb, offered.local_gb, offered.disk_allocation_ratio),
-    ];
-    for (what, used, asked, total, ratio) in demands {
-        #[expect(clippy::cast_precision_loss, reason = "sizes of one host are far below 2^52")]
-        if (used + asked) as f64 > total as f64 * ratio {
-            return Err(format!(
-                "Insufficient compute resources: {what}: {used} used, {asked} asked, {total} x {ratio}"
-            ));
-        }
+/// A move's claim, or the end of one. `size` has the resources that it is about.
+pub(crate) async fn tell_of_move(host: &Host, size: &Instance, begins: bool) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    host.state().disks_known.insert(size.uuid);
+    match begins {
+        true => host.state().tracker.move_in(size),
+        false => host.state().tracker.drop_move(size),
     }
-    Ok(())
+    update(host).await
 }

@@ -59,7 +59,8 @@ async fn init_host(host: &Host) -> Result<(), Fault> {
     let found = !instances.is_empty();
     let driver = host.peek().config.driver;
     for instance in instances {
-        let guest = Guest { running: driver == Driver::Plugging, claimed: true, ..Guest::new(instance) };
+        let stays = driver == Driver::Plugging;
+        let guest = Guest { running: stays, on_driver: stays, ..Guest::new(instance) };
         host.state().guests.insert(guest.instance.uuid, guest);
     }
     if node_known {

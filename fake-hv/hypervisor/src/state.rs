@@ -11,9 +11,10 @@ use rand_pcg::Pcg64Mcg;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, Delay, Instance, Resources, Time, Times, Usage,
+    ComputeOptions, Delay, Instance, InstanceState, Resources, Time, Times,
     lock::{FairSemaphore, InstanceLockName, LockName},
     resources::Provider,
+    tracker::Tracker,
 };
 
 /// What does not change while a hypervisor runs; shared by the fleet.
@@ -61,7 +62,8 @@ pub enum Services {
 pub(crate) struct Guest {
     pub(crate) instance: Instance,
     pub(crate) running: bool,
-    pub(crate) claimed: bool,
+    /// Whether the virt driver knows it, running or not.
+    pub(crate) on_driver: bool,
     /// Nova has it elsewhere, or nowhere, from now on.
     pub(crate) leaves: bool,
     pub(crate) ports: Vec<Uuid>,
@@ -76,7 +78,7 @@ impl Guest {
         Self {
             instance,
             running: false,
-            claimed: false,
+            on_driver: false,
             leaves: false,
             ports: Vec::new(),
             ports_cached: false,
@@ -91,16 +93,16 @@ pub(crate) struct State {
     pub(crate) config: Rc<Config>,
     pub(crate) rng: Pcg64Mcg,
     pub(crate) guests: BTreeMap<Uuid, Guest>,
-    pub(crate) failed_builds: u32,
     /// VMs whose block devices were looked at.
     pub(crate) disks_known: BTreeSet<Uuid>,
     pub(crate) report_count: u64,
-    /// What the compute node record last said; saved again only when it differs.
-    pub(crate) saved_usage: Option<Usage>,
+    /// What the compute node record says is in use.
+    pub(crate) tracker: Tracker,
     /// When provider, inventory, aggregates and traits were last read from Placement.
     pub(crate) associations_read: Option<Time>,
     pub(crate) provider: Provider,
     pub(crate) placement_session: bool,
+    pub(crate) service_session: bool,
     pub(crate) network_session: bool,
     pub(crate) extensions_read: Option<Time>,
     /// Whether Neutron has the extension `multi-provider`.
@@ -136,13 +138,13 @@ impl State {
             config,
             rng: Pcg64Mcg::seed_from_u64(seed),
             guests: BTreeMap::new(),
-            failed_builds: 0,
             disks_known: BTreeSet::new(),
             report_count: 0,
-            saved_usage: None,
+            tracker: Tracker::default(),
             associations_read: None,
             provider: Provider::default(),
             placement_session: false,
+            service_session: false,
             network_session: false,
             extensions_read: None,
             multi_provider: false,
@@ -164,22 +166,17 @@ impl State {
         }
     }
 
+    /// A VM's record says this from now on.
+    pub(crate) fn enter(&mut self, instance: Uuid, state: InstanceState) {
+        if let Some(guest) = self.guests.get_mut(&instance) {
+            let (vm_state, task_state) = state.states();
+            guest.instance.vm_state = vm_state.unwrap_or(guest.instance.vm_state);
+            guest.instance.task_state = task_state;
+        }
+    }
+
     pub(crate) fn draw(&mut self, pick: impl Fn(&Times) -> &Delay) -> Duration {
         let config = Rc::clone(&self.config);
         pick(&config.times).sample(&mut self.rng)
-    }
-
-    /// Resources of all claimed VMs.
-    pub(crate) fn usage(&self) -> Usage {
-        let claimed = self.guests.values().filter(|guest| guest.claimed);
-        let start = Usage { failed_builds: self.failed_builds, ..Usage::default() };
-        claimed.fold(start, |usage, guest| Usage {
-            instances: usage.instances + 1,
-            building: usage.building + u32::from(!guest.running),
-            vcpus: usage.vcpus + guest.instance.vcpus,
-            memory_mb: usage.memory_mb + guest.instance.memory_mb,
-            disk_gb: usage.disk_gb + guest.instance.disk_gb,
-            failed_builds: usage.failed_builds,
-        })
     }
 }

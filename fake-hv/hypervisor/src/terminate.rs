@@ -58,6 +58,7 @@ async fn destroy_guest(host: &Host, instance: Uuid, ports: Vec<Uuid>) {
     let mut state = host.state();
     if let Some(guest) = state.guests.get_mut(&instance) {
         guest.running = false;
+        guest.on_driver = false;
     }
     state.agent_work.removed.extend(ports);
     drop(state);

@@ -3,7 +3,7 @@
 use amq_protocol::{
     frame::{AMQPFrame, ProtocolVersion, WriteContext, gen_frame},
     protocol::{AMQPClass, connection},
-    types::{AMQPValue, FieldTable, LongString, ShortString},
+    types::{AMQPValue, FieldTable, LongString, ShortString, generation::gen_field_table},
 };
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::Duration};
 
@@ -22,6 +22,8 @@ const HEARTBEAT_S: u16 = 60;
 pub(crate) const FRAME_MIN_BYTES: usize = 4096;
 /// Asked for when the broker sets no limit; py-amqp's.
 const FRAME_MAX_BYTES: u32 = 131_072;
+/// Before a table its length is written.
+const TABLE_LENGTH_BYTES: usize = 4;
 /// A channel number has 16 bits.
 const CHANNEL_MAX: u16 = u16::MAX;
 
@@ -143,10 +145,20 @@ fn start_ok(address: &BrokerAddress, name: &str) -> connection::AMQPMethod {
         .insert(short("capabilities"), AMQPValue::FieldTable(capabilities));
     connection::AMQPMethod::StartOk(connection::StartOk {
         client_properties,
-        mechanism: ShortString::from("PLAIN"),
-        response: LongString::from(format!("\0{}\0{}", address.user, address.password.reveal())),
+        // What py-amqp chooses of what RabbitMQ offers.
+        mechanism: ShortString::from("AMQPLAIN"),
+        response: LongString::from(login(address)),
         locale: ShortString::from("en_US"),
     })
+}
+
+/// `AMQPLAIN`: a table with user and password, without its length.
+fn login(address: &BrokerAddress) -> Vec<u8> {
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text.as_bytes()));
+    let mut table = FieldTable::default();
+    table.insert(short("LOGIN"), text(&address.user)).insert(short("PASSWORD"), text(address.password.reveal()));
+    let written = gen_field_table(&table)(WriteContext::from(Vec::new())).expect("a table fits into memory");
+    written.into_inner().0.split_off(TABLE_LENGTH_BYTES)
 }
 
 /// As py-amqp: the broker's limits, and the shorter of the two heartbeats.

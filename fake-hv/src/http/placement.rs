@@ -39,7 +39,7 @@ impl Client<'_> {
         HttpRequest {
             method,
             url: format!("{}{path}", self.apis.placement_url),
-            token: self.sessions.placement.clone(),
+            token: self.sessions.placement.clone().filter(|_| *request != P::Discover),
             service_token: None,
             request_id: request_id(self.context).filter(|_| *request != P::Discover),
             placement_version: version,

@@ -4,7 +4,7 @@ use hypervisor::{ActionEvent, ConductorCall, Notice, Resources};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release, Rows, instance::ROOT_DEVICE};
+use super::{Documents, Identity, InstanceDocument, Release, Rows, Save, instance::ROOT_DEVICE};
 
 /// Method, arguments and version of a message; the transport adds the envelope.
 #[derive(Debug, Clone)]
@@ -57,8 +57,9 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
             let node = author.rows.new_node(author.release, author.identity, author.resources);
             on_object(node, "create", json!({}))
         }
-        C::SaveNode { usage } => {
-            let node = author.rows.node(author.release, author.identity, author.resources, *usage);
+        C::SaveNode { usage, touched } => {
+            let save = Save { usage, touched: *touched };
+            let node = author.rows.node(author.release, author.identity, author.resources, save);
             on_object(node, "save", json!({}))
         }
         C::SaveInstance(..)
@@ -70,7 +71,10 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
         query => {
-            let reads_deleted = matches!(query, C::GetEvacuations | C::GetNode | C::GetResources(_));
+            let reads_deleted = matches!(
+                query,
+                C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_)
+            );
             return Some(Body { reads_deleted, ..author.query(query) });
         }
     };
@@ -133,8 +137,8 @@ impl Author<'_> {
                 let kwargs = json!({"expected_attrs": ["system_metadata"], "use_slave": true});
                 self.ask("InstanceList", "get_by_filters", json!([filters]), kwargs)
             }
-            C::GetRunningDeleted => {
-                let filters = json!({"deleted": true, "soft_deleted": false, "host": host});
+            C::GetRunningDeleted(on_driver) => {
+                let filters = json!({"deleted": true, "soft_deleted": false, "uuid": on_driver});
                 self.ask("InstanceList", "get_by_filters", json!([filters]), json!({"use_slave": true}))
             }
             C::GetImageCacheUsers => {

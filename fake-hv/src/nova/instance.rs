@@ -6,6 +6,8 @@ use hypervisor::{Instance, InstanceState};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::{task_state, vm_state};
+
 /// The VMs that one hypervisor has records of.
 pub(crate) type Documents = BTreeMap<Uuid, InstanceDocument>;
 
@@ -86,6 +88,10 @@ impl InstanceDocument {
             vcpus: u32::try_from(size("vcpus")).unwrap_or(u32::MAX),
             memory_mb: size("memory_mb"),
             disk_gb: size("root_gb") + size("ephemeral_gb"),
+            vm_state: vm_state(&data["vm_state"]),
+            task_state: task_state(&data["task_state"]),
+            project: data["project_id"].as_str().unwrap_or_default().into(),
+            os_type: data["os_type"].as_str().map(Into::into),
         })
     }
 
@@ -112,6 +118,15 @@ impl InstanceDocument {
         }
         if let Some(unsaved) = updates.get(CHANGES) {
             self.object["nova_object.changes"] = unsaved.clone();
+        }
+    }
+
+    /// Takes over what the conductor says of the record's info cache.
+    pub(crate) fn update_info_cache(&mut self, updates: &Map<String, Value>) {
+        let cache = self.object.pointer_mut("/nova_object.data/info_cache/nova_object.data");
+        let Some(Value::Object(cache)) = cache else { return };
+        for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
+            cache.insert(key.clone(), value.clone());
         }
     }
 
@@ -196,6 +211,7 @@ fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) ->
             json!({"compute_id": node_id, "host": host, "node": host, "launched_on": host, "numa_topology": null}),
             nothing,
         ),
+        InstanceState::Unclaimed => (json!({"compute_id": null, "host": null, "node": null}), nothing),
         InstanceState::Networking => (
             json!({"vm_state": "building", "task_state": "networking", "resources": null}),
             json!({"expected_task_state": [null]}),

@@ -9,6 +9,7 @@ mod operations;
 mod release;
 mod replies;
 mod rows;
+mod states;
 
 pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice};
 pub(crate) use incoming::{Received, receive};
@@ -16,4 +17,5 @@ pub(crate) use instance::{Documents, InstanceDocument, Port};
 pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};
 pub use release::{Release, ReleaseError};
 pub(crate) use replies::reply;
-pub(crate) use rows::{Identity, Rows};
+pub(crate) use rows::{Identity, Rows, Save};
+pub(crate) use states::{task_state, vm_state};

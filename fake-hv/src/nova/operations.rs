@@ -11,7 +11,7 @@ use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Respo
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release};
+use super::{Documents, Identity, InstanceDocument, Release, task_state, vm_state};
 use crate::{
     amqp::{Incoming, Raised, ReplyTo},
     procedure::{self, Scope, Step, Token, resolve},
@@ -130,6 +130,8 @@ fn saved(template: &Value) -> Saved {
     }
     let set = &template["set"];
     Saved {
+        vm_state: set.get("vm_state").map(vm_state),
+        task_state: set.get("task_state").map(task_state),
         running: set["power_state"].as_u64().map(|state| state == RUNNING),
         leaves: set.get("host").is_some_and(Value::is_null),
     }
@@ -364,11 +366,12 @@ fn short_context(context: &Value) -> Value {
     names.iter().map(|name| ((*name).to_owned(), context[format!("_context_{name}")].clone())).collect()
 }
 
-/// A resize brings the flavor that the VM will have.
+/// A move is about the flavor that the VM will have, or had.
 fn with_flavor(instance: Instance, scope: &Scope, method: &str) -> Instance {
     let path = match method {
         "prep_resize" => "args/flavor",
-        "finish_resize" => "args/instance/new_flavor",
+        "finish_resize" | "revert_resize" => "args/instance/new_flavor",
+        "confirm_resize" => "args/instance/old_flavor",
         _ => return instance,
     };
     let size = |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64);

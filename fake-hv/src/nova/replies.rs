@@ -30,10 +30,7 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             Response::Found(found.is_some())
         }
         C::CreateNode => take_updates(&result, |updates| rows.update_node(updates)),
-        C::SaveNode { .. } => {
-            rows.node_saved();
-            take_updates(&result, |updates| rows.update_node(updates))
-        }
+        C::SaveNode { .. } => take_updates(&result, |updates| rows.update_node(updates)),
         C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
         C::GetInstancesAtStart => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
@@ -46,6 +43,9 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             documents.entry(*uuid).and_modify(|document| document.block_devices = result);
             Response::Done
         }
+        C::RefreshInfoCache(uuid) | C::SaveInfoCache(uuid) => take_updates(&result, |updates| {
+            documents.entry(*uuid).and_modify(|document| document.update_info_cache(updates));
+        }),
         _ => Response::Done,
     }
 }

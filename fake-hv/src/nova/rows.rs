@@ -1,6 +1,6 @@
 //! The two records a nova-compute keeps of itself: its service and its compute node.
 
-use hypervisor::{Resources, Usage};
+use hypervisor::{Resources, Touched, Usage};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -14,9 +14,6 @@ pub(crate) struct Identity {
     /// UUID of the compute node, which is its resource provider's, too.
     pub(crate) node: Uuid,
 }
-
-/// Memory that Nova keeps for the host: `[DEFAULT] reserved_host_memory_mb`.
-const RESERVED_HOST_MEMORY_MB: u64 = 512;
 
 /// Columns of the records that the conductor assigned.
 #[derive(Debug, Default)]
@@ -45,8 +42,6 @@ struct NodeRow {
     mapped: u64,
     created_at: Option<Box<str>>,
     updated_at: Option<Box<str>>,
-    /// Whether a save has carried the fields that the first one adds.
-    saved_once: bool,
 }
 
 fn text(value: Option<&Value>) -> Option<Box<str>> {
@@ -98,10 +93,6 @@ impl Rows {
         }
     }
 
-    pub(crate) fn node_saved(&mut self) {
-        self.node.get_or_insert_default().saved_once = true;
-    }
-
     /// `Service.create`.
     pub(crate) fn new_service(release: &Release, identity: &Identity) -> Value {
         let data = json!({
@@ -145,22 +136,24 @@ impl Rows {
     }
 
     /// `ComputeNode.save` with the resources in use.
-    pub(crate) fn node(&self, release: &Release, identity: &Identity, resources: &Resources, usage: Usage) -> Value {
+    pub(crate) fn node(&self, release: &Release, identity: &Identity, resources: &Resources, save: Save<'_>) -> Value {
+        let Save { usage, touched } = save;
         let fallback = NodeRow::default();
         let row = self.node.as_deref().unwrap_or(&fallback);
-        let used_mb = usage.memory_mb + RESERVED_HOST_MEMORY_MB;
         let mut data = self.node_facts(release, identity, resources);
+        let stats: Map<String, Value> =
+            usage.stats.iter().map(|(name, count)| (name.to_owned(), count.to_string().into())).collect();
         let variable = json!({
-            "id": row.id, "vcpus_used": usage.vcpus, "memory_mb_used": used_mb, "local_gb_used": usage.disk_gb,
-            "free_ram_mb": signed(resources.memory_mb) - signed(used_mb),
-            "free_disk_gb": signed(resources.local_gb) - signed(usage.disk_gb),
-            "current_workload": 0, "running_vms": usage.instances, "metrics": "[]",
-            "stats": stats(usage), "mapped": row.mapped,
+            "id": row.id, "vcpus_used": usage.vcpus, "memory_mb_used": usage.memory_mb, "local_gb_used": usage.disk_gb,
+            "free_ram_mb": signed(resources.memory_mb) - usage.memory_mb,
+            "free_disk_gb": signed(resources.local_gb) - usage.disk_gb,
+            "current_workload": usage.workload, "running_vms": usage.running_vms, "metrics": "[]",
+            "stats": stats, "mapped": row.mapped,
             "pci_device_pools": release.object("PciDevicePoolList", json!({"objects": []}), &["objects"]),
             "created_at": row.created_at, "updated_at": row.updated_at, "deleted_at": null, "deleted": false,
         });
         merge(&mut data, variable);
-        release.object("ComputeNode", data, if row.saved_once { SAVED } else { SAVED_FIRST })
+        release.object("ComputeNode", data, &changed_fields(touched))
     }
 
     /// The fields that do not change.
@@ -184,16 +177,19 @@ fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// The counters that the scheduler's weighers read, as `ComputeNode.stats` carries them: text.
-fn stats(usage: Usage) -> Value {
-    let mut stats = json!({"failed_builds": usage.failed_builds.to_string()});
-    if usage.instances > 0 {
-        stats["num_instances"] = usage.instances.to_string().into();
-        stats["num_vm_building"] = usage.building.to_string().into();
-        stats["num_vm_active"] = (usage.instances - usage.building).to_string().into();
-        stats["io_workload"] = usage.building.to_string().into();
-    }
-    stats
+/// The fields that a save names as changed: all that were set since the last one.
+fn changed_fields(touched: Touched) -> Vec<&'static str> {
+    let groups = [
+        (touched.copied, COPIED),
+        (touched.audited, AUDITED),
+        (touched.used, USED),
+        (touched.counted, COUNTED),
+        (true, &["pci_device_pools"][..]),
+    ];
+    let mut fields: Vec<&str> = groups.into_iter().filter(|(set, _)| *set).flat_map(|(_, names)| names).copied().collect();
+    fields.sort_unstable();
+    fields.dedup();
+    fields
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -229,26 +225,44 @@ const CREATED: &[&str] = &[
     "memory_mb",
 ];
 
-const SAVED_FIRST: &[&str] = &[
-    "current_workload",
+/// What the driver reports (`ComputeNode.update_from_virt_driver`), and the counters that begin anew.
+const COPIED: &[&str] = &[
+    "cpu_info",
+    "disk_available_least",
+    "host_ip",
+    "hypervisor_hostname",
+    "hypervisor_type",
+    "hypervisor_version",
+    "local_gb",
     "local_gb_used",
-    "running_vms",
-    "vcpus_used",
-    "free_disk_gb",
-    "metrics",
+    "memory_mb",
     "memory_mb_used",
-    "pci_device_pools",
-    "free_ram_mb",
+    "numa_topology",
+    "stats",
+    "supported_hv_specs",
+    "vcpus",
+    "vcpus_used",
 ];
 
-const SAVED: &[&str] = &[
-    "local_gb_used",
-    "stats",
-    "running_vms",
-    "free_disk_gb",
+const AUDITED: &[&str] = &[
     "current_workload",
-    "vcpus_used",
+    "free_disk_gb",
     "free_ram_mb",
+    "local_gb_used",
     "memory_mb_used",
-    "pci_device_pools",
+    "metrics",
+    "running_vms",
+    "vcpus_used",
 ];
+
+const USED: &[&str] =
+    &["free_disk_gb", "free_ram_mb", "local_gb_used", "memory_mb_used", "running_vms", "vcpus_used"];
+
+const COUNTED: &[&str] = &["current_workload", "stats"];
+
+/// What a save of the compute node has to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Save<'a> {
+    pub(crate) usage: &'a Usage,
+    pub(crate) touched: Touched,
+}

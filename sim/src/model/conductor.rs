@@ -119,7 +119,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetServiceOfNode => 15,
         ConductorCall::GetInstance(_) => 16,
         ConductorCall::RefreshInstance(_) => 17,
-        ConductorCall::GetPendingDeletes | ConductorCall::GetRunningDeleted | ConductorCall::GetImageCacheUsers => 18,
+        ConductorCall::GetPendingDeletes | ConductorCall::GetRunningDeleted(_) | ConductorCall::GetImageCacheUsers => 18,
         ConductorCall::CleanConsoleTokens => 19,
         ConductorCall::StartEvent(..) => 20,
         ConductorCall::FinishEvent { .. } => 21,
@@ -149,12 +149,16 @@ impl World {
                 note = *state as u32;
             }
             ConductorCall::DestroyInstance(server) => subject.instance = facts::number_of(*server),
-            ConductorCall::SaveNode { usage } => {
+            ConductorCall::SaveNode { usage, .. } => {
                 let threshold = self.settings.disable_threshold;
                 let facts = self.facts.host(host);
-                facts.usage = *usage;
+                facts.usage = facts::Counts {
+                    instances: usage.instances(),
+                    building: usage.building(),
+                    failed_builds: usage.failed_builds(),
+                };
                 // `consecutive_build_service_disable_threshold`: nova-compute disables its own service.
-                facts.disabled |= threshold > 0 && usage.failed_builds >= threshold;
+                facts.disabled |= threshold > 0 && facts.usage.failed_builds >= i64::from(threshold);
             }
             ConductorCall::CreateFault { instance, message } => {
                 self.facts.server(facts::number_of(*instance)).fault = Some(message.clone());
@@ -361,7 +365,7 @@ mod tests {
             ConductorCall::GetNodesByHost,
             ConductorCall::GetNode,
             ConductorCall::CreateNode,
-            ConductorCall::SaveNode { usage: Default::default() },
+            ConductorCall::SaveNode { usage: Default::default(), touched: Default::default() },
             ConductorCall::GetPciDevices,
             ConductorCall::GetInstancesByNode,
             ConductorCall::GetMigrations,
@@ -371,7 +375,7 @@ mod tests {
             ConductorCall::GetPendingDeletes,
             ConductorCall::GetIncompleteMigrations,
             ConductorCall::CleanConsoleTokens,
-            ConductorCall::GetRunningDeleted,
+            ConductorCall::GetRunningDeleted(vec![vm]),
             ConductorCall::GetImageCacheUsers,
             ConductorCall::StartEvent(vm, ActionEvent::Build),
             ConductorCall::FinishEvent { instance: vm, event: ActionEvent::Build, failure: None },

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{Instance, Time, Usage};
+use hypervisor::{Instance, Time};
 use scenarios::plan::FleetPlan;
 use uuid::Uuid;
 
@@ -72,9 +72,20 @@ pub(crate) struct HostFacts {
     /// Consumers with allocations.
     pub(crate) consumers: Vec<u32>,
     /// What its compute node record says.
-    pub(crate) usage: Usage,
+    pub(crate) usage: Counts,
     /// Generation of the resource provider.
     pub(crate) generation: u32,
+}
+
+/// What the scheduler reads of a node's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// VMs.
+    pub(crate) instances: i64,
+    /// VMs being built.
+    pub(crate) building: i64,
+    /// Builds that failed since the last success.
+    pub(crate) failed_builds: i64,
 }
 
 /// What a server needs: one size for all.
@@ -117,7 +128,7 @@ impl Facts {
             disabled: false,
             servers: Vec::new(),
             consumers: Vec::new(),
-            usage: Usage::default(),
+            usage: Counts::default(),
             generation: 0,
         };
         let offered = &fleet.resources;
@@ -249,5 +260,14 @@ pub(crate) fn number_of(uuid: Uuid) -> u32 {
 
 /// A server as its hypervisor has to know it.
 pub(crate) fn instance(server: u32) -> Instance {
-    Instance { uuid: server_uuid(server), vcpus: FLAVOR.vcpus, memory_mb: FLAVOR.memory_mb, disk_gb: FLAVOR.disk_gb }
+    Instance {
+        uuid: server_uuid(server),
+        vcpus: FLAVOR.vcpus,
+        memory_mb: FLAVOR.memory_mb,
+        disk_gb: FLAVOR.disk_gb,
+        vm_state: "active",
+        task_state: None,
+        project: "".into(),
+        os_type: None,
+    }
 }

@@ -120,7 +120,7 @@ fn choose(world: &mut World, task: TaskId) -> Flow {
 /// The filters: the host is enabled and up, and has not too many builds.
 fn passes(world: &World, host: u32, clock_ns: i64) -> bool {
     let facts = &world.facts.hosts[host as usize];
-    let busy = world.settings.max_io_ops.is_some_and(|most| facts.usage.building >= most);
+    let busy = world.settings.max_io_ops.is_some_and(|most| facts.usage.building >= i64::from(most));
     !facts.disabled && !busy && (!world.settings.filters_down || world.is_up(host, clock_ns))
 }
 
@@ -129,7 +129,7 @@ fn weigh(world: &World, hosts: Vec<u32>) -> Vec<(u32, f64)> {
     let of = |host: &u32| {
         let usage = &world.facts.hosts[*host as usize].usage;
         // Of equal hosts, what is free is what is not used: one value stands for RAM, CPU and disk.
-        [-f64::from(usage.instances), -f64::from(usage.building), -f64::from(usage.failed_builds)]
+        [usage.instances, usage.building, usage.failed_builds].map(|count| -(count as f64))
     };
     let values: Vec<[f64; 3]> = hosts.iter().map(of).collect();
     let bounds = |at: usize| {

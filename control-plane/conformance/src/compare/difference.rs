@@ -27,36 +27,74 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares lane by lane.
-pub(crate) fn first_difference(host: &str, real: &[Lane], simulated: &[Lane]) -> Option<Difference> {
-    let found =
-        |lane: &str, after, what| Some(Difference { host: host.to_owned(), because_of: lane.to_owned(), after, what });
-    for (real, simulated) in pair(real, simulated) {
-        let (Some(real), Some(simulated)) = (real, simulated) else {
-            let (whose, lane) = match (real, simulated) {
-                (Some(lane), _) => ("simulated", lane),
-                (_, Some(lane)) => ("real", lane),
-                _ => continue,
-            };
-            return found(&lane.name, 0, format!("the {whose} one has no part in it"));
-        };
-        let both = real.said.iter().zip(&simulated.said).enumerate();
-        for (after, ((real_name, real_said), (name, said))) in both {
-            if real_name != name {
-                return found(&real.name, after, format!("{real_name} became {name}"));
-            }
-            if let Some(difference) = differs("", real_said, said) {
-                return found(&real.name, after, format!("{name}: {difference}"));
-            }
+/// Compares lane by lane: everything that only one said, or that was said otherwise, in the order of the real one.
+pub(crate) fn differences(host: &str, real: &[Lane], simulated: &[Lane]) -> Vec<Difference> {
+    pair(real, simulated).into_iter().flat_map(|(real, simulated)| in_lane(host, real, simulated)).collect()
+}
+
+fn in_lane(host: &str, real: Option<&Lane>, simulated: Option<&Lane>) -> Vec<Difference> {
+    let found = |lane: &str, after, what| Difference {
+        host: host.to_owned(),
+        because_of: lane.to_owned(),
+        after,
+        what,
+    };
+    let (real, simulated) = match (real, simulated) {
+        (Some(real), Some(simulated)) => (real, simulated),
+        (Some(lane), None) if !lane.said.is_empty() => {
+            return vec![found(&lane.name, 0, format!("{} are all missing", named(lane)))];
         }
-        let after = real.said.len().min(simulated.said.len());
-        match (real.said.get(after), simulated.said.get(after)) {
-            (Some((name, _)), None) => return found(&real.name, after, format!("{name} is missing")),
-            (None, Some((name, _))) => return found(&real.name, after, format!("{name} is too much")),
-            _ => {}
+        (None, Some(lane)) if !lane.said.is_empty() => {
+            return vec![found(&lane.name, 0, format!("{} are all too much", named(lane)))];
+        }
+        // An RPC that leads to nothing is as if it had not come.
+        _ => return Vec::new(),
+    };
+    let told = aligned(&real.said, &simulated.said).into_iter().filter_map(|pair| match pair {
+        (Some(at), Some(its)) => {
+            let (name, said) = &simulated.said[its];
+            let what = differs("", &real.said[at].1, said)?;
+            Some(found(&real.name, at, format!("{name}: {what}")))
+        }
+        (Some(at), None) => Some(found(&real.name, at, format!("{} is missing", real.said[at].0))),
+        (None, Some(its)) => Some(found(&real.name, its, format!("{} is too much", simulated.said[its].0))),
+        (None, None) => None,
+    });
+    told.collect()
+}
+
+fn named(lane: &Lane) -> String {
+    lane.said.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+type Said = (String, Value);
+
+/// Which message of the one goes with which of the other: the longest common subsequence of their names.
+fn aligned(real: &[Said], simulated: &[Said]) -> Vec<(Option<usize>, Option<usize>)> {
+    let (rows, columns) = (real.len(), simulated.len());
+    let mut longest = vec![vec![0_usize; columns + 1]; rows + 1];
+    for row in (0..rows).rev() {
+        for column in (0..columns).rev() {
+            longest[row][column] = match real[row].0 == simulated[column].0 {
+                true => longest[row + 1][column + 1] + 1,
+                false => longest[row + 1][column].max(longest[row][column + 1]),
+            };
         }
     }
-    None
+    let (mut row, mut column, mut pairs) = (0, 0, Vec::with_capacity(rows.max(columns)));
+    while row < rows || column < columns {
+        if row < rows && column < columns && real[row].0 == simulated[column].0 {
+            pairs.push((Some(row), Some(column)));
+            (row, column) = (row + 1, column + 1);
+        } else if column == columns || (row < rows && longest[row + 1][column] >= longest[row][column + 1]) {
+            pairs.push((Some(row), None));
+            row += 1;
+        } else {
+            pairs.push((None, Some(column)));
+            column += 1;
+        }
+    }
+    pairs
 }
 
 /// Lanes of the same name go together, first with first.

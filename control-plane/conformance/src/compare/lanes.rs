@@ -11,28 +11,39 @@ use crate::trace::{Direction, Event, Trace};
 /// What was said because of one request, in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Lane {
-    /// The RPC, or who speaks by itself.
+    /// The RPC, or what was said first by itself.
     pub(crate) name: String,
     /// Each with its short name.
     pub(crate) said: Vec<(String, Value)>,
 }
 
-/// Sorts a trace into lanes, in the order they begin.
-pub(crate) fn lanes(trace: &Trace, names: &mut Names, by_itself: &str) -> Vec<Lane> {
-    let mut sorter = Sorter { lanes: Vec::new(), by_request: BTreeMap::new(), node_lane: None, by_itself };
+/// Sorts a trace into lanes, in the order they begin. Ids are numbered anew in each, so that one difference does not lead to
+/// others.
+pub(crate) fn lanes(trace: &Trace, names: &Names) -> Vec<Lane> {
+    let mut sorter = Sorter::default();
     for event in &trace.events {
         sorter.sort(event);
     }
-    sorter.lanes.into_iter().map(|(name, events)| lane(name, &events, names)).collect()
+    sorter.lanes.iter().flat_map(|lane| threads(lane)).map(|events| lane(&events, names)).collect()
 }
 
+/// What one request made the hypervisor say.
+struct Events<'a> {
+    /// The RPC; none: it spoke by itself.
+    method: Option<String>,
+    events: Vec<&'a Event>,
+}
+
+#[derive(Default)]
 struct Sorter<'a> {
-    lanes: Vec<(String, Vec<&'a Event>)>,
+    lanes: Vec<Events<'a>>,
     /// Lane by request id.
     by_request: BTreeMap<String, usize>,
     node_lane: Option<usize>,
-    by_itself: &'a str,
 }
+
+/// What has no request id: logging in.
+const NO_REQUEST: &str = "";
 
 impl<'a> Sorter<'a> {
     fn sort(&mut self, event: &'a Event) {
@@ -52,15 +63,14 @@ impl<'a> Sorter<'a> {
         let lane = match (&*event.what.name, args["objinst"]["nova_object.name"].as_str()) {
             ("http", _) => self.lane_of(&fields["headers"]["x-openstack-request-id"]),
             // Its record has the context of the start-up that made it.
-            (_, Some("ComputeNode")) if self.node_lane.is_some() => self.node_lane,
+            (_, Some("ComputeNode")) if self.node_lane.is_some() => self.node_lane.unwrap_or_default(),
             _ if message["method"].is_null() => self.lane_of(&message["_msg_id"]),
             _ => self.lane_of(&message["_context_request_id"]),
         };
-        let lane = lane.unwrap_or_else(|| self.named(self.by_itself));
         if args["objmethod"] == "get_by_compute_host" {
             self.node_lane = Some(lane);
         }
-        self.lanes[lane].1.push(event);
+        self.lanes[lane].events.push(event);
     }
 
     /// An RPC begins a lane, or goes on in that of the same request.
@@ -69,36 +79,58 @@ impl<'a> Sorter<'a> {
         let (request, global) = (text("_context_request_id"), text("_context_global_request_id"));
         let lane = match self.by_request.get(&request) {
             Some(lane) => *lane,
-            None => {
-                self.lanes.push((text("method"), Vec::new()));
-                self.lanes.len() - 1
-            }
+            None => self.add(Some(text("method"))),
         };
         for id in [request, global, text("_msg_id")].into_iter().filter(|id| !id.is_empty()) {
             self.by_request.insert(id, lane);
         }
     }
 
-    fn lane_of(&self, id: &Value) -> Option<usize> {
-        self.by_request.get(id.as_str()?).copied()
+    fn lane_of(&mut self, id: &Value) -> usize {
+        let id = id.as_str().unwrap_or(NO_REQUEST);
+        if let Some(lane) = self.by_request.get(id) {
+            return *lane;
+        }
+        let lane = self.add(None);
+        self.by_request.insert(id.to_owned(), lane);
+        lane
     }
 
-    fn named(&mut self, name: &str) -> usize {
-        match self.lanes.iter().position(|(known, _)| known == name) {
-            Some(lane) => lane,
-            None => {
-                self.lanes.push((name.to_owned(), Vec::new()));
-                self.lanes.len() - 1
-            }
-        }
+    fn add(&mut self, method: Option<String>) -> usize {
+        self.lanes.push(Events { method, events: Vec::new() });
+        self.lanes.len() - 1
     }
 }
 
-fn lane(name: String, events: &[&Event], names: &mut Names) -> Lane {
+/// A build makes its ports in a thread of their own: which of the two speaks first is chance.
+fn threads<'a>(lane: &Events<'a>) -> Vec<Events<'a>> {
+    let method = lane.method.as_deref();
+    if method != Some("build_and_run_instance") {
+        return vec![Events { method: lane.method.clone(), events: lane.events.clone() }];
+    }
+    let (network, rest): (Vec<&Event>, Vec<&Event>) = lane.events.iter().partition(|event| is_about_network(event));
+    [("build_and_run_instance", rest), ("build_and_run_instance, its network", network)]
+        .map(|(name, events)| Events { method: Some(name.to_owned()), events })
+        .into()
+}
+
+fn is_about_network(event: &Event) -> bool {
+    let fields = &event.what.fields;
+    let object = &fields["message"]["args"]["objinst"]["nova_object.name"];
+    fields["service"] == "neutron" || object == "VirtualInterface" || object == "InstanceInfoCache"
+}
+
+fn lane(lane: &Events<'_>, names: &Names) -> Lane {
     // A method may leave its work to another thread, and which of the two speaks first is chance.
     let is_end = |event: &&&Event| event.what.fields["message"]["args"]["objmethod"] == "event_finish_with_failure";
-    let ordered = events.iter().filter(|event| !is_end(event)).chain(events.iter().filter(is_end));
-    Lane { name, said: ordered.map(|event| (short_name(event), normal(event, names))).collect() }
+    let ordered = lane.events.iter().filter(|event| !is_end(event)).chain(lane.events.iter().filter(is_end));
+    let mut names = names.clone();
+    let said: Vec<(String, Value)> = ordered.map(|event| (short_name(event), normal(event, &mut names))).collect();
+    let name = match (&lane.method, said.first()) {
+        (Some(method), _) => method.clone(),
+        (None, first) => format!("by itself, {}", first.map_or("nothing", |(name, _)| name)),
+    };
+    Lane { name, said }
 }
 
 /// Object and method, or method and path.
@@ -134,6 +166,12 @@ fn normal(event: &Event, names: &mut Names) -> Value {
         }));
     }
     let mut message = fields["message"].clone();
+    // Numbers among positional arguments are ids of rows.
+    for argument in message.pointer_mut("/args/args").and_then(Value::as_array_mut).into_iter().flatten() {
+        if argument.is_number() {
+            *argument = "<number>".into();
+        }
+    }
     if let Some(message) = message.as_object_mut() {
         // Unique in each message.
         for name in ["_msg_id", "_unique_id", "_reply_q"] {

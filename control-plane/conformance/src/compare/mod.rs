@@ -7,6 +7,6 @@ mod normal;
 
 pub(crate) use connections::connections;
 pub use difference::Difference;
-pub(crate) use difference::first_difference;
+pub(crate) use difference::differences;
 pub(crate) use lanes::{Lane, lanes, short_name};
 pub(crate) use normal::Names;

@@ -14,7 +14,9 @@ pub(crate) struct Names {
 }
 
 /// Fields whose value is one of a sequence, a time, or random.
-const NUMBERS: [&str; 12] = [
+const NUMBERS: [&str; 13] = [
+    // Whether the scheduler has found the host by then is chance.
+    "mapped",
     "id",
     "instance_id",
     "migration_id",

@@ -48,7 +48,16 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
 }
 
 pub(crate) fn instance(uuid: Uuid) -> Instance {
-    Instance { uuid, vcpus: 1, memory_mb: 512, disk_gb: 1 }
+    Instance {
+        uuid,
+        vcpus: 1,
+        memory_mb: 512,
+        disk_gb: 1,
+        vm_state: "building",
+        task_state: None,
+        project: "project".into(),
+        os_type: None,
+    }
 }
 
 impl Driver {

@@ -218,16 +218,6 @@ fn a_vm_deleted_while_it_is_built_is_not_rescheduled() {
 }
 
 #[test]
-fn a_build_that_does_not_fit_goes_elsewhere() {
-    let mut driver = Driver::started(quiet());
-    let huge = hypervisor::Instance { memory_mb: 1 << 20, ..instance(VM) };
-    driver.input(rpc(Rpc::Build { instance: huge, networks: Vec::new() }));
-    driver.run_for(Duration::from_secs(30));
-    assert!(driver.names().contains(&"build_instances"));
-    assert_eq!(driver.hypervisor.running_guests(), 0);
-}
-
-#[test]
 fn the_same_inputs_give_the_same_outputs() {
     let run = || {
         let mut driver = Driver::started(ComputeOptions::default());

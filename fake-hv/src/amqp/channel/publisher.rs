@@ -62,16 +62,17 @@ impl Publisher {
             return;
         }
         let Some(wire) = wire else { return self.waiting.push(message) };
+        // As kombu and py-amqp: confirms are asked for with the first message, after its exchange.
+        if message.exchange != Exchange::Default && !self.declared.contains(&message.exchange) {
+            wire.declare(|declare| declare.exchange(message.exchange));
+            self.declared.push(message.exchange);
+        }
         if !self.confirming {
             let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
             wire.outbox.method(wire.channel, select);
             *wire.awaited += 1;
             self.confirming = true;
             self.first_tag = 1;
-        }
-        if message.exchange != Exchange::Default && !self.declared.contains(&message.exchange) {
-            wire.declare(|declare| declare.exchange(message.exchange));
-            self.declared.push(message.exchange);
         }
         wire.outbox.message(wire.channel, &message);
         self.unconfirmed.push_back(Some(message));

@@ -1,0 +1,77 @@
+//! The states that a VM's record can be in (`nova/objects/fields.py`, `InstanceState` and `InstanceTaskState`).
+
+use serde_json::Value;
+
+const VM_STATES: [&str; 11] = [
+    "active",
+    "building",
+    "paused",
+    "suspended",
+    "stopped",
+    "rescued",
+    "resized",
+    "deleted",
+    "error",
+    "shelved",
+    "shelved_offloaded",
+];
+
+const TASK_STATES: [&str; 40] = [
+    "scheduling",
+    "block_device_mapping",
+    "networking",
+    "spawning",
+    "image_snapshot",
+    "image_snapshot_pending",
+    "image_pending_upload",
+    "image_uploading",
+    "image_backup",
+    "updating_password",
+    "resize_prep",
+    "resize_migrating",
+    "resize_migrated",
+    "resize_finish",
+    "resize_reverting",
+    "resize_confirming",
+    "rebooting",
+    "reboot_pending",
+    "reboot_started",
+    "rebooting_hard",
+    "reboot_pending_hard",
+    "reboot_started_hard",
+    "pausing",
+    "unpausing",
+    "suspending",
+    "resuming",
+    "powering-off",
+    "powering-on",
+    "rescuing",
+    "unrescuing",
+    "rebuilding",
+    "rebuild_spawning",
+    "deleting",
+    "soft-deleting",
+    "restoring",
+    "shelving",
+    "shelving_image_pending_upload",
+    "shelving_image_uploading",
+    "shelving_offloading",
+    "unshelving",
+];
+
+/// A state that no release has.
+const UNKNOWN: &str = "unknown";
+
+/// `vm_state` of a record.
+pub(crate) fn vm_state(told: &Value) -> &'static str {
+    find(&VM_STATES, told).unwrap_or(UNKNOWN)
+}
+
+/// `task_state` of a record; none without a task.
+pub(crate) fn task_state(told: &Value) -> Option<&'static str> {
+    (!told.is_null()).then(|| find(&TASK_STATES, told).unwrap_or(UNKNOWN))
+}
+
+fn find(states: &[&'static str], told: &Value) -> Option<&'static str> {
+    states.iter().copied().find(|state| told == state)
+}
