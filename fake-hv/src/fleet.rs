@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Broker, BrokerAddress, BuildTimeline, FleetStats, LinkError, Release, ReleaseError, ServiceApis,
+    amqp::Farewell,
     nova::Identity,
     stats::Counters,
     worker::{self, Order, Setup},
@@ -140,10 +141,19 @@ impl Fleet {
     }
 
     /// Stops all hypervisors and deletes their queues.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.end(Farewell::TidyUp).await;
+    }
+
+    /// Stops all hypervisors as nova-computes are stopped that will be started again.
+    pub async fn halt(self) {
+        self.end(Farewell::Leave).await;
+    }
+
+    async fn end(mut self, farewell: Farewell) {
         self.starting.abort();
         let (done, stopped) = oneshot::channel();
-        if self.orders.send(Order::Stop(done)).is_ok() {
+        if self.orders.send(Order::Stop(done, farewell)).is_ok() {
             let _thread_gone = stopped.await;
         }
         if let Some(thread) = self.thread.take() {

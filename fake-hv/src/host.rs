@@ -142,7 +142,7 @@ impl Host {
             M::OperationEnded(id) => {
                 if let Some(reply_to) = self.operations.end(id) {
                     let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
-                    let raised = Raised { class: "NovaException".into(), module: "nova.exception".into(), message };
+                    let raised = Raised { class: "NovaException".into(), module: "nova.exception".into(), message, kwargs: Value::Null };
                     self.answer(Some(reply_to), Err(raised));
                 }
             }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Release, ServiceApis,
-    amqp::{Broker, EventSender, HostIndex, Link, LinkEvent, TOPICS},
+    amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, TOPICS},
     host::{Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
@@ -27,8 +27,8 @@ use crate::{
 pub(crate) enum Order {
     /// Start a hypervisor.
     Start(HostIndex, Identity),
-    /// Stop all and say when their queues are deleted.
-    Stop(oneshot::Sender<()>),
+    /// Stop all and say when they have gone.
+    Stop(oneshot::Sender<()>, Farewell),
 }
 
 /// What a worker needs from its fleet. All of it can go to another thread; the hypervisors themselves are made there.
@@ -74,8 +74,8 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
             Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
             order = orders.recv() => match order {
                 Some(Order::Start(index, identity)) => worker.start(index, identity),
-                Some(Order::Stop(done)) => {
-                    worker.stop().await;
+                Some(Order::Stop(done, farewell)) => {
+                    worker.stop(farewell).await;
                     let _waiter_gone = done.send(());
                     return;
                 }
@@ -246,14 +246,17 @@ impl Worker {
     }
 
     /// Closes all links, as many at once as the broker opens connections for.
-    async fn stop(&mut self) {
+    async fn stop(&mut self, farewell: Farewell) {
         let hosts = std::mem::take(&mut self.hosts);
         let mut closing = tokio::task::JoinSet::new();
         for host in hosts.into_values() {
-            closing.spawn_on(host.close().close(), self.broker.runtime());
+            closing.spawn_on(host.close().close(farewell), self.broker.runtime());
         }
         while closing.join_next().await.is_some() {}
         self.broker.close_shared().await;
+        if farewell == Farewell::Leave {
+            return;
+        }
         // What all hosts of a topic shared; a nova-compute that is left keeps them.
         let broker = self.broker.clone();
         let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&TOPICS).await }).await;

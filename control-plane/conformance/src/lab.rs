@@ -231,6 +231,7 @@ impl Lab {
     /// Starts a hypervisor, for the first time or again.
     pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
         let (index, options) = (it.index, &self.options);
+        let from_us = it.tap.now_us();
         let running = match kind {
             Kind::Real => {
                 let spec = real_compute::Spec {
@@ -262,14 +263,22 @@ impl Lab {
             }
         };
         *it.running.lock().await = Some(running);
-        Ok(())
+        wait(&format!("RPC servers of {}", it.host), REGISTER_WITHIN, async || {
+            // The last of its queues; that Nova takes it for up may come from before a restart.
+            let serves = it.tap.since(from_us).iter().any(|event| {
+                let queue = event.what.fields["queue"].as_str().unwrap_or_default();
+                event.what.name == "basic.consume" && queue.starts_with("compute-alt_fanout_")
+            });
+            Ok(serves.then_some(()).ok_or_else(|| "no consumer of its last queue".to_owned()))
+        })
+        .await
     }
 
     /// Stops a hypervisor as SIGTERM stops a service.
     pub(crate) async fn stop(&self, subject: &Subject) -> Result<(), LabError> {
         match subject.running.lock().await.take() {
             Some(Running::Real(process)) => real_compute::halt(&self.cloud, &process).await?,
-            Some(Running::Simulated(fleet)) => fleet.stop().await,
+            Some(Running::Simulated(fleet)) => fleet.halt().await,
             None => {}
         }
         Ok(())

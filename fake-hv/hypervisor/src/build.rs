@@ -35,8 +35,18 @@ impl From<Fault> for Failure {
     }
 }
 
+/// What is to be built.
+pub(crate) struct Order {
+    pub(crate) instance: Instance,
+    /// One for each NIC.
+    pub(crate) networks: Vec<Uuid>,
+    /// An anti-affinity group.
+    pub(crate) group: Option<Uuid>,
+}
+
 /// Handles the cast in a thread of its own, behind the semaphore of concurrent builds.
-pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
+pub(crate) async fn run(host: Host, order: Order) {
+    let Order { instance, networks, group } = order;
     let uuid = instance.uuid;
     host.milestone(Milestone::BuildReceived(uuid));
     let _slot = host.acquire(LockName::Builds).await;
@@ -45,7 +55,7 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
     host.state().guests.insert(uuid, Guest::new(instance));
     // Nova starts the event best effort: a build does not fail for want of it.
     let _lost = host.conductor(ConductorCall::StartEvent(uuid, ActionEvent::Build)).await.err();
-    let failure = match build(&host, uuid, networks).await {
+    let failure = match build(&host, uuid, networks, group).await {
         Ok(()) => {
             host.state().tracker.build_succeeded();
             host.milestone(Milestone::Active(uuid));
@@ -60,10 +70,13 @@ pub(crate) async fn run(host: Host, instance: Instance, networks: Vec<Uuid>) {
     }
 }
 
-async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failure> {
+async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>, group: Option<Uuid>) -> Result<(), Failure> {
     save(host, uuid, InstanceState::Building).await?;
     host.placement(PlacementRequest::GetAllocations(uuid)).await?;
     resources::claim(host, uuid).await?;
+    if let Some(group) = group {
+        check_group(host, uuid, group).await?;
+    }
     host.milestone(Milestone::NetworkStarted(uuid));
     save(host, uuid, InstanceState::Networking).await?;
     let network = NetworkThread::start(host, uuid, networks);
@@ -83,6 +96,18 @@ async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>) -> Result<(), Failu
 
 async fn save(host: &Host, uuid: Uuid, state: InstanceState) -> Result<Response, Fault> {
     host.conductor(ConductorCall::SaveInstance(uuid, state)).await
+}
+
+/// `_validate_instance_group_policy`: two of an anti-affinity group may have been scheduled here at the same time.
+async fn check_group(host: &Host, uuid: Uuid, group: Uuid) -> Result<(), Failure> {
+    host.conductor(ConductorCall::GetGroup(group)).await?;
+    let mut here = host.conductor(ConductorCall::GetUuidsOnHost).await?.uuids();
+    here.extend(host.conductor(ConductorCall::GetIncomingMigrations).await?.uuids());
+    let members = host.conductor(ConductorCall::GetGroup(group)).await?.uuids();
+    if members.iter().any(|member| *member != uuid && here.contains(member)) {
+        return Err(Failure::Reschedule("Anti-affinity instance group policy was violated.".to_owned()));
+    }
+    Ok(())
 }
 
 fn network_failure(fault: Fault) -> Failure {

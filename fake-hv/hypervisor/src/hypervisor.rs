@@ -80,8 +80,9 @@ impl Hypervisor {
     fn dispatch(&mut self, origin: Origin, rpc: Rpc) {
         let host = self.executor.host().clone();
         match rpc {
-            Rpc::Build { instance, networks } => {
-                host.spawn_for(origin, build::run(host.clone(), instance, networks));
+            Rpc::Build { instance, networks, group } => {
+                let order = build::Order { instance, networks, group };
+                host.spawn_for(origin, build::run(host.clone(), order));
             }
             Rpc::Terminate { instance } => host.spawn_for(origin, terminate::run(host.clone(), instance)),
             Rpc::Operation(operation) => host.spawn_for(origin, procedure::run(host.clone(), operation)),

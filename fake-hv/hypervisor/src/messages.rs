@@ -301,6 +301,12 @@ pub enum ConductorCall {
     GetResources(Uuid),
     /// `ConsoleAuthToken.clean_console_auths_for_instance`.
     CleanInstanceConsoleTokens(Uuid),
+    /// `InstanceGroup.get_by_uuid`; answers [`Response::Uuids`] with its members.
+    GetGroup(Uuid),
+    /// `InstanceList.get_uuids_by_host`; answers [`Response::Uuids`].
+    GetUuidsOnHost,
+    /// `MigrationList.get_in_progress_by_host_and_node`; answers [`Response::Uuids`] with the VMs that move.
+    GetIncomingMigrations,
 }
 
 /// Calls of the L2 agent.
@@ -354,6 +360,8 @@ pub enum Response {
     Instances(Vec<Instance>),
     /// Consumers with allocations against this provider.
     Consumers(Vec<Uuid>),
+    /// VMs by their UUIDs.
+    Uuids(Vec<Uuid>),
     /// A port that was created.
     Port(Uuid),
     /// The ports of the VM, as its network information has them.
@@ -414,6 +422,8 @@ pub enum Rpc {
         instance: Instance,
         /// One network for each NIC.
         networks: Vec<Uuid>,
+        /// The anti-affinity group that the VM is in.
+        group: Option<Uuid>,
     },
     /// An RPC that is carried out as the release's data has it.
     Operation(Operation),

@@ -72,6 +72,9 @@ impl ConductorCall {
             Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
             Self::SaveInfoCache(_) => "InstanceInfoCache.save",
             Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
+            Self::GetGroup(_) => "InstanceGroup.get_by_uuid",
+            Self::GetUuidsOnHost => "InstanceList.get_uuids_by_host",
+            Self::GetIncomingMigrations => "MigrationList.get_in_progress_by_host_and_node",
             Self::GetResources(_) => "ResourceList.get_by_instance_uuid",
             Self::CleanInstanceConsoleTokens(_) => "ConsoleAuthToken.clean_console_auths_for_instance",
         }

@@ -53,7 +53,7 @@ pub(crate) async fn read_extensions(host: &Host) -> Result<(), Fault> {
 pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Refresh) -> Result<(), Fault> {
     let _lock = host.lock_instance(instance, InstanceLockName::InfoCache).await;
     host.conductor(ConductorCall::RefreshInfoCache(instance)).await?;
-    host.network(NetworkRequest::GetPorts(instance)).await?;
+    let current = host.network(NetworkRequest::GetPorts(instance)).await?;
     let (known, cached) = {
         let state = host.peek();
         let guest = state.guests.get(&instance);
@@ -68,11 +68,14 @@ pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Ref
     if refresh != Refresh::Allocated {
         read_networks(host, instance, &ports).await?;
     }
-    for port in &ports {
+    // A port that Neutron does not have any more is left out from now on.
+    let gone = |port: &Uuid| matches!(&current, Response::Ports(current) if !current.contains(port));
+    for port in ports.iter().filter(|port| !gone(port)) {
         read_port(host, instance, *port).await?;
     }
-    if let (false, Some(guest)) = (ports.is_empty(), host.state().guests.get_mut(&instance)) {
-        guest.ports_cached = true;
+    if let Some(guest) = host.state().guests.get_mut(&instance) {
+        guest.ports.retain(|port| !gone(port));
+        guest.ports_cached |= !ports.is_empty();
     }
     host.conductor(ConductorCall::SaveInfoCache(instance)).await.map(drop)
 }

@@ -51,7 +51,10 @@ pub enum StepKind {
     /// The answer to the RPC itself.
     Answer,
     /// The VM's network information is read from Neutron and saved.
-    NetworkInfo,
+    NetworkInfo {
+        /// Without asking for the networks.
+        networks_known: bool,
+    },
     /// Placement and the compute node record are told what is used.
     Resources,
     /// Neutron is asked for its extensions, if it was not for a while.
@@ -195,13 +198,21 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
             note(host, operation, *saves);
             Ok(())
         }
-        StepKind::Http(service, name) => ask(host, message(Some(*service), name)).await,
+        StepKind::Http(service, name) => {
+            if let Response::Port(port) = ask(host, message(Some(*service), name)).await? {
+                add_port(host, operation, port);
+            }
+            Ok(())
+        }
         StepKind::Cast | StepKind::Answer => {
             host.notice(Notice::Step(message(None, operation.procedure.method)));
             Ok(())
         }
-        StepKind::NetworkInfo => match &operation.instance {
-            Some(instance) => network::refresh_info_cache(host, instance.uuid, Refresh::All).await,
+        StepKind::NetworkInfo { networks_known } => match &operation.instance {
+            Some(instance) => {
+                let refresh = if *networks_known { Refresh::Allocated } else { Refresh::All };
+                network::refresh_info_cache(host, instance.uuid, refresh).await
+            }
             None => Ok(()),
         },
         StepKind::Extensions => network::read_extensions(host).await,
@@ -225,13 +236,20 @@ fn take_ports(host: &Host, operation: &Operation, ports: Vec<Uuid>) {
     }
 }
 
+fn add_port(host: &Host, operation: &Operation, port: Uuid) {
+    let Some(instance) = &operation.instance else { return };
+    if let Some(guest) = host.state().guests.get_mut(&instance.uuid) {
+        guest.ports.push(port);
+    }
+}
+
 /// An HTTP request with the session that it needs.
-async fn ask(host: &Host, message: StepMessage) -> Result<(), Fault> {
+async fn ask(host: &Host, message: StepMessage) -> Result<Response, Fault> {
     let request = Request::Step(message);
     match message.service {
-        Some(HttpService::Placement) => host.in_session(Session::Placement, request).await.map(drop),
-        Some(HttpService::Neutron) => host.in_session(Session::Network, request).await.map(drop),
-        _ => host.request(request, None).await.map(|_: Response| ()),
+        Some(HttpService::Placement) => host.in_session(Session::Placement, request).await,
+        Some(HttpService::Neutron) => host.in_session(Session::Network, request).await,
+        _ => host.request(request, None).await,
     }
 }
 

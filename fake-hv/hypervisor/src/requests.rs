@@ -22,6 +22,13 @@ impl Response {
         }
     }
 
+    pub(crate) fn uuids(self) -> Vec<Uuid> {
+        match self {
+            Self::Uuids(uuids) => uuids,
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn consumers(self) -> Vec<Uuid> {
         match self {
             Self::Consumers(consumers) => consumers,

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     own: bool,
     ending: Vec<oneshot::Sender<()>>,
     pub(super) ended: bool,
+    /// It ends without a word.
+    pub(super) vanishes: bool,
 }
 
 impl Connection {
@@ -64,6 +66,7 @@ impl Connection {
             own,
             ending: Vec::new(),
             ended: false,
+            vanishes: false,
         };
         broker.runtime().spawn(connection.run());
         sender
@@ -156,8 +159,9 @@ impl Connection {
 
     /// A channel is closed for good. Whoever waits for it waits for its own connection, too.
     pub(super) fn forget(&mut self, number: u16, waiter: Option<oneshot::Sender<()>>) {
-        self.channels.remove(&number);
+        let channel = self.channels.remove(&number);
         if self.own {
+            self.vanishes |= channel.is_some_and(|channel| channel.vanishes());
             self.ending.extend(waiter);
             self.ended |= self.channels.is_empty();
         } else if let Some(waiter) = waiter {

@@ -236,13 +236,16 @@ pub struct Raised {
     pub module: Cow<'static, str>,
     /// Its text; empty: it was raised without one.
     pub message: String,
+    /// Keyword arguments that it was raised with; `null`: none.
+    pub kwargs: Value,
 }
 
 impl Raised {
     fn failure(&self) -> Value {
-        let Self { class, module, message } = self;
+        let Self { class, module, message, kwargs } = self;
+        let kwargs = if kwargs.is_null() { serde_json::json!({}) } else { kwargs.clone() };
         let args = if message.is_empty() { serde_json::json!([]) } else { serde_json::json!([message]) };
-        serde_json::json!({"class": class, "module": module, "message": message, "tb": [], "args": args, "kwargs": {}})
+        serde_json::json!({"class": class, "module": module, "message": message, "tb": [], "args": args, "kwargs": kwargs})
     }
 }
 
@@ -272,7 +275,7 @@ mod tests {
         let to = request.reply_to.expect("a call");
         let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
         assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: "it went".to_owned() };
+        let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: "it went".to_owned(), kwargs: Value::Null };
         let failed = read(write_reply(&to, Err(raised)));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));

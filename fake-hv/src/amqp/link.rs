@@ -85,7 +85,17 @@ pub(crate) enum Order {
     Serve {
         server: usize,
     },
-    Close(oneshot::Sender<()>),
+    Close(oneshot::Sender<()>, Farewell),
+}
+
+/// How a hypervisor goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Its queues are deleted: nobody will come back to them.
+    TidyUp,
+    /// As a nova-compute that is stopped: the RPC servers end with their fanout queues, the other connections just vanish, and the
+    /// queues of its host wait for it.
+    Leave,
 }
 
 impl Order {
@@ -99,7 +109,7 @@ impl Order {
                 Some(Outgoing::new(Exchange::Default, to.queue, body).mandatory())
             }
             Self::Forwarded(message) => Some(message),
-            Self::Call { .. } | Self::Serve { .. } | Self::Close(_) => None,
+            Self::Call { .. } | Self::Serve { .. } | Self::Close(..) => None,
         }
     }
 
@@ -175,16 +185,14 @@ impl Link {
         }
     }
 
-    /// Stops: deletes this host's own queues (oslo.messaging deletes the fanout queues and leaves the rest to expire) and
-    /// closes its connections. Completes when that is done, after two minutes at the
-    /// latest. A connection that is lost at that
-    /// moment leaves its queues behind.
-    pub async fn close(self) {
+    /// Stops, and closes its connections. Completes when that is done, after two minutes at the latest. A connection that is lost
+    /// at that moment leaves its queues behind.
+    pub async fn close(self, farewell: Farewell) {
         let others = self.channels.others.iter().flat_map(|others| others.servers.iter().chain([&others.reply]));
         let mut waiting = Vec::new();
         for handle in others.chain([&self.channels.send]) {
             let (done, closed) = oneshot::channel();
-            self.to(handle, Order::Close(done));
+            self.to(handle, Order::Close(done, farewell));
             waiting.push(closed);
         }
         let all = async {

@@ -31,4 +31,4 @@ pub use envelope::{
 pub use frames::{Cutter, Frame, FrameError};
 pub(crate) use topology::TOPICS;
 
-pub use link::{EventSender, HostIndex, Link, LinkEvent, Target};
+pub use link::{EventSender, Farewell, HostIndex, Link, LinkEvent, Target};

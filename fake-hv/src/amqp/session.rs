@@ -83,6 +83,9 @@ impl<'a> Session<'a> {
         while !self.connection.ended {
             self.step().await?;
         }
+        if self.connection.vanishes {
+            return Ok(());
+        }
         self.close().await
     }
 
@@ -262,8 +265,9 @@ impl<'a> Session<'a> {
 /// The method that ends a connection in good order.
 pub(crate) fn goodbye() -> connection::AMQPMethod {
     connection::AMQPMethod::Close(connection::Close {
-        reply_code: 200,
-        reply_text: short("Goodbye"),
+        // As py-amqp closes.
+        reply_code: 0,
+        reply_text: short(""),
         class_id: 0,
         method_id: 0,
     })

@@ -106,8 +106,9 @@ impl Client<'_> {
                 Ok(Response::Done)
             }
             N::GetPorts(instance) | N::GetAllPorts(instance) => {
-                self.keep_ports(*instance, list(&body["ports"]));
-                Ok(Response::Done)
+                let ports = list(&body["ports"]);
+                self.keep_ports(*instance, ports);
+                Ok(Response::Ports(ports.iter().filter_map(|port| port["id"].as_str()?.parse().ok()).collect()))
             }
             N::GetRequestedNetworks(instance) | N::GetNetworks { instance, .. } => {
                 self.keep_networks(*instance, &body);

@@ -167,6 +167,11 @@ impl Author<'_> {
                 self.ask("VirtualInterface", "delete_by_instance_uuid", json!([uuid]), json!({}))
             }
             C::GetShares(uuid) => self.ask("ShareMappingList", "get_by_instance_uuid", json!([uuid]), json!({})),
+            C::GetGroup(uuid) => self.ask("InstanceGroup", "get_by_uuid", json!([uuid]), json!({})),
+            C::GetUuidsOnHost => self.ask("InstanceList", "get_uuids_by_host", json!([host]), json!({})),
+            C::GetIncomingMigrations => {
+                self.ask("MigrationList", "get_in_progress_by_host_and_node", json!([host, host]), json!({}))
+            }
             C::GetResources(uuid) => self.ask("ResourceList", "get_by_instance_uuid", json!([uuid]), json!({})),
             C::CleanInstanceConsoleTokens(uuid) => {
                 self.ask("ConsoleAuthToken", "clean_console_auths_for_instance", json!([uuid]), json!({}))

@@ -39,6 +39,7 @@ pub(crate) fn receive(
             class: "NotImplementedError".into(),
             module: "builtins".into(),
             message: String::new(),
+            kwargs: Value::Null,
         }),
         _ => unknown(
             "UnsupportedVersion",
@@ -56,7 +57,7 @@ fn malformed(method: &str, what: &str) -> Received {
 }
 
 fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message })
+    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message, kwargs: Value::Null })
 }
 
 fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
@@ -67,8 +68,9 @@ fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     let networks = networks(args.get("requested_networks").unwrap_or(&Value::Null));
     let mut document = InstanceDocument::new(object);
     document.build_request = Some(args);
+    let group = document.build_request.as_ref().and_then(anti_affinity_group);
     documents.insert(instance.uuid, document);
-    Received::Rpc(vec![Rpc::Build { instance, networks }])
+    Received::Rpc(vec![Rpc::Build { instance, networks, group }])
 }
 
 /// The networks that were asked for; `none` asks for no network at all.
@@ -78,6 +80,15 @@ fn networks(requested: &Value) -> Vec<Uuid> {
     };
     let network = |request: &Value| request["nova_object.data"]["network_id"].as_str()?.parse().ok();
     requests.iter().filter_map(network).collect()
+}
+
+/// The group that the scheduler was told of, if the members of it may not share a host.
+fn anti_affinity_group(request: &Map<String, Value>) -> Option<Uuid> {
+    let spec = &request.get("request_spec")?["nova_object.data"];
+    let group = &spec["instance_group"]["nova_object.data"];
+    let hinted = &spec["scheduler_hints"]["group"];
+    let hinted = hinted.get(0).unwrap_or(hinted).as_str()?;
+    (group["policy"] == "anti-affinity").then(|| hinted.parse().ok()).flatten()
 }
 
 fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Received {

@@ -87,7 +87,7 @@ fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
             },
             Step::Send { .. } => StepKind::Cast,
             Step::Reply { .. } | Step::Raise { .. } => StepKind::Answer,
-            Step::NetworkInfo => StepKind::NetworkInfo,
+            Step::NetworkInfo { networks_known } => StepKind::NetworkInfo { networks_known: *networks_known },
             Step::Resources => StepKind::Resources,
             Step::Extensions => StepKind::Extensions,
             Step::EachPort { steps } => StepKind::EachPort(number(steps, numbered)),
@@ -287,9 +287,11 @@ impl Operations {
             ongoing.scope.update(path, &answer);
             give_back(ongoing, documents);
         }
+        let made = matches!(step, Step::Http { method, service, .. } if method == "POST" && service == "neutron");
+        let port = answer.pointer("/port/id").filter(|_| made).and_then(|id| id.as_str()?.parse().ok());
         let ports = load_network_info(ongoing, documents, &answer);
         ongoing.scope.put(&format!("answers/{}", message.step), answer);
-        ports.map_or(Response::Done, Response::Ports)
+        port.map(Response::Port).or_else(|| ports.map(Response::Ports)).unwrap_or(Response::Done)
     }
 
     /// Whether a status that means failure is none here.
@@ -437,14 +439,15 @@ fn write_step(
             let result = fill(result)?;
             StepBody::Answer(reply_to.take(), Ok(result))
         }
-        Step::Raise { class, module, message } => {
+        Step::Raise { class, module, message, kwargs } => {
             let message = text(fill(message)?);
+            let kwargs = fill(kwargs)?;
             StepBody::Answer(
                 reply_to.take(),
-                Err(Raised { class: class.clone().into(), module: module.clone().into(), message }),
+                Err(Raised { class: class.clone().into(), module: module.clone().into(), message, kwargs }),
             )
         }
-        Step::NetworkInfo | Step::Resources | Step::Extensions | Step::EachPort { .. } => {
+        Step::NetworkInfo { .. } | Step::Resources | Step::Extensions | Step::EachPort { .. } => {
             return Err("a step without a message".to_owned());
         }
     })

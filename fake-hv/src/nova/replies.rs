@@ -2,6 +2,7 @@
 
 use hypervisor::{ConductorCall, Instance, Response};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{Documents, InstanceDocument, Rows};
 
@@ -46,8 +47,22 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
         C::RefreshInfoCache(uuid) | C::SaveInfoCache(uuid) => take_updates(&result, |updates| {
             documents.entry(*uuid).and_modify(|document| document.update_info_cache(updates));
         }),
+        C::GetGroup(_) => Response::Uuids(uuids(&result["nova_object.data"]["members"])),
+        C::GetUuidsOnHost => Response::Uuids(uuids(&result)),
+        C::GetIncomingMigrations => {
+            let moving = objects(&result).iter().map(|migration| &migration["nova_object.data"]["instance_uuid"]);
+            Response::Uuids(moving.filter_map(uuid).collect())
+        }
         _ => Response::Done,
     }
+}
+
+fn uuid(value: &Value) -> Option<Uuid> {
+    value.as_str()?.parse().ok()
+}
+
+fn uuids(list: &Value) -> Vec<Uuid> {
+    list.as_array().into_iter().flatten().filter_map(uuid).collect()
 }
 
 fn object_data(object: &Value) -> Option<&Map<String, Value>> {

@@ -128,7 +128,11 @@ pub enum Step {
         call: Option<Wait>,
     },
     /// The VM's network information is read from Neutron and saved (`InstanceInfoCache`).
-    NetworkInfo,
+    NetworkInfo {
+        /// The networks are known: ports were just made on them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        networks_known: bool,
+    },
     /// The resource tracker's update of Placement and of the compute node record (`_update`).
     Resources,
     /// Neutron is asked for its extensions, if it was not within `[neutron] extension_sync_interval`.
@@ -151,6 +155,9 @@ pub enum Step {
         module: String,
         /// Its message.
         message: Value,
+        /// The keyword arguments that it was raised with.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        kwargs: Value,
     },
 }
 

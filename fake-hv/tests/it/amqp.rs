@@ -12,7 +12,7 @@ use std::{
 
 use fake_hv::{
     Secret,
-    amqp::{Broker, BrokerAddress, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
+    amqp::{Broker, BrokerAddress, Farewell, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
 };
 use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
@@ -87,7 +87,7 @@ impl Fleet {
 
     async fn end(self, links: impl IntoIterator<Item = Link>) {
         for link in links {
-            link.close().await;
+            link.close(Farewell::TidyUp).await;
         }
         self.broker.close_shared().await;
         self.broker.delete_unused(&["compute", "compute-alt"]).await.expect("the broker is there");
@@ -131,6 +131,7 @@ async fn calls_fanouts_and_failures_arrive_in_every_mode() {
             class: "UnsupportedVersion".into(),
             module: "oslo_messaging.rpc.dispatcher".into(),
             message: "no such thing".to_owned(),
+            kwargs: Value::Null,
         };
         server.reply(reply_to.expect("it is a call"), Err(raised));
         let (_, event) = fleet.next().await;
@@ -163,7 +164,7 @@ async fn an_answer_to_a_caller_that_is_gone_does_no_harm() {
     serve(&mut fleet, &server).await;
     vanishing.call(RequestId(1), Target::nova("compute.km-test-2"), message("ping"), PATIENCE);
     let (_, _, _, reply_to) = fleet.next_request().await;
-    vanishing.close().await;
+    vanishing.close(Farewell::TidyUp).await;
     server.reply(reply_to.expect("it is a call"), Ok(Value::Null));
     round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
     fleet.end([client, server]).await;
@@ -266,7 +267,7 @@ async fn a_closed_fleet_leaves_no_queue() {
         for target in ["compute", "compute.km-test-2", "compute-alt", "compute-alt.km-test-2"] {
             caller.cast(Target::nova(target), message("lost"));
         }
-        caller.close().await; // the broker takes what is sent in order, so all of it is routed now
+        caller.close(Farewell::TidyUp).await; // the broker takes what is sent in order, so all of it is routed now
         let caller = later.link(1);
         serve(&mut later, &successor).await;
         round_trip(&mut later, &caller, &successor, "compute.km-test-2").await;
@@ -330,7 +331,7 @@ async fn a_real_conductor_answers() {
             panic!("an error was expected, not {answer:?}")
         };
         assert_eq!(error.class, "NoSuchMethod");
-        link.close().await;
+        link.close(Farewell::TidyUp).await;
         fleet.broker.close_shared().await;
     }
 }

@@ -135,6 +135,9 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetShares(_) => 31,
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,
+        // No server of a scenario is in a group; a query is like another.
+        ConductorCall::GetGroup(_) | ConductorCall::GetUuidsOnHost => 32,
+        ConductorCall::GetIncomingMigrations => 14,
     }
 }
 
@@ -335,7 +338,7 @@ fn build_on_next(world: &mut World, number: u32, otherwise: &str) -> Flow {
         world.facts.allocate(number, host);
     }
     let networks = (0..nics).map(|_| uuid::Uuid::from_u128(NETWORK)).collect();
-    world.send_to_host(host, Rpc::Build { instance: facts::instance(number), networks });
+    world.send_to_host(host, Rpc::Build { instance: facts::instance(number), networks, group: None });
     Flow::Next
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn connections(trace: &Trace, names: &Names) -> Vec<Lane> {
     for event in &trace.events {
         let formal = !matches!(
             event.what.name.as_str(),
-            "http" | "basic.publish" | "basic.deliver" | "basic.ack" | "basic.return"
+            "http" | "basic.publish" | "basic.deliver" | "basic.ack" | "basic.return" | "connection.gone"
         );
         if formal && event.direction == Direction::Sent {
             found.entry(event.connection).or_default().push(event);

@@ -9,8 +9,13 @@ use super::invocations::{Invocation, Said};
 pub(crate) enum Raw {
     /// A message or an HTTP request.
     Said(Box<Said>),
-    /// With the network information that it saved.
-    NetworkInfo(String),
+    /// The VM's network information.
+    NetworkInfo {
+        /// As it was saved.
+        saved: String,
+        /// Networks were not asked for.
+        networks_known: bool,
+    },
     Resources,
     /// Neutron's list of extensions, where it is not too old.
     Extensions,
@@ -70,7 +75,9 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
     while let Some(first) = rest.first() {
         let taken = if let Some(taken) = network_info(rest) {
             let saved = &args(&rest[taken - 1])["objinst"]["nova_object.data"]["network_info"];
-            folded.push(Raw::NetworkInfo(saved.as_str().unwrap_or_default().to_owned()));
+            let asks = |said: &Said| is_http(said, "neutron", "GET", |path| path == "/v2.0/networks");
+            let networks_known = !rest[..taken].iter().any(asks);
+            folded.push(Raw::NetworkInfo { saved: saved.as_str().unwrap_or_default().to_owned(), networks_known });
             taken
         } else if let Some(taken) = resources(rest) {
             folded.push(Raw::Resources);

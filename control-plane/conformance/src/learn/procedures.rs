@@ -208,12 +208,14 @@ impl Student {
         let number = self.number;
         self.number += 1;
         match (a, b) {
-            (Raw::NetworkInfo(a), Raw::NetworkInfo(b)) => {
+            (Raw::NetworkInfo { saved: a, networks_known }, Raw::NetworkInfo { saved: b, networks_known: of_b })
+                if networks_known == of_b =>
+            {
                 for (scope, network_info) in [(&mut self.pair.a, a), (&mut self.pair.b, b)] {
                     scope.put("args/instance/info_cache/network_info", network_info.as_str().into());
                     scope.set_vifs(network_info);
                 }
-                Ok(Step::NetworkInfo)
+                Ok(Step::NetworkInfo { networks_known: *networks_known })
             }
             (Raw::Resources, Raw::Resources) => Ok(Step::Resources),
             (Raw::Extensions, Raw::Extensions) => Ok(Step::Extensions),
@@ -294,6 +296,10 @@ impl Student {
                 class: a["class"].as_str().unwrap_or_default().to_owned(),
                 module: a["module"].as_str().unwrap_or_default().to_owned(),
                 message: self.pair.explain("failure", &a["message"], &b["message"])?,
+                kwargs: match a["kwargs"].as_object().is_none_or(serde_json::Map::is_empty) {
+                    true => Value::Null,
+                    false => self.pair.explain("failure", &a["kwargs"], &b["kwargs"])?,
+                },
             }),
             _ => Ok(Step::Reply { result: self.pair.explain("result", &a["result"], &b["result"])? }),
         }
@@ -355,7 +361,8 @@ fn answer(said: &Said) -> Value {
 fn describe(step: &Raw) -> String {
     match step {
         Raw::Said(said) => short_name(&said.event),
-        Raw::NetworkInfo(_) => "network info".to_owned(),
+        Raw::NetworkInfo { networks_known: true, .. } => "network info of known networks".to_owned(),
+        Raw::NetworkInfo { .. } => "network info".to_owned(),
         Raw::Resources => "resources".to_owned(),
         Raw::Extensions => "extensions".to_owned(),
         Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),

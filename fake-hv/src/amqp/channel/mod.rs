@@ -20,7 +20,7 @@ use self::{
     publisher::{Publisher, Wire},
 };
 use super::{
-    EventSender, HostIndex, LinkEvent,
+    EventSender, Farewell, HostIndex, LinkEvent,
     connection::{Command, Handle},
     envelope,
     link::Order,
@@ -78,6 +78,8 @@ pub(crate) struct Channel {
     /// Of the servers, then of the replies.
     seen: [Seen; TOPICS.len() + 1],
     closing: Option<oneshot::Sender<()>>,
+    /// It ends as the channel of a process that is gone: without a word.
+    vanishes: bool,
 }
 
 impl Channel {
@@ -101,6 +103,7 @@ impl Channel {
             arrivals: Arrivals::default(),
             seen: Default::default(),
             closing: None,
+            vanishes: false,
         }
     }
 
@@ -112,6 +115,11 @@ impl Channel {
 
     pub(crate) fn number(&self) -> u16 {
         self.number
+    }
+
+    /// Whether its connection is to end without a word.
+    pub(crate) fn vanishes(&self) -> bool {
+        self.vanishes
     }
 
     /// Whether there is anything to do on it.
@@ -159,7 +167,7 @@ impl Channel {
     pub(crate) fn order(&mut self, order: Order, outbox: &mut Outbox) -> After {
         self.wanted = true;
         match order {
-            Order::Close(done) => return self.close(done, outbox),
+            Order::Close(done, farewell) => return self.close(done, farewell, outbox),
             Order::Serve { server } => {
                 self.servers[server] = true;
                 if self.open {
@@ -210,9 +218,11 @@ impl Channel {
         }
     }
 
-    /// Deletes the queues that only this hypervisor uses, so that a run leaves none behind, and closes the channel.
-    fn close(&mut self, done: oneshot::Sender<()>, outbox: &mut Outbox) -> After {
-        if !self.open {
+    /// Closes the channel, without the queues that are not to stay.
+    fn close(&mut self, done: oneshot::Sender<()>, farewell: Farewell, outbox: &mut Outbox) -> After {
+        let leaves = farewell == Farewell::Leave;
+        self.vanishes = leaves && self.servers.iter().all(|served| !served);
+        if !self.open || self.vanishes {
             return After::Gone(Some(done));
         }
         let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
@@ -220,9 +230,11 @@ impl Channel {
             for server in (0..TOPICS.len()).filter(|server| self.servers[*server]) {
                 let topic = TOPICS[server];
                 declare.delete_queue(&topology::fanout_queue(topic, self.queues.fanout[server]), false);
-                declare.delete_queue(&topology::host_queue(topic, &self.name), false);
+                if !leaves {
+                    declare.delete_queue(&topology::host_queue(topic, &self.name), false);
+                }
             }
-            if self.has_replies {
+            if self.has_replies && !leaves {
                 declare.delete_queue(&topology::reply_queue(self.queues.reply), false);
             }
         });
@@ -232,7 +244,7 @@ impl Channel {
     }
 
     fn write_close(&self, outbox: &mut Outbox) {
-        let close = channel::Close { reply_code: 200, reply_text: short("Goodbye"), class_id: 0, method_id: 0 };
+        let close = channel::Close { reply_code: 0, reply_text: short(""), class_id: 0, method_id: 0 };
         outbox.method(self.number, channel::AMQPMethod::Close(close));
     }
 

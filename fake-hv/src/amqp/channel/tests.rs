@@ -288,7 +288,7 @@ async fn closing_deletes_the_queues_of_the_host_and_ends_even_when_the_connectio
     fixture.open();
     fixture.written();
     let (done, _closed) = oneshot::channel();
-    assert!(matches!(fixture.order(Order::Close(done)), After::Nothing));
+    assert!(matches!(fixture.order(Order::Close(done, Farewell::TidyUp)), After::Nothing));
     let end = ["delete compute-alt_fanout", "delete compute-alt.host-7", "delete reply", "close"];
     assert_eq!(fixture.written(), end);
     assert!(matches!(fixture.channel.lost("cut"), After::Gone(Some(_))));
