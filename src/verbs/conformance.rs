@@ -3,7 +3,8 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Kind, Lab, LabError, Operation, Recordings, Take, Variation, Verdict, choose, compare, quiet_options, record, start_up,
+    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare, quiet_options,
+    record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;
@@ -68,29 +69,57 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
     let state = StateDir::resolve(args.state.as_deref())?;
     let cloud = Cloud::open(&state)?;
     let _mine = Lock::take(&state)?;
+    let mut verdicts = Vec::new();
+    for stage in [Stage::Plain, Stage::Reschedules, Stage::Aborts] {
+        let on_stage: Vec<_> = operations.iter().copied().filter(|operation| operation.stage == stage).collect();
+        if on_stage.is_empty() {
+            continue;
+        }
+        let all = args.operation.is_empty() && stage == Stage::Plain;
+        if !on_one_stage(args, &cloud, stage, &on_stage, all, &mut verdicts).await? {
+            break;
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Whether it went on to its end.
+async fn on_one_stage(
+    args: &Args,
+    cloud: &Cloud,
+    stage: Stage,
+    operations: &[&'static Operation],
+    start_up_too: bool,
+    verdicts: &mut Vec<Verdict>,
+) -> Result<bool, LabError> {
     let folder = tempfile::tempdir()?;
     eprintln!("Starting two real nova-computes and two simulated ones ...");
     let kinds = [Kind::Real, Kind::Simulated];
-    let lab = Lab::open(&cloud, &kinds, &quiet_options(false), &folder.path().join("run")).await?;
-    let verdicts = tokio::select! {
-        verdicts = do_all(&lab, args, operations) => verdicts,
+    let lab = Lab::open(cloud, &kinds, stage, &quiet_options(false), &folder.path().join("run")).await?;
+    let done = tokio::select! {
+        done = do_all(&lab, args, operations, start_up_too, verdicts) => done.map(|()| true),
         _ = tokio::signal::ctrl_c() => {
             eprintln!("Interrupted; cleaning up ...");
-            Ok(Vec::new())
+            Ok(false)
         }
     };
     let left = lab.close().await?;
     if left != "nothing" {
         eprintln!("left in the cloud: {left}");
     }
-    verdicts
+    done
 }
 
-async fn do_all(lab: &Lab, args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+async fn do_all(
+    lab: &Lab,
+    args: &Args,
+    operations: &[&'static Operation],
+    start_up_too: bool,
+    verdicts: &mut Vec<Verdict>,
+) -> Result<(), LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
     let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
-    let mut verdicts = Vec::new();
-    let mut judge = |recorded: Vec<conformance::Recorded>| -> Result<(), LabError> {
+    let mut judge = |recorded: Vec<Recorded>| -> Result<(), LabError> {
         let verdict = compare(variation, &recorded[0], &recorded[1]);
         tell(args, &verdict);
         if let Some(recordings) = &recordings {
@@ -100,13 +129,13 @@ async fn do_all(lab: &Lab, args: &Args, operations: &[&'static Operation]) -> Re
         verdicts.push(verdict);
         Ok(())
     };
-    if args.operation.is_empty() {
+    if start_up_too {
         judge(start_up(lab))?;
     }
     for operation in operations {
         judge(record(lab, operation, &[variation; 2]).await?)?;
     }
-    Ok(verdicts)
+    Ok(())
 }
 
 fn tell(args: &Args, verdict: &Verdict) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use conformance::{
-    Kind, Lab, LabError, OPERATIONS, Operation, Recorded, Recordings, Take, Variation, learn, quiet_options, record,
+    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, learn, learnable, quiet_options, record,
 };
 use control_plane::{Cloud, Lock, StateDir};
 
@@ -77,7 +77,7 @@ type Turn = (&'static Operation, Variation);
 /// Every operation with NICs and without, each time twice: with the roles of hosts and flavors swapped the second time.
 fn schedule() -> Vec<[Turn; 2]> {
     let with = |nics| {
-        OPERATIONS.iter().map(move |operation| {
+        learnable().map(move |operation| {
             [false, true].map(|swapped| (operation, Variation { nics, swapped }))
         })
     };
@@ -109,7 +109,7 @@ async fn record_missing(args: &Args, recordings: &Recordings, folder: &Path) -> 
     let cloud = Cloud::open(&state)?;
     let _mine = Lock::take(&state)?;
     // Each operation is done in both variations at once, on hypervisors of their own.
-    let lab = Lab::open(&cloud, &[Kind::Real, Kind::Real], &quiet_options(true), folder).await?;
+    let lab = Lab::open(&cloud, &[Kind::Real, Kind::Real], Stage::Plain, &quiet_options(true), folder).await?;
     let recorded = tokio::select! {
         recorded = record_all(&lab, recordings) => recorded,
         _ = tokio::signal::ctrl_c() => Ok(()),

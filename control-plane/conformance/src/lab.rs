@@ -31,6 +31,27 @@ pub enum Kind {
     Simulated,
 }
 
+/// What the first hypervisor of each kind does with builds. The second is always one that builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It builds.
+    Plain,
+    /// It lets the first start of each VM fail, so that another host may try (`FakeRescheduleDriver`).
+    Reschedules,
+    /// It lets each start fail for good (`FakeBuildAbortDriver`).
+    Aborts,
+}
+
+impl Stage {
+    fn drivers(self) -> (&'static str, Driver) {
+        match self {
+            Self::Plain => (real_compute::KEEPS_ITS_NODE, Driver::Fake),
+            Self::Reschedules => ("fake.FakeRescheduleDriver", Driver::FakeReschedule),
+            Self::Aborts => ("fake.FakeBuildAbortDriver", Driver::FakeBuildAbort),
+        }
+    }
+}
+
 /// Hypervisors of each kind: an operation has a source and a destination.
 const HOSTS: u32 = 2;
 /// How long a simulated hypervisor may take to register; the real one has its own limit.
@@ -71,6 +92,9 @@ pub(crate) struct Subject {
     pub(crate) host: String,
     pub(crate) tap: Tap,
     pub(crate) index: u32,
+    stage: Stage,
+    /// Options of its own, over those of the laboratory.
+    options: tokio::sync::Mutex<BTreeMap<String, OptionValue>>,
     running: tokio::sync::Mutex<Option<Running>>,
 }
 
@@ -112,6 +136,7 @@ impl Lab {
     pub async fn open(
         cloud: &Cloud,
         kinds: &[Kind],
+        stage: Stage,
         options: &BTreeMap<String, OptionValue>,
         folder: &std::path::Path,
     ) -> Result<Self, LabError> {
@@ -154,7 +179,7 @@ impl Lab {
             options: options.clone(),
         };
         for kind in kinds {
-            let side = lab.side(*kind).await?;
+            let side = lab.side(*kind, stage).await?;
             lab.sides.push(side);
         }
         lab.start_agents().await?;
@@ -168,7 +193,7 @@ impl Lab {
     }
 
     /// The next hypervisors of a kind; there can be several sides of each.
-    async fn side(&self, kind: Kind) -> Result<Side, LabError> {
+    async fn side(&self, kind: Kind, stage: Stage) -> Result<Side, LabError> {
         let name = match kind {
             Kind::Real => "real",
             Kind::Simulated => "simu",
@@ -178,7 +203,9 @@ impl Lab {
         for index in first..first + HOSTS {
             let tap = Tap::open(&self.cloud, self.origin).await?;
             let host = format!("{}-{name}-{index:05}", self.run);
-            subjects.push(Subject { host, tap, index, running: tokio::sync::Mutex::default() });
+            let stage = if index == first { stage } else { Stage::Plain };
+            let (options, running) = Default::default();
+            subjects.push(Subject { host, tap, index, stage, options, running });
         }
         Ok(Side { kind, zone: format!("{}-{name}-{first}", self.run), subjects, aggregate: 0 })
     }
@@ -230,21 +257,24 @@ impl Lab {
 
     /// Starts a hypervisor, for the first time or again.
     pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
-        let (index, options) = (it.index, &self.options);
+        let mut options = self.options.clone();
+        options.extend(it.options.lock().await.clone());
+        let (real_driver, driver) = it.stage.drivers();
         let from_us = it.tap.now_us();
         let running = match kind {
             Kind::Real => {
                 let spec = real_compute::Spec {
                     host: it.host.clone(),
-                    driver: real_compute::KEEPS_ITS_NODE.to_owned(),
+                    driver: real_driver.to_owned(),
                     wires: Some(wires(&it.tap)),
-                    options: options.clone(),
+                    options,
                 };
                 Running::Real(real_compute::start(&self.cloud, &spec).await?)
             }
             Kind::Simulated => {
-                let mut spec = self.fleet_spec("simu", index, 1, Services::All);
-                spec.options = options_with(&self.cloud, options);
+                let mut spec = self.fleet_spec("simu", it.index, 1, Services::All);
+                spec.driver = driver;
+                spec.options = options_with(&self.cloud, &options);
                 spec.broker = BrokerAddress { port: it.tap.amqp_port(), ..spec.broker };
                 spec.apis = ServiceApis {
                     identity_url: it.tap.url("keystone"),
@@ -272,6 +302,14 @@ impl Lab {
             Ok(serves.then_some(()).ok_or_else(|| "no consumer of its last queue".to_owned()))
         })
         .await
+    }
+
+    /// Stops a hypervisor and starts it with these options over those of the laboratory.
+    pub(crate) async fn restart_with(&self, kind: Kind, it: &Subject, options: &[(&str, i64)]) -> Result<(), LabError> {
+        self.stop(it).await?;
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), OptionValue::Integer(*value)));
+        *it.options.lock().await = options.collect();
+        self.start(kind, it).await
     }
 
     /// Stops a hypervisor as SIGTERM stops a service.

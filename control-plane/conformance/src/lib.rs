@@ -12,9 +12,9 @@ pub mod trace;
 mod verdict;
 
 pub use compare::Difference;
-pub use lab::{Kind, Lab, LabError, quiet_options};
+pub use lab::{Kind, Lab, LabError, Stage, quiet_options};
 pub use learn::{Lesson, learn};
-pub use operations::{OPERATIONS, Operation};
+pub use operations::{Operation, all_operations, learnable};
 pub use recordings::{Recordings, Take};
 pub use run::{Recorded, choose, record, start_up};
 pub use scene::Variation;

@@ -57,7 +57,7 @@ async fn on_side(lab: &Lab, side: &Side, operation: &Operation, variation: Varia
 /// The first name that none has.
 pub fn choose(names: &[String]) -> Result<Vec<&'static Operation>, String> {
     if names.is_empty() {
-        return Ok(operations::OPERATIONS.iter().collect());
+        return Ok(operations::all_operations().collect());
     }
     names.iter().map(|name| operations::find(name).ok_or_else(|| name.clone())).collect()
 }

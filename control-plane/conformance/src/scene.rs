@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    compare::short_name,
     lab::{Lab, LabError, Side, wait},
     trace::Trace,
 };
@@ -67,6 +68,11 @@ impl<'a> Scene<'a> {
     /// What was done so far was preparation. When nothing more is said of it, what counts begins.
     pub(crate) async fn begin(&self) {
         self.quiet().await;
+        self.from_us.set(self.side.subjects[0].tap.now_us());
+    }
+
+    /// What was done so far was preparation.
+    pub(crate) fn begin_at_once(&self) {
         self.from_us.set(self.side.subjects[0].tap.now_us());
     }
 
@@ -175,6 +181,15 @@ impl<'a> Scene<'a> {
         Ok(made["server"]["id"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Asks for a server without saying on which host; the second one has less room, so that the first one comes first.
+    pub(crate) async fn create_where_there_is_room(&self, nics: usize) -> Result<Server, LabError> {
+        let large = json!({"flavorRef": self.flavor(true)});
+        let filler = self.create(1, 0, large).await?;
+        self.reach(&filler, "ACTIVE").await?;
+        self.begin().await;
+        self.create(0, nics, json!({"availability_zone": self.side.zone})).await
+    }
+
     /// A server that runs.
     pub(crate) async fn boot(&self) -> Result<Server, LabError> {
         let server = self.create(0, self.variation.nics, Value::Null).await?;
@@ -208,18 +223,37 @@ impl<'a> Scene<'a> {
 
     /// Deletes a server and waits until it is gone.
     pub(crate) async fn delete(&self, server: &Server) -> Result<(), LabError> {
-        let path = format!("/servers/{server}");
-        self.call(&Call::delete("delete", Service::Compute, path.as_str())).await?;
+        self.begin_deleting(server).await?;
         self.gone(server).await
+    }
+
+    /// Asks for the end of a server.
+    pub(crate) async fn begin_deleting(&self, server: &Server) -> Result<(), LabError> {
+        self.remove(&format!("/servers/{server}")).await
     }
 
     /// Tells Nova, as Neutron does, that the ports of a server are plugged.
     pub(crate) async fn plug(&self, server: &Server) -> Result<(), LabError> {
         for port in self.ports(server).await? {
-            let event =
-                json!({"name": "network-vif-plugged", "server_uuid": server, "tag": port, "status": "completed"});
-            self.post("/os-server-external-events", json!({"events": [event]})).await?;
+            self.post_event(server, "network-vif-plugged", &port).await?;
         }
+        Ok(())
+    }
+
+    /// Tells Nova, as Neutron does, that the ports of a server have changed.
+    pub(crate) async fn tell_network_changed(&self, server: &Server) -> Result<(), LabError> {
+        for port in self.ports(server).await? {
+            self.post_event(server, "network-changed", &port).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn post_event(&self, server: &Server, name: &str, port: &str) -> Result<(), LabError> {
+        let mut event = json!({"name": name, "server_uuid": server, "tag": port});
+        if name == "network-vif-plugged" {
+            event["status"] = "completed".into();
+        }
+        self.post("/os-server-external-events", json!({"events": [event]})).await?;
         Ok(())
     }
 
@@ -241,6 +275,43 @@ impl<'a> Scene<'a> {
         let call = Call::put(self.what(), Service::Compute, format!("/os-services/{id}"), body);
         self.call(&call).await?;
         Ok(())
+    }
+
+    /// Ends a hypervisor and starts it with these options; without any as it was.
+    pub(crate) async fn restart_with(&self, host: usize, options: &[(&str, i64)]) -> Result<(), LabError> {
+        self.lab.restart_with(self.side.kind, self.subject(host), options).await
+    }
+
+    /// Holds what a hypervisor wants to change in Neutron, or lets it go.
+    pub(crate) fn hold_network(&self, host: usize, held: bool) {
+        self.subject(host).tap.hold_network(held);
+    }
+
+    /// Waits until a hypervisor has said something this often since the scene began.
+    pub(crate) async fn until_said(&self, host: usize, name: &str, times: usize) -> Result<(), LabError> {
+        wait(&format!("{}: {times} times {name}", self.name), STATE_WITHIN, async || {
+            let said = self.said(host, name);
+            Ok((said >= times).then_some(()).ok_or_else(|| format!("said {said} times")))
+        })
+        .await
+    }
+
+    /// How often a hypervisor has said something since the scene began.
+    pub(crate) fn said(&self, host: usize, name: &str) -> usize {
+        let events = self.subject(host).tap.since(self.from_us.get());
+        events.iter().filter(|event| event.is_utterance() && short_name(event) == name).count()
+    }
+
+    /// Fails when a hypervisor has not said something exactly this often.
+    pub(crate) fn expect_said(&self, host: usize, name: &str, times: usize) -> Result<(), LabError> {
+        match self.said(host, name) {
+            said if said == times => Ok(()),
+            said => Err(LabError::Late {
+                what: format!("{}: {times} times {name}", self.name),
+                within: Duration::ZERO,
+                last: format!("said {said} times"),
+            }),
+        }
     }
 
     /// Ends a hypervisor.

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Mutex,
+    sync::{Mutex, watch},
 };
 
 use super::Notes;
@@ -31,15 +31,22 @@ pub(super) struct Service {
 }
 
 /// Takes connections until its task is dropped.
-pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes) {
+pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes, gate: watch::Receiver<bool>) {
     let service = Arc::new(service);
     while let Ok((client, _)) = listener.accept().await {
-        let (service, notes) = (Arc::clone(&service), notes.connection());
+        let (service, notes, gate) = (Arc::clone(&service), notes.connection(), gate.clone());
         tokio::spawn(async move {
             let upstream = Upstream::default();
             let answer = service_fn(|request| {
                 let (service, notes, upstream) = (Arc::clone(&service), notes.clone(), Arc::clone(&upstream));
-                async move { Ok::<_, Infallible>(exchange(request, &service, &notes, &upstream).await) }
+                let mut gate = gate.clone();
+                async move {
+                    if service.name == "neutron" && request.method() != hyper::Method::GET {
+                        // Without the laboratory nobody holds anything any more.
+                        let _closed = gate.wait_for(|held| !held).await;
+                    }
+                    Ok::<_, Infallible>(exchange(request, &service, &notes, &upstream).await)
+                }
             });
             // The client sees a broken connection itself.
             let _ended = server::conn::http1::Builder::new().serve_connection(TokioIo::new(client), answer).await;

@@ -60,6 +60,8 @@ pub(crate) struct Tap {
     amqp: u16,
     http: BTreeMap<&'static str, u16>,
     notes: Notes,
+    /// Whether writing requests to Neutron are held.
+    held: tokio::sync::watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -76,6 +78,7 @@ impl Tap {
         let listener = TcpListener::bind((LOCALHOST, 0)).await?;
         let amqp = listener.local_addr()?.port();
         let broker = (cloud.amqp.host.clone(), cloud.amqp.port);
+        let (held, gate) = tokio::sync::watch::channel(false);
         let mut tasks = vec![tokio::spawn(amqp::relay(listener, broker, notes.clone()))];
         let mut http = BTreeMap::new();
         for (name, url) in services(cloud) {
@@ -83,10 +86,10 @@ impl Tap {
             let relay = listener.local_addr()?.port();
             let (host, port) = address(url);
             let service = http::Service { name, host, port, relay };
-            tasks.push(tokio::spawn(http::relay(listener, service, notes.clone())));
+            tasks.push(tokio::spawn(http::relay(listener, service, notes.clone(), gate.clone())));
             http.insert(name, relay);
         }
-        Ok(Self { amqp, http, notes, tasks })
+        Ok(Self { amqp, http, notes, held, tasks })
     }
 
     /// Port of the relay in front of the broker.
@@ -97,6 +100,11 @@ impl Tap {
     /// `http://127.0.0.1:PORT` of the relay in front of a service.
     pub(crate) fn url(&self, service: &str) -> String {
         format!("http://{LOCALHOST}:{}", self.http.get(service).copied().unwrap_or_default())
+    }
+
+    /// Holds what is to change something in Neutron, or lets it go: so a build can be stopped half way.
+    pub(crate) fn hold_network(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// Microseconds since the origin.

@@ -1,35 +1,15 @@
-//! Everything that is done to hypervisors of both kinds.
+//! What is done to a VM that is there.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{lab::LabError, scene::Scene};
-
-type Act = for<'a> fn(&'a Scene<'a>) -> Pin<Box<dyn Future<Output = Result<(), LabError>> + 'a>>;
+use super::operations;
 
 /// By then a live migration waits for the ports of its VM on the destination.
 const PLUGGED_AFTER: Duration = Duration::from_secs(3);
 
-/// Something that can be done to a hypervisor.
-pub struct Operation {
-    /// As the table and `--operation` have it.
-    pub name: &'static str,
-    pub(crate) act: Act,
-}
-
-macro_rules! operations {
-    ($($name:literal: |$scene:ident| $body:block)*) => {
-        /// All of them, in the order they are done.
-        pub const OPERATIONS: &[Operation] = &[$(Operation {
-            name: $name,
-            act: |$scene| Box::pin(async move { $body; Ok(()) }),
-        }),*];
-    };
-}
-
-operations! {
-    "boot": |s| { s.boot().await?; }
+operations! { Stage::Plain,
     "delete": |s| {
         let vm = s.boot().await?;
         s.begin().await;
@@ -175,17 +155,6 @@ operations! {
         s.begin().await;
         s.act(&vm, json!({"changePassword": {"adminPass": "secret"}})).await?;
     }
-    "host-disable": |s| {
-        s.set_status(0, "disabled").await?;
-        s.settle().await;
-        s.finish();
-        s.set_status(0, "enabled").await?;
-    }
-    "host-enable": |s| {
-        s.set_status(0, "disabled").await?;
-        s.begin().await;
-        s.set_status(0, "enabled").await?;
-    }
     "diagnostics": |s| {
         let vm = s.boot().await?;
         s.begin().await;
@@ -204,14 +173,6 @@ operations! {
         s.act(&vm, json!({"lock": {"locked_reason": "for now"}})).await?;
         s.act(&vm, json!({"unlock": null})).await?;
     }
-    "server-group": |s| {
-        let body = json!({"server_group": {"name": s.lab.tenants.run.named("group"), "policy": "anti-affinity"}});
-        let group = s.post("/os-server-groups", body).await?;
-        s.begin().await;
-        let hints = json!({"os:scheduler_hints": {"group": group["server_group"]["id"]}});
-        let vm = s.create(0, 0, hints).await?;
-        s.reach(&vm, "ACTIVE").await?;
-    }
     "evacuate": |s| {
         let vm = s.boot().await?;
         s.force_down(0, true).await?;
@@ -221,29 +182,4 @@ operations! {
         s.restart(0).await?;
         s.force_down(0, false).await?;
     }
-    "restart": |s| {
-        s.boot().await?;
-        s.begin().await;
-        s.restart(0).await?;
-    }
-    "shutdown": |s| {
-        s.boot().await?;
-        s.begin().await;
-        s.halt(0).await?;
-        s.finish();
-        s.restart(0).await?;
-    }
-    "restart-after-evacuation": |s| {
-        let vm = s.boot().await?;
-        s.force_down(0, true).await?;
-        s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
-        s.begin().await;
-        s.restart(0).await?;
-        s.force_down(0, false).await?;
-    }
-}
-
-/// The operation of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Operation> {
-    OPERATIONS.iter().find(|operation| operation.name == name)
 }

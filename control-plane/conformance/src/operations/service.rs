@@ -1,0 +1,95 @@
+//! The service itself: idle, started, stopped, disabled, and events that come when nobody waits for them.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::operations;
+
+/// Spacing of the periodic task that is looked at; all others are off.
+const SPACING_S: i64 = 10;
+/// Two full periods, and half a one to be sure of the second.
+const WATCHED: Duration = Duration::from_secs(25);
+
+operations! { Stage::Plain,
+    "idle-resources": |s| { s.idle("DEFAULT.update_resources_interval").await?; }
+    "idle-power-states": |s| { s.idle("DEFAULT.sync_power_state_interval").await?; }
+    "idle-scheduler-sync": |s| { s.idle("DEFAULT.scheduler_instance_sync_interval").await?; }
+    "idle-network-information": |s| { s.idle("DEFAULT.heal_instance_info_cache_interval").await?; }
+    "idle-running-deleted": |s| { s.idle("DEFAULT.running_deleted_instance_poll_interval").await?; }
+    "idle-image-cache": |s| { s.idle("image_cache.manager_interval").await?; }
+    "idle-deleted": |s| { s.idle("DEFAULT.instance_delete_interval").await?; }
+    "event-twice": |s| {
+        let vm = s.boot().await?;
+        s.begin().await;
+        s.plug(&vm).await?;
+        s.settle().await;
+        s.plug(&vm).await?;
+    }
+    "event-changed-twice": |s| {
+        let vm = s.boot().await?;
+        s.begin().await;
+        s.tell_network_changed(&vm).await?;
+        s.settle().await;
+        s.tell_network_changed(&vm).await?;
+    }
+    "event-early": |s| {
+        s.hold_network(0, true);
+        let vm = s.create(0, s.variation.nics, serde_json::Value::Null).await?;
+        s.until_said(0, "InstanceActionEvent.event_start", 1).await?;
+        // Of a port that the VM does not have yet.
+        s.post_event(&vm, "network-vif-plugged", "00000000-0000-4000-8000-000000000001").await?;
+        s.settle().await;
+        s.hold_network(0, false);
+        s.reach(&vm, "ACTIVE").await?;
+    }
+    "event-late": |s| {
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
+        s.begin().await;
+        s.plug(&vm).await?;
+    }
+    "host-disable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.settle().await;
+        s.finish();
+        s.set_status(0, "enabled").await?;
+    }
+    "host-enable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.begin().await;
+        s.set_status(0, "enabled").await?;
+    }
+    "restart": |s| {
+        s.boot().await?;
+        s.begin().await;
+        s.restart(0).await?;
+    }
+    "shutdown": |s| {
+        s.boot().await?;
+        s.begin().await;
+        s.halt(0).await?;
+        s.finish();
+        s.restart(0).await?;
+    }
+    "restart-after-evacuation": |s| {
+        let vm = s.boot().await?;
+        s.force_down(0, true).await?;
+        s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
+        s.begin().await;
+        s.restart(0).await?;
+        s.force_down(0, false).await?;
+    }
+}
+
+impl crate::scene::Scene<'_> {
+    /// One periodic task with a VM on the host, from the start of the service over two of its periods.
+    async fn idle(&self, interval: &str) -> Result<(), crate::lab::LabError> {
+        self.boot().await?;
+        self.restart_with(0, &[(interval, SPACING_S)]).await?;
+        self.begin_at_once();
+        tokio::time::sleep(WATCHED).await;
+        self.finish();
+        self.restart_with(0, &[]).await
+    }
+}
