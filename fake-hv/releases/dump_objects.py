@@ -31,14 +31,16 @@ def main():
     classes = base.NovaObjectRegistry.obj_classes()
     sent = {name: classes[name][0].VERSION for name in SENT}
     driver = fake.FakeDriver.__new__(fake.FakeDriver)  # its constructor wants a running compute service
-    traits = sorted(name for name, supported in driver.capabilities_as_traits().items() if supported)
+    traits = {name for name, supported in driver.capabilities_as_traits().items() if supported}
+    # Only with such a device on the host (ResourceTracker._should_expose_remote_managed_ports_trait).
+    traits.discard("COMPUTE_REMOTE_MANAGED_PORTS")
     json.dump(
         {
             "release": sys.argv[1],
             "service_version": service.SERVICE_VERSION,
             "sent": sent,
             # The tracker adds these two to what the driver is capable of.
-            "traits": sorted(traits + ["COMPUTE_NODE", "OWNER_NOVA"]),
+            "traits": sorted(traits | {"COMPUTE_NODE", "OWNER_NOVA"}),
             "object_versions": versions,
         },
         sys.stdout,

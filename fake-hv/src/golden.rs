@@ -157,7 +157,7 @@ impl Replay {
         );
         self.context = serde_json::json!({"_context_roles": message["_context_roles"]});
         let Received::Rpc(rpcs) = received else { panic!("{received:?}") };
-        for rpc in rpcs {
+        for (rpc, _) in rpcs {
             self.input(Input::Rpc { ticket: Ticket(0), rpc });
         }
     }

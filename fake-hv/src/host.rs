@@ -13,7 +13,7 @@ use crate::{
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, Operations, Received, Release, Rows, StepBody},
+    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, InstanceDocument, Operations, Received, Release, Rows, StepBody},
     timestamp,
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct Host {
     documents: Documents,
     operations: Operations,
     contexts: Contexts,
+    /// Info caches that came with an event: what is read again begins there, not with what is kept of the VM.
+    event_caches: BTreeMap<Origin, Value>,
     last_ticket: u32,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
@@ -78,6 +80,7 @@ impl Host {
             documents: Documents::new(),
             operations: Operations::default(),
             contexts: Contexts::default(),
+            event_caches: BTreeMap::new(),
             last_ticket: 0,
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
@@ -116,7 +119,10 @@ impl Host {
                     self.ask(common, now, Asking { id, timeout, origin }, request, effects);
                 }
                 Output::Notice { notice, origin } => self.tell(common, &notice, origin),
-                Output::Over(origin) => self.contexts.forget(origin),
+                Output::Over(origin) => {
+                    self.contexts.forget(origin);
+                    self.event_caches.remove(&origin);
+                }
                 Output::ServeRpc => self.link.serve(),
                 Output::Milestone(milestone) => {
                     self.forget(milestone);
@@ -134,10 +140,14 @@ impl Host {
             M::Active(uuid) => {
                 if let Some(document) = self.documents.get_mut(&uuid) {
                     document.build_request = None;
+                    document.go_on();
                 }
             }
             M::Gone(uuid) => {
-                self.documents.remove(&uuid);
+                let goes_on = self.documents.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
+                if !goes_on {
+                    self.documents.remove(&uuid);
+                }
             }
             M::OperationEnded(id) => {
                 if let Some(reply_to) = self.operations.end(id) {
@@ -156,7 +166,10 @@ impl Host {
             Request::Conductor(call) => {
                 // The record of the compute node keeps the context of the start-up that made it.
                 let origin = if matches!(call, ConductorCall::SaveNode { .. }) { Origin::StartUp } else { origin };
-                let body = nova::call(&mut self.author(common, &timestamp::now(), origin), call);
+                let body = match (call, self.event_caches.get(&origin)) {
+                    (ConductorCall::RefreshInfoCache(_), Some(cache)) => Some(nova::refresh(cache)),
+                    _ => nova::call(&mut self.author(common, &timestamp::now(), origin), call),
+                };
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
@@ -304,6 +317,12 @@ impl Host {
     ) {
         let Some(asked) = self.asked.remove(&id) else { return }; // given up before
         let result = match (&asked.request, answer) {
+            (Request::Conductor(ConductorCall::RefreshInfoCache(_)), Ok(value))
+                if self.event_caches.contains_key(&asked.origin) =>
+            {
+                let cache = self.event_caches.remove(&asked.origin).unwrap_or_default();
+                Ok(Response::Ports(nova::refreshed_ports(cache, &value)))
+            }
             (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
             (Request::Step(step), Ok(value)) => {
                 Ok(self.operations.read(&common.catalogue, &mut self.documents, step, value))
@@ -376,8 +395,11 @@ impl Host {
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
         match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
             Received::Rpc(rpcs) => {
-                for rpc in rpcs {
+                for (rpc, cache) in rpcs {
                     let ticket = self.ticket(context.clone());
+                    if let Some(cache) = cache {
+                        self.event_caches.insert(Origin::Rpc(ticket), cache);
+                    }
                     self.handle(common, now, Input::Rpc { ticket, rpc }, effects);
                 }
             }

@@ -46,6 +46,8 @@ pub fn start_up(lab: &Lab) -> Vec<Recorded> {
 
 async fn on_side(lab: &Lab, side: &Side, operation: &Operation, variation: Variation) -> Result<Recorded, LabError> {
     let scene = Scene::new(lab, side, operation.name, variation);
+    // What is still said of the one before does not belong to this one.
+    scene.begin().await;
     let failure = (operation.act)(&scene).await.err().map(|error| error.to_string());
     let traces = scene.end().await?;
     Ok(Recorded { operation: operation.name.to_owned(), zone: side.zone.clone(), failure, traces })

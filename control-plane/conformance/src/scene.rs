@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a server may take to get where an operation leads.
-const STATE_WITHIN: Duration = Duration::from_secs(60);
+const STATE_WITHIN: Duration = Duration::from_secs(120);
 /// Nothing more is said of an operation when nothing was for this long: Neutron tells Nova of changes every two seconds.
 const QUIET: Duration = Duration::from_millis(2500);
 /// And when it never is quiet, the recording ends all the same.
@@ -83,6 +83,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until nothing more is said of the operation, and gives what each hypervisor said and heard.
     pub(crate) async fn end(self) -> Result<Vec<Trace>, LabError> {
+        self.side.subjects.iter().for_each(|subject| subject.tap.hold_network(false));
         self.quiet().await;
         Ok(self.traces())
     }

@@ -73,6 +73,8 @@ pub struct ComputeOptions {
     pub vif_plugging_is_fatal: bool,
     /// `[filter_scheduler] track_instance_changes`: whether schedulers are told of each instance change.
     pub track_instance_changes: bool,
+    /// Whether there are consoles to have tokens for: `enabled` of `[vnc]`, `[spice]`, `[serial_console]` or `[mks]`.
+    pub consoles: bool,
     /// `[AGENT] report_interval` of the L2 agent.
     pub agent_report_interval: Duration,
     /// `[DEFAULT] rpc_response_timeout` of the L2 agent.
@@ -107,6 +109,7 @@ impl Default for ComputeOptions {
             vif_plugging_timeout: s(300),
             vif_plugging_is_fatal: true,
             track_instance_changes: true,
+            consoles: true,
             agent_report_interval: s(30),
             agent_rpc_response_timeout: s(60),
             neutron_timeout: None,

@@ -430,7 +430,7 @@ pub enum Rpc {
     /// Cast `terminate_instance`.
     Terminate {
         /// The VM.
-        instance: Uuid,
+        instance: Instance,
     },
     /// Cast `external_instance_event` with `network-vif-plugged`.
     VifPlugged {

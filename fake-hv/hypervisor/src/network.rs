@@ -52,12 +52,19 @@ pub(crate) async fn read_extensions(host: &Host) -> Result<(), Fault> {
 /// Neutron tells of each change while a build is still reading.
 pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Refresh) -> Result<(), Fault> {
     let _lock = host.lock_instance(instance, InstanceLockName::InfoCache).await;
-    host.conductor(ConductorCall::RefreshInfoCache(instance)).await?;
+    let refreshed = host.conductor(ConductorCall::RefreshInfoCache(instance)).await?;
     let current = host.network(NetworkRequest::GetPorts(instance)).await?;
     let (known, cached) = {
         let state = host.peek();
         let guest = state.guests.get(&instance);
-        (guest.map(|guest| guest.ports.clone()).unwrap_or_default(), guest.is_some_and(|guest| guest.ports_cached))
+        match refreshed {
+            // What the cache has, whoever filled it.
+            Response::Ports(cached) if refresh != Refresh::Allocated => (cached.clone(), !cached.is_empty()),
+            _ => {
+                let known = guest.map(|guest| guest.ports.clone()).unwrap_or_default();
+                (known, guest.is_some_and(|guest| guest.ports_cached))
+            }
+        }
     };
     let ports = match refresh {
         Refresh::Allocated => known,

@@ -27,6 +27,9 @@ pub(crate) async fn audit(host: &Host, occasion: Occasion) -> Result<(), Fault> 
         nodes?;
     }
     host.state().tracker.copy_resources();
+    if new {
+        host.state().tracker.created();
+    }
     let instances = host.conductor(ConductorCall::GetInstancesByNode).await?.instances();
     host.conductor(ConductorCall::GetMigrations).await?;
     for instance in &instances {

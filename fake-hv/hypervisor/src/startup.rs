@@ -16,6 +16,7 @@ const RESTART_DELAY: Duration = Duration::from_secs(2);
 
 /// Registers the compute service and its node; comes back when RPC may be served.
 pub(crate) async fn run(host: &Host) {
+    host.begin_task();
     wait_for_conductor(host).await;
     while attempt(host).await.is_err() {
         host.sleep(RESTART_DELAY).await;

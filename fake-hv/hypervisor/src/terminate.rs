@@ -3,17 +3,21 @@
 use uuid::Uuid;
 
 use crate::{
-    ActionEvent, ConductorCall, Fault, InstanceState, Milestone, Notice,
+    ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice,
     executor::Host,
     lock::InstanceLockName,
     network::{self, Refresh},
     resources,
+    state::Guest,
 };
 
 /// Handles the cast.
-pub(crate) async fn run(host: Host, instance: Uuid) {
+pub(crate) async fn run(host: Host, told: Instance) {
+    let instance = told.uuid;
     let _lost = host.conductor(ConductorCall::StartEvent(instance, ActionEvent::Terminate)).await.err();
     let _lock = host.lock_instance(instance, InstanceLockName::Operation).await;
+    // A build that this has waited for may have ended without it, and Nova wants it deleted all the same.
+    host.state().guests.entry(instance).or_insert_with(|| Guest::new(told));
     let failure = match terminate(&host, instance).await {
         Ok(()) => None,
         Err(Fault::Remote(class)) if class == "InstanceNotFound" => None, // somebody was quicker
@@ -41,7 +45,9 @@ async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
     host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Deleted)).await?;
     host.conductor(ConductorCall::GetResources(instance)).await?;
     resources::release(host, instance).await?;
-    host.conductor(ConductorCall::CleanInstanceConsoleTokens(instance)).await?;
+    if host.peek().config.options.consoles {
+        host.conductor(ConductorCall::CleanInstanceConsoleTokens(instance)).await?;
+    }
     if host.peek().config.options.track_instance_changes {
         host.notice(Notice::InstanceDeleted(instance));
     }

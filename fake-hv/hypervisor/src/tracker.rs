@@ -142,6 +142,11 @@ impl Tracker {
         self.touched.copied = true;
     }
 
+    /// The record was created as it stands.
+    pub(crate) fn created(&mut self) {
+        self.touched = Touched::default();
+    }
+
     /// Everything is counted anew (`_update_usage_from_instances`).
     pub(crate) fn audit<'a>(&mut self, instances: impl IntoIterator<Item = &'a Instance>) {
         self.tracked.clear();

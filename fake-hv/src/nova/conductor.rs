@@ -223,6 +223,11 @@ impl Author<'_> {
     }
 }
 
+/// `InstanceInfoCache.refresh` of an info cache that came with an event.
+pub(crate) fn refresh(cache: &Value) -> Body {
+    on_object(cache.clone(), "refresh", json!({}))
+}
+
 /// The VM that a call carries the record of.
 fn subject(call: &ConductorCall) -> Option<Uuid> {
     use ConductorCall as C;

@@ -10,8 +10,8 @@ use crate::amqp::Raised;
 /// What a request to the compute service comes to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
-    /// For the state machine.
-    Rpc(Vec<Rpc>),
+    /// For the state machine, each with the info cache that came with an event.
+    Rpc(Vec<(Rpc, Option<Value>)>),
     /// Answered by the transport layer of every nova service: `ping` of the base API.
     Pong(Value),
     /// A method that the fake driver does not support either.
@@ -70,7 +70,7 @@ fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     document.build_request = Some(args);
     let group = document.build_request.as_ref().and_then(anti_affinity_group);
     documents.insert(instance.uuid, document);
-    Received::Rpc(vec![Rpc::Build { instance, networks, group }])
+    Received::Rpc(vec![(Rpc::Build { instance, networks, group }, None)])
 }
 
 /// The networks that were asked for; `none` asks for no network at all.
@@ -96,16 +96,15 @@ fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Receive
     let Some(instance) = InstanceDocument::instance(&object) else {
         return malformed("terminate_instance", "no instance");
     };
-    let uuid = instance.uuid;
-    match documents.get_mut(&uuid) {
-        Some(document) => {
-            document.object = object;
-        }
+    match documents.get_mut(&instance.uuid) {
+        // The build goes on with the record that it has, until it lets go of the VM.
+        Some(document) if document.build_request.is_some() => document.next = Some(object),
+        Some(document) => document.object = object,
         None => {
-            documents.insert(uuid, InstanceDocument::new(object));
+            documents.insert(instance.uuid, InstanceDocument::new(object));
         }
     }
-    Received::Rpc(vec![Rpc::Terminate { instance: uuid }])
+    Received::Rpc(vec![(Rpc::Terminate { instance }, None)])
 }
 
 /// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
@@ -118,12 +117,14 @@ fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Recei
         let uuid = |name: &str| data[name].as_str().and_then(|text| text.parse::<Uuid>().ok());
         let (Some(instance), Some(port)) = (uuid("instance_uuid"), uuid("tag")) else { continue };
         match data["name"].as_str() {
-            Some("network-vif-plugged") => rpcs.push(Rpc::VifPlugged { instance, port }),
+            Some("network-vif-plugged") => rpcs.push((Rpc::VifPlugged { instance, port }, None)),
             Some("network-changed") => {
-                if !documents.contains_key(&instance) {
-                    adopt(args, instance, documents);
+                let told = told_of(args, instance);
+                let cache = told.map(|object| object["nova_object.data"]["info_cache"].clone());
+                if let (Some(object), false) = (told, documents.contains_key(&instance)) {
+                    documents.insert(instance, InstanceDocument::new(object.clone()));
                 }
-                rpcs.push(Rpc::NetworkChanged { instance, port });
+                rpcs.push((Rpc::NetworkChanged { instance, port }, cache.filter(Value::is_object)));
             }
             _ => {}
         }
@@ -131,12 +132,10 @@ fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Recei
     Received::Rpc(rpcs)
 }
 
-fn adopt(args: &Map<String, Value>, wanted: Uuid, documents: &mut Documents) {
+/// The record of a VM that came with an event.
+fn told_of(args: &Map<String, Value>, wanted: Uuid) -> Option<&Value> {
     let instances = args.get("instances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let found = instances.iter().find(|object| InstanceDocument::instance(object).is_some_and(|i| i.uuid == wanted));
-    if let Some(object) = found {
-        documents.insert(wanted, InstanceDocument::new(object.clone()));
-    }
+    instances.iter().find(|object| InstanceDocument::instance(object).is_some_and(|instance| instance.uuid == wanted))
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub(crate) struct InstanceDocument {
     /// Subnets of the port that is being looked up, and the DHCP servers' ports on its network, as Neutron gave them.
     pub(crate) subnets: Vec<Value>,
     pub(crate) dhcp_ports: Vec<Value>,
+    /// The record that came with a later RPC, which waits for the build to end.
+    pub(crate) next: Option<Value>,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
 }
@@ -62,8 +64,20 @@ impl InstanceDocument {
             networks: BTreeMap::new(),
             subnets: Vec::new(),
             dhcp_ports: Vec::new(),
+            next: None,
             build_request: None,
         }
+    }
+
+    /// A build has let go of the VM; whether another RPC goes on with it, with the record that it brought.
+    pub(crate) fn go_on(&mut self) -> bool {
+        let next = self.next.take();
+        let goes_on = next.is_some();
+        if let Some(object) = next {
+            self.object = object;
+            self.build_request = None;
+        }
+        goes_on
     }
 
     fn data(&mut self) -> Option<&mut Map<String, Value>> {
@@ -97,7 +111,12 @@ impl InstanceDocument {
 
     /// UUIDs of the ports in a record's info cache.
     pub(crate) fn cached_ports(object: &Value) -> Vec<Uuid> {
-        let cache = &object["nova_object.data"]["info_cache"]["nova_object.data"]["network_info"];
+        Self::ports_of_cache(&object["nova_object.data"]["info_cache"])
+    }
+
+    /// UUIDs of the ports in an info cache.
+    pub(crate) fn ports_of_cache(cache: &Value) -> Vec<Uuid> {
+        let cache = &cache["nova_object.data"]["network_info"];
         let vifs: Vec<Value> = cache.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
     }

@@ -11,11 +11,11 @@ mod replies;
 mod rows;
 mod states;
 
-pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice};
+pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice, refresh};
 pub(crate) use incoming::{Received, receive};
 pub(crate) use instance::{Documents, InstanceDocument, Port};
 pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};
 pub use release::{Release, ReleaseError};
-pub(crate) use replies::reply;
+pub(crate) use replies::{refreshed_ports, reply};
 pub(crate) use rows::{Identity, Rows, Save};
 pub(crate) use states::{task_state, vm_state};

@@ -44,7 +44,14 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             documents.entry(*uuid).and_modify(|document| document.block_devices = result);
             Response::Done
         }
-        C::RefreshInfoCache(uuid) | C::SaveInfoCache(uuid) => take_updates(&result, |updates| {
+        C::RefreshInfoCache(uuid) => {
+            take_updates(&result, |updates| {
+                documents.entry(*uuid).and_modify(|document| document.update_info_cache(updates));
+            });
+            let ports = documents.get(uuid).map(|document| InstanceDocument::cached_ports(&document.object));
+            Response::Ports(ports.unwrap_or_default())
+        }
+        C::SaveInfoCache(uuid) => take_updates(&result, |updates| {
             documents.entry(*uuid).and_modify(|document| document.update_info_cache(updates));
         }),
         C::GetGroup(_) => Response::Uuids(uuids(&result["nova_object.data"]["members"])),
@@ -55,6 +62,16 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
         }
         _ => Response::Done,
     }
+}
+
+/// The ports of an info cache when what the conductor says of it is taken over.
+pub(crate) fn refreshed_ports(mut cache: Value, result: &Value) -> Vec<Uuid> {
+    if let (Some(data), Some(updates)) = (cache.get_mut("nova_object.data"), result.get(0).and_then(Value::as_object))
+        && let Some(network_info) = updates.get("network_info")
+    {
+        data["network_info"] = network_info.clone();
+    }
+    InstanceDocument::ports_of_cache(&cache)
 }
 
 fn uuid(value: &Value) -> Option<Uuid> {

@@ -45,6 +45,10 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "filter_scheduler.track_instance_changes"),
     ("nova", "DEFAULT.sync_power_state_pool_size"),
     ("nova", "neutron.extension_sync_interval"),
+    ("nova", "vnc.enabled"),
+    ("nova", "spice.enabled"),
+    ("nova", "serial_console.enabled"),
+    ("nova", "mks.enabled"),
     ("nova", "neutron.timeout"),
     ("nova", "placement.timeout"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_delay"),
@@ -118,6 +122,10 @@ pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
         track_instance_changes: nova
             .flag("filter_scheduler.track_instance_changes")
             .unwrap_or(defaults.track_instance_changes),
+        consoles: nova.flag("vnc.enabled").unwrap_or(true)
+            || ["spice.enabled", "serial_console.enabled", "mks.enabled"]
+                .iter()
+                .any(|option| nova.flag(option) == Some(true)),
         agent_report_interval: neutron
             .number("agent.report_interval")
             .map_or(defaults.agent_report_interval, seconds_of),

@@ -136,7 +136,7 @@ fn delete_server(world: &mut World, task: TaskId) -> Flow {
             world.facts.allocate(number, NONE);
             world.facts.remove_server(number, now);
         }
-        host => world.send_to_host(host, Rpc::Terminate { instance: facts::server_uuid(number) }),
+        host => world.send_to_host(host, Rpc::Terminate { instance: facts::instance(number) }),
     }
     Flow::Next
 }

@@ -79,7 +79,7 @@ impl<'a> Sorter<'a> {
         let (request, global) = (text("_context_request_id"), text("_context_global_request_id"));
         let lane = match self.by_request.get(&request) {
             Some(lane) => *lane,
-            None => self.add(Some(text("method"))),
+            None => self.add(Some(called(message))),
         };
         for id in [request, global, text("_msg_id")].into_iter().filter(|id| !id.is_empty()) {
             self.by_request.insert(id, lane);
@@ -100,6 +100,27 @@ impl<'a> Sorter<'a> {
         self.lanes.push(Events { method, events: Vec::new() });
         self.lanes.len() - 1
     }
+}
+
+/// What Neutron reports that nobody waits for: a prefix of the names of its lanes.
+pub(crate) const EVENT: &str = "external_instance_event";
+
+/// The method; of an event also what it finds, for what it leads to depends on that.
+fn called(message: &Value) -> String {
+    let method = message["method"].as_str().unwrap_or_default();
+    if method != EVENT {
+        return method.to_owned();
+    }
+    let list = |name: &str| message["args"][name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let kinds: Vec<&str> = list("events").iter().filter_map(|it| it["nova_object.data"]["name"].as_str()).collect();
+    let found: Vec<String> = list("instances").iter().map(|it| found(&it["nova_object.data"])).collect();
+    format!("{EVENT} ({}; {})", kinds.join(", "), found.join(", "))
+}
+
+fn found(vm: &Value) -> String {
+    let cache = vm["info_cache"]["nova_object.data"]["network_info"].as_str().unwrap_or("[]");
+    let ports = serde_json::from_str::<Vec<Value>>(cache).map_or(0, |ports| ports.len());
+    format!("{} ports known, {}, task {}", ports, vm["vm_state"], vm["task_state"])
 }
 
 /// A build makes its ports in a thread of their own: which of the two speaks first is chance.
@@ -198,4 +219,77 @@ fn query(query: &Value) -> Value {
     let mut parts: Vec<&str> = query.as_str().unwrap_or_default().split('&').collect();
     parts.sort_unstable();
     parts.join("&").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::What;
+
+    fn event(direction: Direction, name: &str, fields: Value) -> Event {
+        Event { at_us: 0, connection: 1, direction, what: What { name: name.to_owned(), channel: 1, fields } }
+    }
+
+    fn rpc(method: &str, request: &str) -> Event {
+        let message = json!({"method": method, "_context_request_id": request, "args": {}});
+        event(Direction::Received, "basic.deliver", json!({"message": message}))
+    }
+
+    fn query(object: &str, request: &str, argument: &Value) -> Event {
+        let args = json!({"objname": object, "objmethod": "get", "args": [argument]});
+        let message = json!({"method": "object_class_action_versions", "_context_request_id": request, "args": args});
+        event(Direction::Sent, "basic.publish", json!({"exchange": "nova", "message": message}))
+    }
+
+    fn sorted(events: Vec<Event>) -> Vec<(String, Vec<String>)> {
+        let trace = Trace { host: "h".to_owned(), events };
+        let lanes = lanes(&trace, &Names::new(Vec::new()));
+        lanes.into_iter().map(|lane| (lane.name, lane.said.into_iter().map(|(name, _)| name).collect())).collect()
+    }
+
+    #[test]
+    fn what_two_requests_led_to_is_told_apart_however_it_is_mixed() {
+        let found = sorted(vec![
+            rpc("stop_instance", "req-1"),
+            rpc("reboot_instance", "req-2"),
+            query("B", "req-2", &json!(1)),
+            query("A", "req-1", &json!(1)),
+            query("C", "req-2", &json!(1)),
+            query("D", "req-3", &json!(1)),
+        ]);
+        let expected = [
+            ("stop_instance", vec!["A.get"]),
+            ("reboot_instance", vec!["B.get", "C.get"]),
+            ("by itself, D.get", vec!["D.get"]),
+        ];
+        let expected = expected.map(|(name, said)| (name.to_owned(), said.into_iter().map(str::to_owned).collect()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_network_of_a_build_is_a_thread_of_its_own() {
+        let http = json!({"service": "neutron", "method": "POST", "path": "/v2.0/ports", "query": "",
+            "headers": {"x-openstack-request-id": "req-1"}, "body": {}});
+        let found = sorted(vec![
+            rpc("build_and_run_instance", "req-1"),
+            event(Direction::Sent, "http", http),
+            query("A", "req-1", &json!(1)),
+        ]);
+        assert_eq!(found[0], ("build_and_run_instance".to_owned(), vec!["A.get".to_owned()]));
+        assert_eq!(found[1].1, ["neutron POST /v2.0/ports"]);
+    }
+
+    #[test]
+    fn numbers_of_rows_and_ids_do_not_matter_where_they_agree_within_a_lane() {
+        let said = |id: &str, number: u64| {
+            let trace = Trace {
+                host: "h".to_owned(),
+                events: vec![query("A", "req-1", &json!(number)), query("A", "req-1", &json!(id))],
+            };
+            lanes(&trace, &Names::new(Vec::new())).remove(0).said
+        };
+        let one = said("0dd0ae4e-6e1c-4c0f-8f8e-3f5a2b1c0d9e", 1);
+        assert_eq!(one, said("7dd0ae4e-6e1c-4c0f-8f8e-3f5a2b1c0d9e", 7));
+        assert_ne!(one, said("not an id", 7));
+    }
 }

@@ -180,7 +180,8 @@ impl Pair {
             return Ok(json!({"$now": true}));
         }
         let same = a == b;
-        if same && !looks_like_an_id(a) {
+        // Generations of providers may be the same by chance; they always come from an answer.
+        if same && !looks_like_an_id(a) && !path.ends_with("generation") {
             return Ok(a.clone());
         }
         if let Some(found) = self.common_path(a, b) {
@@ -204,8 +205,10 @@ impl Pair {
 
     /// A text that is put together: cut where ids, hosts and names are usually joined.
     fn explain_text(&self, a: &str, b: &str) -> Option<String> {
-        if sorted(a, ',') == sorted(b, ',') {
-            return Some(sorted(a, ',').join(",")); // a set: its order is chance
+        // A set: its order is chance.
+        let ((before_a, set_a), (before_b, set_b)) = (as_set(a), as_set(b));
+        if before_a == before_b && set_a == set_b && !looks_like_an_id(&before_a.into()) {
+            return Some(format!("{before_a}{}", set_a.join(",")));
         }
         ['/', '&', '=', ',', ':', '.', ' ', '\''].into_iter().find_map(|separator| self.explain_parts(a, b, separator))
     }
@@ -333,6 +336,12 @@ impl Differences {
         }
         self.found.insert(name.to_owned());
     }
+}
+
+/// What stands before a list in a query, and the list.
+fn as_set(text: &str) -> (&str, Vec<&str>) {
+    let at = text.find("=in:").map_or(0, |at| at + "=in:".len());
+    (&text[..at], sorted(&text[at..], ','))
 }
 
 fn sorted(text: &str, separator: char) -> Vec<&str> {

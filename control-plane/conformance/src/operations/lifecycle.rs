@@ -1,4 +1,4 @@
-//! What is done to a VM that is there.
+//! What is done to a VM that is there, and to the host it is on.
 
 use std::time::Duration;
 
@@ -178,8 +178,20 @@ operations! { Stage::Plain,
         s.force_down(0, true).await?;
         s.begin().await;
         s.act_until(&vm, json!({"evacuate": {"host": s.host(1)}}), "SHUTOFF").await?;
+        s.settle().await;
         s.finish();
         s.restart(0).await?;
         s.force_down(0, false).await?;
+    }
+    "host-disable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.settle().await;
+        s.finish();
+        s.set_status(0, "enabled").await?;
+    }
+    "host-enable": |s| {
+        s.set_status(0, "disabled").await?;
+        s.begin().await;
+        s.set_status(0, "enabled").await?;
     }
 }

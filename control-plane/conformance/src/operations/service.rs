@@ -49,17 +49,6 @@ operations! { Stage::Plain,
         s.begin().await;
         s.plug(&vm).await?;
     }
-    "host-disable": |s| {
-        s.set_status(0, "disabled").await?;
-        s.settle().await;
-        s.finish();
-        s.set_status(0, "enabled").await?;
-    }
-    "host-enable": |s| {
-        s.set_status(0, "disabled").await?;
-        s.begin().await;
-        s.set_status(0, "enabled").await?;
-    }
     "restart": |s| {
         s.boot().await?;
         s.begin().await;

@@ -102,7 +102,7 @@ fn boot_and_delete_without_nic_follow_the_recording() {
     assert_eq!(driver.hypervisor.running_guests(), 1);
 
     driver.sent.clear();
-    driver.input(rpc(Rpc::Terminate { instance: VM }));
+    driver.input(rpc(Rpc::Terminate { instance: instance(VM) }));
     driver.run_for(Duration::from_secs(30));
     let names: Vec<_> = driver.names().into_iter().filter(|n| !n.contains(" /") && *n != "Service.save").collect();
     assert_eq!(names, RECORDED_DELETE_WITHOUT_NIC);
@@ -122,7 +122,7 @@ fn boot_with_nic_waits_for_the_agent_and_gives_the_port_back() {
     assert!(driver.milestones.contains(&Milestone::Active(VM)));
 
     driver.sent.clear();
-    driver.input(rpc(Rpc::Terminate { instance: VM }));
+    driver.input(rpc(Rpc::Terminate { instance: instance(VM) }));
     driver.run_for(Duration::from_secs(30));
     assert_eq!(driver.times_of("DELETE /v2.0/ports/{id}").len(), 1, "{PORT} is deleted");
 }
