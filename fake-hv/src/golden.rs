@@ -105,10 +105,8 @@ impl Replay {
                     let result = self.answer(&request);
                     self.machine.handle_input(self.now, Input::Reply { id, result });
                 }
-                Output::Notice { notice: Notice::AgentState, .. }
-                | Output::ServeRpc
-                | Output::Milestone(_)
-                | Output::Over(_) => {}
+                Output::Milestone(milestone) => nova::forget(&mut self.documents, milestone),
+                Output::Notice { notice: Notice::AgentState, .. } | Output::ServeRpc | Output::Over(_) => {}
                 Output::Notice { notice, .. } => {
                     let body = nova::notice(&self.author(), &notice).expect("the VM is known");
                     self.sent.push(body);
@@ -156,10 +154,12 @@ impl Replay {
             &mut self.documents,
         );
         self.context = serde_json::json!({"_context_roles": message["_context_roles"]});
-        let Received::Rpc(rpcs) = received else { panic!("{received:?}") };
-        for (rpc, _) in rpcs {
-            self.input(Input::Rpc { ticket: Ticket(0), rpc });
-        }
+        let rpc = match received {
+            Received::Rpc(rpc) => rpc,
+            Received::Events(events, _) => hypervisor::Rpc::Events(events),
+            other => panic!("{other:?}"),
+        };
+        self.input(Input::Rpc { ticket: Ticket(0), rpc });
     }
 }
 

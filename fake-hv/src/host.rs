@@ -13,7 +13,7 @@ use crate::{
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Catalogue, Documents, Facts, Identity, InstanceDocument, Operations, Received, Release, Rows, StepBody},
+    nova::{self, Author, Body, Catalogue, Documents, EventCaches, Facts, Identity, Operations, Received, Release, Rows, StepBody},
     timestamp,
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct Host {
     operations: Operations,
     contexts: Contexts,
     /// Info caches that came with an event: what is read again begins there, not with what is kept of the VM.
-    event_caches: BTreeMap<Origin, Value>,
+    event_caches: BTreeMap<Origin, EventCaches>,
     last_ticket: u32,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
@@ -133,31 +133,16 @@ impl Host {
         self.give_up(now, effects);
     }
 
-    /// Lets go of a VM's record when nothing more can come of it.
+    /// Lets go of what nothing more can come of.
     fn forget(&mut self, milestone: hypervisor::Milestone) {
-        use hypervisor::Milestone as M;
-        match milestone {
-            M::Active(uuid) => {
-                if let Some(document) = self.documents.get_mut(&uuid) {
-                    document.build_request = None;
-                    document.go_on();
-                }
-            }
-            M::Gone(uuid) => {
-                let goes_on = self.documents.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
-                if !goes_on {
-                    self.documents.remove(&uuid);
-                }
-            }
-            M::OperationEnded(id) => {
-                if let Some(reply_to) = self.operations.end(id) {
-                    let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
-                    let raised = Raised { class: "NovaException".into(), module: "nova.exception".into(), message, kwargs: Value::Null };
-                    self.answer(Some(reply_to), Err(raised));
-                }
-            }
-            _ => {}
+        if let hypervisor::Milestone::OperationEnded(id) = milestone
+            && let Some(reply_to) = self.operations.end(id)
+        {
+            let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
+            let (class, module) = ("NovaException".into(), "nova.exception".into());
+            self.answer(Some(reply_to), Err(Raised { class, module, message, kwargs: Value::Null }));
         }
+        nova::forget(&mut self.documents, milestone);
     }
 
     fn ask(&mut self, common: &Common, now: Time, asking: Asking, request: Request, effects: &mut Vec<Effect>) {
@@ -166,9 +151,9 @@ impl Host {
             Request::Conductor(call) => {
                 // The record of the compute node keeps the context of the start-up that made it.
                 let origin = if matches!(call, ConductorCall::SaveNode { .. }) { Origin::StartUp } else { origin };
-                let body = match (call, self.event_caches.get(&origin)) {
-                    (ConductorCall::RefreshInfoCache(_), Some(cache)) => Some(nova::refresh(cache)),
-                    _ => nova::call(&mut self.author(common, &timestamp::now(), origin), call),
+                let body = match self.about_event(common, origin, call) {
+                    None => nova::call(&mut self.author(common, &timestamp::now(), origin), call),
+                    body => body,
                 };
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
@@ -317,11 +302,13 @@ impl Host {
     ) {
         let Some(asked) = self.asked.remove(&id) else { return }; // given up before
         let result = match (&asked.request, answer) {
-            (Request::Conductor(ConductorCall::RefreshInfoCache(_)), Ok(value))
-                if self.event_caches.contains_key(&asked.origin) =>
-            {
-                let cache = self.event_caches.remove(&asked.origin).unwrap_or_default();
-                Ok(Response::Ports(nova::refreshed_ports(cache, &value)))
+            (Request::Conductor(call), Ok(value)) if self.event_cache(asked.origin, call).is_some() => {
+                Ok(match self.event_cache(asked.origin, call) {
+                    Some(cache) if matches!(call, ConductorCall::RefreshInfoCache(_)) => {
+                        Response::Ports(nova::refreshed_ports(cache.clone(), &value))
+                    }
+                    _ => Response::Done,
+                })
             }
             (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
             (Request::Step(step), Ok(value)) => {
@@ -394,14 +381,14 @@ impl Host {
         let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
         match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
-            Received::Rpc(rpcs) => {
-                for (rpc, cache) in rpcs {
-                    let ticket = self.ticket(context.clone());
-                    if let Some(cache) = cache {
-                        self.event_caches.insert(Origin::Rpc(ticket), cache);
-                    }
-                    self.handle(common, now, Input::Rpc { ticket, rpc }, effects);
-                }
+            Received::Rpc(rpc) => {
+                let ticket = self.ticket(context);
+                self.handle(common, now, Input::Rpc { ticket, rpc }, effects);
+            }
+            Received::Events(events, caches) => {
+                let ticket = self.ticket(context);
+                self.event_caches.insert(Origin::Rpc(ticket), caches);
+                self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Events(events) }, effects);
             }
             Received::Pong(pong) => self.answer(reply_to, Ok(pong)),
             Received::Refused(raised) => self.answer(reply_to, Err(raised)),
@@ -439,6 +426,24 @@ impl Host {
     fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, Raised>) {
         if let Some(reply_to) = reply_to {
             self.link.reply(reply_to, result);
+        }
+    }
+
+    /// The info cache that a call is about when an event is the reason for it.
+    fn event_cache(&self, origin: Origin, call: &ConductorCall) -> Option<&Value> {
+        let caches = self.event_caches.get(&origin)?;
+        match call {
+            ConductorCall::RefreshInfoCache(instance) => caches.to_refresh.get(instance),
+            ConductorCall::SaveInfoCache(instance) => caches.to_save.get(instance),
+            _ => None,
+        }
+    }
+
+    fn about_event(&self, common: &Common, origin: Origin, call: &ConductorCall) -> Option<Body> {
+        let cache = self.event_cache(origin, call)?;
+        match call {
+            ConductorCall::SaveInfoCache(instance) => Some(nova::save(&common.release, *instance, cache)),
+            _ => Some(nova::refresh(cache)),
         }
     }
 

@@ -475,8 +475,6 @@ pub fn quiet_options(ask_each_time: bool) -> BTreeMap<String, OptionValue> {
         day("DEFAULT.instance_delete_interval"),
         day("DEFAULT.running_deleted_instance_poll_interval"),
         day("image_cache.manager_interval"),
-        // The cloud has no console proxies and says so; nova-computes have them by default.
-        ("vnc.enabled".to_owned(), OptionValue::Bool(true)),
         ("DEFAULT.periodic_fuzzy_delay".to_owned(), OptionValue::Integer(0)),
         ("compute.resource_provider_association_refresh".to_owned(), OptionValue::Integer(0)),
     ])

@@ -50,7 +50,6 @@ pub(crate) fn compute_conf(settings: &Settings<'_>, spec: &Spec) -> Result<Strin
         &[("host", &spec.host), ("compute_driver", &spec.driver), ("state_path", &settings.path(&folder))],
     );
     ini.own("oslo_concurrency", &[("lock_path", &settings.path(format!("{folder}/lock")))]);
-    ini.own("vnc", &[("enabled", "False")]);
     if let Some(wires) = &spec.wires {
         rewire(settings, &mut ini, wires);
     }

@@ -8,19 +8,22 @@ use uuid::Uuid;
 use crate::{
     ActionEvent, ConductorCall, Driver, Fault, Instance, InstanceState, Milestone, Notice, PlacementRequest, Response,
     executor::Host,
+    failed_build,
     lock::{InstanceLockName, LockName},
     network, resources,
     state::Guest,
 };
 
 /// How a build that does not end ACTIVE ends.
-enum Failure {
+pub(crate) enum Failure {
     /// `RescheduledException`: another host may try.
     Reschedule(String),
     /// `BuildAbortException`: the VM goes to ERROR.
     Abort(String),
-    /// The user deleted the VM while it was built: nothing is left to do here.
+    /// The user deleted the VM while it was built.
     Deleted,
+    /// It was deleted before anything was done.
+    Gone,
 }
 
 impl From<Fault> for Failure {
@@ -42,56 +45,88 @@ pub(crate) struct Order {
     pub(crate) networks: Vec<Uuid>,
     /// An anti-affinity group.
     pub(crate) group: Option<Uuid>,
+    /// Whether other hosts may try when this one cannot.
+    pub(crate) retry: bool,
 }
 
 /// Handles the cast in a thread of its own, behind the semaphore of concurrent builds.
 pub(crate) async fn run(host: Host, order: Order) {
-    let Order { instance, networks, group } = order;
-    let uuid = instance.uuid;
+    let uuid = order.instance.uuid;
     host.milestone(Milestone::BuildReceived(uuid));
     let _slot = host.acquire(LockName::Builds).await;
     let _lock = host.lock_instance(uuid, InstanceLockName::Operation).await;
     host.milestone(Milestone::BuildStarted(uuid));
-    host.state().guests.insert(uuid, Guest::new(instance));
+    host.state().guests.insert(uuid, Guest::new(order.instance.clone()));
     // Nova starts the event best effort: a build does not fail for want of it.
     let _lost = host.conductor(ConductorCall::StartEvent(uuid, ActionEvent::Build)).await.err();
-    let failure = match build(&host, uuid, networks, group).await {
+    let failed = match build(&host, &order).await {
         Ok(()) => {
             host.state().tracker.build_succeeded();
             host.milestone(Milestone::Active(uuid));
-            None
+            false
         }
-        Err(failure) => Some(fail(&host, uuid, failure).await),
+        Err(failure) => {
+            failed_build::run(&host, &order, failure).await;
+            true
+        }
     };
-    let finish = ConductorCall::FinishEvent { instance: uuid, event: ActionEvent::Build, failure };
+    // A build that failed has done what it does then, and ends as others do.
+    let finish = ConductorCall::FinishEvent { instance: uuid, event: ActionEvent::Build, failure: None };
     let _lost = host.conductor(finish).await.err();
-    if !host.peek().guests.contains_key(&uuid) {
-        host.milestone(Milestone::Gone(uuid));
+    if failed {
+        failed_build::forget(&host, uuid).await;
     }
 }
 
-async fn build(host: &Host, uuid: Uuid, networks: Vec<Uuid>, group: Option<Uuid>) -> Result<(), Failure> {
-    save(host, uuid, InstanceState::Building).await?;
+async fn build(host: &Host, order: &Order) -> Result<(), Failure> {
+    let uuid = order.instance.uuid;
+    save(host, uuid, InstanceState::Building).await.map_err(early)?;
     host.placement(PlacementRequest::GetAllocations(uuid)).await?;
     resources::claim(host, uuid).await?;
-    if let Some(group) = group {
-        check_group(host, uuid, group).await?;
+    // What goes wrong from here on gives the claim up.
+    if let Err(failure) = start(host, order).await {
+        let _left = resources::abort_claim(host, uuid).await.err();
+        return Err(failure);
     }
-    host.milestone(Milestone::NetworkStarted(uuid));
-    save(host, uuid, InstanceState::Networking).await?;
-    let network = NetworkThread::start(host, uuid, networks);
-    host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
-    save(host, uuid, InstanceState::BlockDeviceMapping).await?;
-    save(host, uuid, InstanceState::Spawning).await?;
-    // The driver is the first to look at the network information, and waits for it there.
-    network.wait(host).await.map_err(network_failure)?;
-    host.milestone(Milestone::NetworkAllocated(uuid));
-    spawn(host, uuid).await?;
     save(host, uuid, InstanceState::Active).await?;
     if host.peek().config.options.track_instance_changes {
         host.notice(Notice::InstanceChanged(uuid));
     }
     Ok(())
+}
+
+/// From the claim to a guest that runs.
+async fn start(host: &Host, order: &Order) -> Result<(), Failure> {
+    let uuid = order.instance.uuid;
+    if let Some(group) = order.group {
+        check_group(host, uuid, group).await?;
+    }
+    host.milestone(Milestone::NetworkStarted(uuid));
+    save(host, uuid, InstanceState::Networking).await?;
+    let network = NetworkThread::start(host, uuid, order.networks.clone());
+    host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
+    save(host, uuid, InstanceState::BlockDeviceMapping).await?;
+    let spawned = async {
+        save(host, uuid, InstanceState::Spawning).await?;
+        // The driver is the first to look at the network information, and waits for it there.
+        network.wait(host).await.map_err(network_failure)?;
+        host.milestone(Milestone::NetworkAllocated(uuid));
+        spawn(host, uuid).await
+    }
+    .await;
+    if spawned.is_err() {
+        let _failed_too = network.wait(host).await.err();
+        failed_build::shut_down(host, uuid).await;
+    }
+    spawned
+}
+
+/// Whose record is gone, or says otherwise, before the build has begun: that is not tried elsewhere.
+fn early(fault: Fault) -> Failure {
+    match fault {
+        Fault::Remote(class) if class == "InstanceNotFound" || class.starts_with("Unexpected") => Failure::Gone,
+        other => other.into(),
+    }
 }
 
 async fn save(host: &Host, uuid: Uuid, state: InstanceState) -> Result<Response, Fault> {
@@ -198,34 +233,5 @@ impl NetworkThread {
 
     async fn wait(&self, host: &Host) -> Result<(), Fault> {
         host.watch(None, |_| self.result.borrow().clone()).await.expect("a watch without deadline ends with a value")
-    }
-}
-
-/// Undoes what the build did and says what becomes of the VM.
-async fn fail(host: &Host, uuid: Uuid, failure: Failure) -> String {
-    host.milestone(Milestone::BuildFailed(uuid));
-    host.state().tracker.build_failed();
-    // Each step is best effort, as in the original: what cannot be undone now is left for the audit.
-    let has_ports = host.peek().guests.get(&uuid).is_some_and(|guest| !guest.ports.is_empty());
-    if has_ports {
-        let _left = network::deallocate(host, uuid).await.err();
-    }
-    if host.peek().tracker.tracks(uuid) {
-        let _left = resources::abort_claim(host, uuid).await.err();
-    }
-    host.state().guests.remove(&uuid);
-    match failure {
-        Failure::Reschedule(reason) => {
-            let _lost = save(host, uuid, InstanceState::Rescheduling).await.err();
-            host.notice(Notice::Reschedule { instance: uuid, reason: reason.clone() });
-            reason
-        }
-        Failure::Abort(message) => {
-            let fault = ConductorCall::CreateFault { instance: uuid, message: message.clone() };
-            let _lost = host.conductor(fault).await.err();
-            let _lost = save(host, uuid, InstanceState::Error).await.err();
-            message
-        }
-        Failure::Deleted => "Instance disappeared during build.".to_owned(),
     }
 }

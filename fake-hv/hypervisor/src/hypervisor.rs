@@ -80,18 +80,28 @@ impl Hypervisor {
     fn dispatch(&mut self, origin: Origin, rpc: Rpc) {
         let host = self.executor.host().clone();
         match rpc {
-            Rpc::Build { instance, networks, group } => {
-                let order = build::Order { instance, networks, group };
+            Rpc::Build { instance, networks, group, retry } => {
+                let order = build::Order { instance, networks, group, retry };
                 host.spawn_for(origin, build::run(host.clone(), order));
             }
             Rpc::Terminate { instance } => host.spawn_for(origin, terminate::run(host.clone(), instance)),
             Rpc::Operation(operation) => host.spawn_for(origin, procedure::run(host.clone(), operation)),
-            Rpc::VifPlugged { instance, port } => {
-                host.spawn_for(origin, network::vif_plugged(host.clone(), instance, port));
+            Rpc::Events(events) => host.spawn_for(origin, handle_events(host.clone(), events)),
+            event @ (Rpc::VifPlugged { .. } | Rpc::VifDeleted { .. } | Rpc::NetworkChanged { .. }) => {
+                host.spawn_for(origin, handle_events(host.clone(), vec![event]));
             }
-            Rpc::NetworkChanged { instance, port } => {
-                host.spawn_for(origin, network::refresh_after_event(host.clone(), instance, port));
-            }
+        }
+    }
+}
+
+/// `external_instance_event`: one event after another.
+async fn handle_events(host: Host, events: Vec<Rpc>) {
+    for event in events {
+        match event {
+            Rpc::VifPlugged { instance, port } => network::vif_plugged(&host, instance, port),
+            Rpc::VifDeleted { instance, port } => network::vif_deleted(&host, instance, port).await,
+            Rpc::NetworkChanged { instance, port } => network::refresh_after_event(&host, instance, port).await,
+            _ => {}
         }
     }
 }

@@ -8,6 +8,7 @@ mod build;
 mod config;
 mod delay;
 mod executor;
+mod failed_build;
 mod heartbeat;
 mod http_requests;
 mod hypervisor;

@@ -13,6 +13,10 @@ pub(crate) enum LockName {
     PowerSyncs,
     /// `COMPUTE_RESOURCE_SEMAPHORE`: claims and the resource audit, one at a time, first come first served.
     Resources,
+    /// One thread at a time logs in.
+    Login,
+    /// One thread at a time asks Neutron for its extensions.
+    Extensions,
 }
 
 /// Which of a VM's locks.

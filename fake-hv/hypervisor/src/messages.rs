@@ -123,19 +123,20 @@ pub enum ActionEvent {
 }
 
 impl InstanceState {
-    /// `vm_state` and `task_state` from now on; without a `vm_state` it stays as it is.
-    pub(crate) fn states(self) -> (Option<&'static str>, Option<&'static str>) {
+    /// `vm_state` and `task_state` from now on; what is `None` stays as it is.
+    pub(crate) fn states(self) -> (Option<&'static str>, Option<Option<&'static str>>) {
         match self {
-            Self::Building => (Some("building"), None),
-            Self::Claimed | Self::Unclaimed => (Some("building"), None),
-            Self::Networking => (Some("building"), Some("networking")),
-            Self::BlockDeviceMapping => (Some("building"), Some("block_device_mapping")),
-            Self::Spawning => (Some("building"), Some("spawning")),
-            Self::Active => (Some("active"), None),
-            Self::Rescheduling => (None, Some("scheduling")),
-            Self::Error => (Some("error"), None),
-            Self::Deleted => (Some("deleted"), None),
-            Self::Reverted => (None, None),
+            Self::Building => (Some("building"), Some(None)),
+            Self::Claimed | Self::Unclaimed => (Some("building"), Some(None)),
+            Self::Networking => (Some("building"), Some(Some("networking"))),
+            Self::BlockDeviceMapping => (Some("building"), Some(Some("block_device_mapping"))),
+            Self::Spawning => (Some("building"), Some(Some("spawning"))),
+            Self::Active => (Some("active"), Some(None)),
+            Self::Rescheduling => (None, Some(Some("scheduling"))),
+            Self::Error | Self::BuildError => (Some("error"), Some(None)),
+            Self::Deleted => (Some("deleted"), Some(None)),
+            Self::Reverted => (None, Some(None)),
+            Self::WithoutNetwork => (None, None),
         }
     }
 }
@@ -159,8 +160,12 @@ pub enum InstanceState {
     Active,
     /// Back to task `scheduling`, without a host: another one will try.
     Rescheduling,
-    /// `vm_state=error` after a failed build.
+    /// `vm_state=error` after a failed operation.
     Error,
+    /// `vm_state=error` after a failed build, without a host.
+    BuildError,
+    /// Its network is not allocated any more.
+    WithoutNetwork,
     /// `vm_state=deleted`.
     Deleted,
     /// No task any more, after one that failed.
@@ -424,6 +429,8 @@ pub enum Rpc {
         networks: Vec<Uuid>,
         /// The anti-affinity group that the VM is in.
         group: Option<Uuid>,
+        /// Whether other hosts may try when this one cannot.
+        retry: bool,
     },
     /// An RPC that is carried out as the release's data has it.
     Operation(Operation),
@@ -432,8 +439,17 @@ pub enum Rpc {
         /// The VM.
         instance: Instance,
     },
+    /// Several events in one cast: one after another.
+    Events(Vec<Rpc>),
     /// Cast `external_instance_event` with `network-vif-plugged`.
     VifPlugged {
+        /// The VM.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// Cast `external_instance_event` with `network-vif-deleted` of a port that the VM's network information has.
+    VifDeleted {
         /// The VM.
         instance: Uuid,
         /// The port.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host, lock::InstanceLockName};
+use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host, lock::{InstanceLockName, LockName}};
 
 /// Which ports of a VM are looked up again for its info cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +36,25 @@ pub(crate) async fn allocate(host: &Host, instance: Uuid, networks: &[Uuid]) -> 
 }
 
 pub(crate) async fn read_extensions(host: &Host) -> Result<(), Fault> {
-    let now = host.now();
-    let interval = host.peek().config.options.extension_sync_interval;
-    let fresh = host.peek().extensions_read.is_some_and(|read| now - read < interval);
-    if !fresh {
-        let multi_provider = host.network(NetworkRequest::GetExtensions).await?.found();
-        let mut state = host.state();
-        state.extensions_read = Some(now);
-        state.multi_provider = multi_provider;
+    if extensions_are_fresh(host) {
+        return Ok(());
     }
+    let _alone = host.acquire(LockName::Extensions).await;
+    if extensions_are_fresh(host) {
+        return Ok(());
+    }
+    let multi_provider = host.network(NetworkRequest::GetExtensions).await?.found();
+    let now = host.now();
+    let mut state = host.state();
+    state.extensions_read = Some(now);
+    state.multi_provider = multi_provider;
     Ok(())
+}
+
+fn extensions_are_fresh(host: &Host) -> bool {
+    let state = host.peek();
+    let interval = state.config.options.extension_sync_interval;
+    state.extensions_read.is_some_and(|read| host.now() - read < interval)
 }
 
 /// `get_instance_nw_info`: reads what Neutron has of the VM's ports and saves it. Only one thread at a time does so for a VM:
@@ -110,21 +119,29 @@ async fn read_port(host: &Host, instance: Uuid, port: Uuid) -> Result<(), Fault>
 }
 
 /// `network-changed`: refreshes the cache of the VM that the port belongs to.
-pub(crate) async fn refresh_after_event(host: Host, instance: Uuid, port: Uuid) {
+pub(crate) async fn refresh_after_event(host: &Host, instance: Uuid, port: Uuid) {
     if !host.peek().guests.contains_key(&instance) {
         return; // the VM is gone; the original logs it
     }
-    let _failed = refresh_info_cache(&host, instance, Refresh::Port(port)).await.err();
+    let _failed = refresh_info_cache(host, instance, Refresh::Port(port)).await.err();
 }
 
 /// `network-vif-plugged`: whoever waits for the port may go on.
-pub(crate) async fn vif_plugged(host: Host, instance: Uuid, port: Uuid) {
+pub(crate) fn vif_plugged(host: &Host, instance: Uuid, port: Uuid) {
     if let Some(guest) = host.state().guests.get_mut(&instance)
         && !guest.plugged.contains(&port)
     {
         guest.plugged.push(port);
     }
     host.notify();
+}
+
+/// `network-vif-deleted`: the port is taken out of the VM's network information.
+pub(crate) async fn vif_deleted(host: &Host, instance: Uuid, port: Uuid) {
+    if let Some(guest) = host.state().guests.get_mut(&instance) {
+        guest.ports.retain(|known| *known != port);
+    }
+    let _failed = host.conductor(ConductorCall::SaveInfoCache(instance)).await.err();
 }
 
 /// `deallocate_for_instance`: deletes the ports and what the database knows of them.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     AgentCall, ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session,
     executor::Host,
+    lock::LockName,
 };
 
 impl Response {
@@ -90,8 +91,17 @@ impl Host {
         }
     }
 
-    /// Logs in, unless that was done before.
+    /// Logs in, unless that was done before. Threads that need the same session wait for the one that is at it.
     pub(crate) async fn open_session(&self, session: Session) -> Result<(), Fault> {
+        let open = match session {
+            Session::Placement => self.peek().placement_session,
+            Session::ServiceUser => self.peek().service_session,
+            Session::Network => self.peek().network_session,
+        };
+        if open {
+            return Ok(());
+        }
+        let _alone = self.acquire(LockName::Login).await;
         match session {
             Session::Placement if !self.peek().placement_session => {
                 self.request(Request::IdentityVersion, None).await?;

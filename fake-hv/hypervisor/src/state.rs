@@ -118,6 +118,8 @@ pub(crate) struct State {
     builds: FairSemaphore,
     power_sync_threads: FairSemaphore,
     resources: FairSemaphore,
+    login: FairSemaphore,
+    extensions: FairSemaphore,
 }
 
 /// What the L2 agent finds when it looks at its bridge.
@@ -155,6 +157,8 @@ impl State {
             builds: FairSemaphore::new(builds),
             power_sync_threads: FairSemaphore::new(power_sync_threads),
             resources: FairSemaphore::new(1),
+            login: FairSemaphore::new(1),
+            extensions: FairSemaphore::new(1),
         }
     }
 
@@ -163,6 +167,8 @@ impl State {
             LockName::Builds => &mut self.builds,
             LockName::PowerSyncs => &mut self.power_sync_threads,
             LockName::Resources => &mut self.resources,
+            LockName::Login => &mut self.login,
+            LockName::Extensions => &mut self.extensions,
         }
     }
 
@@ -171,7 +177,7 @@ impl State {
         if let Some(guest) = self.guests.get_mut(&instance) {
             let (vm_state, task_state) = state.states();
             guest.instance.vm_state = vm_state.unwrap_or(guest.instance.vm_state);
-            guest.instance.task_state = task_state;
+            guest.instance.task_state = task_state.unwrap_or(guest.instance.task_state);
         }
     }
 

@@ -228,6 +228,12 @@ pub(crate) fn refresh(cache: &Value) -> Body {
     on_object(cache.clone(), "refresh", json!({}))
 }
 
+/// `InstanceInfoCache.save` of one.
+pub(crate) fn save(release: &Release, instance: Uuid, cache: &Value) -> Body {
+    let data = json!({"instance_uuid": instance, "network_info": cache["nova_object.data"]["network_info"]});
+    on_object(release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"]), "save", json!({}))
+}
+
 /// The VM that a call carries the record of.
 fn subject(call: &ConductorCall) -> Option<Uuid> {
     use ConductorCall as C;
@@ -253,8 +259,8 @@ fn event_name(event: ActionEvent) -> String {
 }
 
 fn info_cache(release: &Release, uuid: Uuid, document: &InstanceDocument) -> Value {
-    let network_info = document.field("info_cache")["nova_object.data"]["network_info"].clone();
-    let data = json!({"instance_uuid": uuid, "network_info": network_info});
+    // A list at any rate: Nova's API cannot show a VM whose network information is null.
+    let data = json!({"instance_uuid": uuid, "network_info": document.network_info()});
     release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"])
 }
 

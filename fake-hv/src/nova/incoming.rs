@@ -1,5 +1,7 @@
 //! Requests to the compute service, read.
 
+use std::collections::BTreeMap;
+
 use hypervisor::Rpc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -7,11 +9,22 @@ use uuid::Uuid;
 use super::{Documents, InstanceDocument};
 use crate::amqp::Raised;
 
+/// Info caches of VMs that came with events: an event is about what Nova knew when it was sent, not about what is kept here.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct EventCaches {
+    /// What a refresh begins with.
+    pub(crate) to_refresh: BTreeMap<Uuid, Value>,
+    /// Without the port that was deleted.
+    pub(crate) to_save: BTreeMap<Uuid, Value>,
+}
+
 /// What a request to the compute service comes to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
-    /// For the state machine, each with the info cache that came with an event.
-    Rpc(Vec<(Rpc, Option<Value>)>),
+    /// For the state machine.
+    Rpc(Rpc),
+    /// Events, with the info caches of the VMs that came with them.
+    Events(Vec<Rpc>, EventCaches),
     /// Answered by the transport layer of every nova service: `ping` of the base API.
     Pong(Value),
     /// A method that the fake driver does not support either.
@@ -69,8 +82,10 @@ fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     let mut document = InstanceDocument::new(object);
     document.build_request = Some(args);
     let group = document.build_request.as_ref().and_then(anti_affinity_group);
+    let filters = document.build_request.as_ref().and_then(|request| request.get("filter_properties"));
+    let retry = filters.is_some_and(|filters| filters["retry"].is_object());
     documents.insert(instance.uuid, document);
-    Received::Rpc(vec![(Rpc::Build { instance, networks, group }, None)])
+    Received::Rpc(Rpc::Build { instance, networks, group, retry })
 }
 
 /// The networks that were asked for; `none` asks for no network at all.
@@ -104,32 +119,40 @@ fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Receive
             documents.insert(instance.uuid, InstanceDocument::new(object));
         }
     }
-    Received::Rpc(vec![(Rpc::Terminate { instance }, None)])
+    Received::Rpc(Rpc::Terminate { instance })
 }
 
 /// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
 /// nova-compute drops events that nobody waits for.
 fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Received {
     let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut caches = EventCaches::default();
     let mut rpcs = Vec::new();
     for event in events {
         let data = &event["nova_object.data"];
         let uuid = |name: &str| data[name].as_str().and_then(|text| text.parse::<Uuid>().ok());
         let (Some(instance), Some(port)) = (uuid("instance_uuid"), uuid("tag")) else { continue };
+        let told = told_of(args, instance);
+        let cache = told.map(|object| object["nova_object.data"]["info_cache"].clone()).filter(Value::is_object);
         match data["name"].as_str() {
-            Some("network-vif-plugged") => rpcs.push((Rpc::VifPlugged { instance, port }, None)),
+            Some("network-vif-plugged") => rpcs.push(Rpc::VifPlugged { instance, port }),
+            Some("network-vif-deleted") => {
+                if let Some(cache) = cache.and_then(|cache| InstanceDocument::cache_without(cache, port)) {
+                    caches.to_save.insert(instance, cache);
+                    rpcs.push(Rpc::VifDeleted { instance, port });
+                }
+            }
             Some("network-changed") => {
-                let told = told_of(args, instance);
-                let cache = told.map(|object| object["nova_object.data"]["info_cache"].clone());
                 if let (Some(object), false) = (told, documents.contains_key(&instance)) {
                     documents.insert(instance, InstanceDocument::new(object.clone()));
                 }
-                rpcs.push((Rpc::NetworkChanged { instance, port }, cache.filter(Value::is_object)));
+                caches.to_refresh.extend(cache.map(|cache| (instance, cache)));
+                rpcs.push(Rpc::NetworkChanged { instance, port });
             }
             _ => {}
         }
     }
-    Received::Rpc(rpcs)
+    Received::Events(rpcs, caches)
 }
 
 /// The record of a VM that came with an event.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor::{Instance, InstanceState};
+use hypervisor::{Instance, InstanceState, Milestone};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -48,6 +48,25 @@ pub(crate) struct InstanceDocument {
     pub(crate) next: Option<Value>,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
+}
+
+/// Lets go of a VM's record, or of what was kept for its build, when nothing more can come of it.
+pub(crate) fn forget(documents: &mut Documents, milestone: Milestone) {
+    match milestone {
+        Milestone::Active(uuid) => {
+            if let Some(document) = documents.get_mut(&uuid) {
+                document.build_request = None;
+                document.go_on();
+            }
+        }
+        Milestone::Gone(uuid) => {
+            let goes_on = documents.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
+            if !goes_on {
+                documents.remove(&uuid);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// In the updates of a save: names of the fields that still differ from the database.
@@ -121,6 +140,18 @@ impl InstanceDocument {
         vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
     }
 
+    /// An info cache without a port; nothing when it has no such port.
+    pub(crate) fn cache_without(mut cache: Value, port: Uuid) -> Option<Value> {
+        let told = cache.pointer_mut("/nova_object.data/network_info")?;
+        let mut vifs: Vec<Value> = serde_json::from_str(told.as_str()?).ok()?;
+        let before = vifs.len();
+        let port = port.to_string();
+        vifs.retain(|vif| vif["id"] != port.as_str());
+        let shorter = vifs.len() < before;
+        *told = Value::Array(vifs).to_string().into();
+        shorter.then_some(cache)
+    }
+
     /// UUIDs of the networks that the build asks for.
     pub(crate) fn requested_networks(&self) -> Vec<String> {
         let requests = self.build_request.as_ref().and_then(|request| request.get("requested_networks"));
@@ -168,8 +199,10 @@ impl InstanceDocument {
     ) -> (Value, Value) {
         let (fields, kwargs) = changes(state, host, node_id, now);
         self.set(fields);
-        if state == InstanceState::Claimed {
-            self.note_boot_roles(context);
+        match state {
+            InstanceState::Claimed => self.note_boot_roles(context),
+            InstanceState::WithoutNetwork => self.note_in_system_metadata("network_allocated", "False"),
+            _ => {}
         }
         (self.object.clone(), kwargs)
     }
@@ -192,9 +225,13 @@ impl InstanceDocument {
     fn note_boot_roles(&mut self, context: &Value) {
         let roles = context.get("_context_roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+        self.note_in_system_metadata("boot_roles", &roles);
+    }
+
+    fn note_in_system_metadata(&mut self, name: &str, value: &str) {
         let metadata = self.data().and_then(|data| data.get_mut("system_metadata")).and_then(Value::as_object_mut);
         if let Some(metadata) = metadata {
-            metadata.insert("boot_roles".to_owned(), roles.into());
+            metadata.insert(name.to_owned(), value.into());
             self.mark_changed(["system_metadata"]);
         }
     }
@@ -247,16 +284,23 @@ fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) ->
             json!({"vm_state": "active", "task_state": null, "power_state": RUNNING, "launched_at": now}),
             json!({"expected_task_state": "spawning"}),
         ),
-        InstanceState::Rescheduling => (
-            json!({"task_state": "scheduling", "host": null, "node": null, "compute_id": null, "launched_on": null}),
-            nothing,
-        ),
+        InstanceState::Rescheduling => (without_host(json!({"task_state": "scheduling"})), nothing),
+        InstanceState::BuildError => (without_host(json!({"vm_state": "error", "task_state": null})), nothing),
+        InstanceState::WithoutNetwork => (json!({}), nothing),
         InstanceState::Reverted => (json!({"task_state": null}), nothing),
         InstanceState::Error => (json!({"vm_state": "error", "task_state": null}), nothing),
         InstanceState::Deleted => {
             (json!({"vm_state": "deleted", "task_state": null, "power_state": 0, "terminated_at": now}), nothing)
         }
     }
+}
+
+/// `_nil_out_instance_obj_host_and_node`, with these fields.
+fn without_host(mut fields: Value) -> Value {
+    for name in ["host", "node", "compute_id", "launched_on", "availability_zone"] {
+        fields[name] = Value::Null;
+    }
+    fields
 }
 
 /// Device name that the fake driver gives to the root disk.

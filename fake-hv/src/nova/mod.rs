@@ -11,9 +11,9 @@ mod replies;
 mod rows;
 mod states;
 
-pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice, refresh};
-pub(crate) use incoming::{Received, receive};
-pub(crate) use instance::{Documents, InstanceDocument, Port};
+pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice, refresh, save};
+pub(crate) use incoming::{EventCaches, Received, receive};
+pub(crate) use instance::{Documents, InstanceDocument, Port, forget};
 pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};
 pub use release::{Release, ReleaseError};
 pub(crate) use replies::{refreshed_ports, reply};

@@ -338,7 +338,7 @@ fn build_on_next(world: &mut World, number: u32, otherwise: &str) -> Flow {
         world.facts.allocate(number, host);
     }
     let networks = (0..nics).map(|_| uuid::Uuid::from_u128(NETWORK)).collect();
-    world.send_to_host(host, Rpc::Build { instance: facts::instance(number), networks, group: None });
+    world.send_to_host(host, Rpc::Build { instance: facts::instance(number), networks, group: None, retry: true });
     Flow::Next
 }
 

@@ -42,6 +42,8 @@ struct Sorter<'a> {
     node_lane: Option<usize>,
 }
 
+/// Stands for the request id of what is asked for on behalf of everybody.
+const EXTENSIONS: &str = "extensions";
 /// What has no request id: logging in.
 const NO_REQUEST: &str = "";
 
@@ -61,6 +63,8 @@ impl<'a> Sorter<'a> {
         }
         let args = &message["args"];
         let lane = match (&*event.what.name, args["objinst"]["nova_object.name"].as_str()) {
+            // Asked for by the first of several threads that finds the list too old.
+            ("http", _) if fields["path"] == "/v2.0/extensions" => self.lane_of(&EXTENSIONS.into()),
             ("http", _) => self.lane_of(&fields["headers"]["x-openstack-request-id"]),
             // Its record has the context of the start-up that made it.
             (_, Some("ComputeNode")) if self.node_lane.is_some() => self.node_lane.unwrap_or_default(),
@@ -146,7 +150,9 @@ fn lane(lane: &Events<'_>, names: &Names) -> Lane {
     let is_end = |event: &&&Event| event.what.fields["message"]["args"]["objmethod"] == "event_finish_with_failure";
     let ordered = lane.events.iter().filter(|event| !is_end(event)).chain(lane.events.iter().filter(is_end));
     let mut names = names.clone();
-    let said: Vec<(String, Value)> = ordered.map(|event| (short_name(event), normal(event, &mut names))).collect();
+    let mut said: Vec<(String, Value)> = ordered.map(|event| (short_name(event), normal(event, &mut names))).collect();
+    // The consumers of a provider are looked at one after another, in no order; how many there are by then is chance.
+    said.dedup_by(|next, last| next.0 == last.0 && next.0 == "placement GET /allocations/{id}");
     let name = match (&lane.method, said.first()) {
         (Some(method), _) => method.clone(),
         (None, first) => format!("by itself, {}", first.map_or("nothing", |(name, _)| name)),

@@ -9,6 +9,8 @@ use super::operations;
 /// Builds that a hypervisor is allowed at once, and one more than that.
 const AT_ONCE: usize = 2;
 const OVER: usize = AT_ONCE + 1;
+/// With native threads builds and snapshots share a pool, of the larger of both sizes.
+const FEW_BUILDS: [(&str, i64); 2] = [("DEFAULT.max_concurrent_builds", 2), ("DEFAULT.max_concurrent_snapshots", 2)];
 const EVENT_START: &str = "InstanceActionEvent.event_start";
 /// A build that may not begin would have begun by then.
 const NOT_BEGUN_AFTER: Duration = Duration::from_secs(3);
@@ -24,14 +26,14 @@ operations! { Stage::Plain,
         s.reach(&vm, "ACTIVE").await?;
     }
     "boot-as-many-as-allowed": |s| {
-        s.restart_with(0, &[("DEFAULT.max_concurrent_builds", 2)]).await?;
+        s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(AT_ONCE, AT_ONCE).await?;
         s.finish();
         s.restart_with(0, &[]).await?;
     }
     "boot-more-than-allowed": |s| {
-        s.restart_with(0, &[("DEFAULT.max_concurrent_builds", 2)]).await?;
+        s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(OVER, AT_ONCE).await?;
         s.finish();

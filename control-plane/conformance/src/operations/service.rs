@@ -33,6 +33,12 @@ operations! { Stage::Plain,
         s.settle().await;
         s.tell_network_changed(&vm).await?;
     }
+    "event-changed-without-ports": |s| {
+        let vm = s.create(0, 0, serde_json::Value::Null).await?;
+        s.reach(&vm, "ACTIVE").await?;
+        s.begin().await;
+        s.post_event(&vm, "network-changed", "00000000-0000-4000-8000-000000000001").await?;
+    }
     "event-early": |s| {
         s.hold_network(0, true);
         let vm = s.create(0, s.variation.nics, serde_json::Value::Null).await?;
