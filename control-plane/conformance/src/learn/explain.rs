@@ -362,7 +362,7 @@ fn parts(text: &str) -> Vec<&str> {
     parts
 }
 
-fn is_time(value: &Value) -> bool {
+pub(super) fn is_time(value: &Value) -> bool {
     let Some(text) = value.as_str() else { return false };
     let digits = text.as_bytes();
     digits.len() >= 19 && digits[4] == b'-' && digits[7] == b'-' && digits[10] == b'T' && digits[13] == b':'

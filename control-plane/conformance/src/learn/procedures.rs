@@ -6,7 +6,7 @@ use fake_hv::procedure::{Procedure, Procedures, Scope, Step, Token, Wait};
 use serde_json::{Value, json};
 
 use super::{
-    explain::{Pair, Unexplained, looks_like_an_id},
+    explain::{Pair, Unexplained, is_time, looks_like_an_id},
     fold::{Raw, fold},
     invocations::{Invocation, Said, invocations},
 };
@@ -430,9 +430,10 @@ fn telling(variants: &[Learned]) -> Vec<String> {
             && variants.iter().any(|it| value(&it.begin.a) != first)
     };
     let mut paths: Vec<String> = conditions(variants).into_iter().filter(tells).collect();
-    // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing.
+    // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing, nor does
+    // the time.
     let value = |path: &String| variants[0].begin.a.get(path).cloned().unwrap_or_default();
-    paths.retain(|path| !looks_like_an_id(&value(path)));
+    paths.retain(|path| !looks_like_an_id(&value(path)) && !is_time(&value(path)));
     paths.sort_by_key(|path| match value(path) {
         Value::Bool(_) => 0,
         Value::String(_) => 1,
