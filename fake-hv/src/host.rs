@@ -391,6 +391,11 @@ impl Host {
 
     /// A request to this compute service.
     pub(crate) fn received(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) {
+        if let Err(raised) = nova::dispatch(&common.release.interfaces, &incoming) {
+            // Nothing for the run to note: a real one refuses it, too.
+            tracing::warn!(host = %self.identity.host, method = incoming.method, reason = raised.message, "a request is refused");
+            return self.answer(incoming.reply_to, Err(raised));
+        }
         let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
         match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
