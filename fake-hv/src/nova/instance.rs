@@ -101,7 +101,7 @@ impl InstanceDocument {
             uuid: data.get("uuid")?.as_str()?.parse().ok()?,
             vcpus: u32::try_from(size("vcpus")).unwrap_or(u32::MAX),
             memory_mb: size("memory_mb"),
-            disk_gb: size("root_gb") + size("ephemeral_gb"),
+            disk_gb: size("root_gb").saturating_add(size("ephemeral_gb")),
             vm_state: vm_state(&data["vm_state"]),
             task_state: task_state(&data["task_state"]),
             project: data["project_id"].as_str().unwrap_or_default().into(),
