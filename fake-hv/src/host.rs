@@ -447,6 +447,18 @@ impl Host {
         }
     }
 
+    /// How much is kept, by what it is kept for.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn kept(&self) -> crate::fuzzing::Kept {
+        crate::fuzzing::Kept {
+            records: self.documents.len(),
+            operations: self.operations.len(),
+            contexts: self.contexts.len(),
+            requests: self.asked.len(),
+            guests: self.machine.guests(),
+        }
+    }
+
     /// Ends the link; queues that oslo.messaging deletes at a graceful stop are deleted.
     pub(crate) fn close(self) -> Link {
         self.link

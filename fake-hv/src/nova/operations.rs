@@ -294,6 +294,11 @@ impl Operations {
         port.map(Response::Port).or_else(|| ports.map(Response::Ports)).unwrap_or(Response::Done)
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.ongoing.len()
+    }
+
     /// Whether a status that means failure is none here.
     pub(crate) fn accepts(&self, catalogue: &Catalogue, message: &hypervisor::StepMessage, status: u16) -> bool {
         let Some(ongoing) = self.ongoing.get(&message.operation) else { return false };
@@ -380,7 +385,7 @@ fn with_flavor(instance: Instance, scope: &Scope, method: &str) -> Instance {
     let (Some(vcpus), Some(memory_mb), Some(root_gb)) = (size("vcpus"), size("memory_mb"), size("root_gb")) else {
         return instance;
     };
-    let disk_gb = root_gb + size("ephemeral_gb").unwrap_or(0);
+    let disk_gb = root_gb.saturating_add(size("ephemeral_gb").unwrap_or(0));
     Instance { vcpus: u32::try_from(vcpus).unwrap_or(u32::MAX), memory_mb, disk_gb, ..instance }
 }
 
