@@ -2,6 +2,8 @@
 //! of on a wire, in a time of its own.
 
 mod records;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};

@@ -62,6 +62,11 @@ impl Records {
         self.len() == 0
     }
 
+    /// What the questions to the conductor are called, by their numbers.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.calls.iter().map(ConductorCall::name).collect()
+    }
+
     /// Asks a question by its number, and takes the answer over.
     pub fn ask(&mut self, number: usize, status: u16, token: Option<&str>, body: Value) {
         if let Some(call) = self.calls.get(number).cloned() {
