@@ -46,7 +46,7 @@ impl<'a> Session<'a> {
         while !self.dialogue.connection.ended {
             self.step().await?;
         }
-        if self.connection.vanishes {
+        if self.dialogue.connection.vanishes {
             return Ok(());
         }
         self.close().await

@@ -174,7 +174,7 @@ impl LoneHost {
             }
             Order::Reply { to, result } => self.replies.extend(read_reply(&write_reply(&to, result))),
             Order::Serve { .. } => self.serves = true,
-            Order::Forwarded(_) | Order::Close(_) => {}
+            Order::Forwarded(_) | Order::Close(..) => {}
         }
     }
 

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use hypervisor::{
-    ActionEvent, ConductorCall, InstanceState, NetworkRequest, Notice, PlacementRequest, Request, Session, Usage,
+    ActionEvent, ConductorCall, InstanceState, NetworkRequest, Notice, PlacementRequest, Request, Session, Touched,
+    Usage,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -153,7 +154,7 @@ fn calls(uuid: Uuid) -> Vec<ConductorCall> {
         C::GetNodesByHost,
         C::GetNode,
         C::CreateNode,
-        C::SaveNode { usage: Usage::default() },
+        C::SaveNode { usage: Usage::default(), touched: Touched::default() },
         C::GetPciDevices,
         C::GetInstancesByNode,
         C::GetMigrations,
@@ -163,7 +164,7 @@ fn calls(uuid: Uuid) -> Vec<ConductorCall> {
         C::GetPendingDeletes,
         C::GetIncompleteMigrations,
         C::CleanConsoleTokens,
-        C::GetRunningDeleted,
+        C::GetRunningDeleted(vec![uuid]),
         C::GetImageCacheUsers,
         C::StartEvent(uuid, ActionEvent::Build),
         C::FinishEvent { instance: uuid, event: ActionEvent::Terminate, failure: Some("it".to_owned()) },

@@ -57,7 +57,12 @@ fn malformed(method: &str, what: &str) -> Received {
 }
 
 fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message, kwargs: Value::Null })
+    Received::Unknown(Raised {
+        class: class.into(),
+        module: "oslo_messaging.rpc.dispatcher".into(),
+        message,
+        kwargs: Value::Null,
+    })
 }
 
 fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
@@ -121,9 +126,6 @@ fn external_event(args: &Map<String, Value>) -> Received {
             Some("network-changed") => {
                 let told = told_of(args, instance);
                 let cache = told.map(|object| object["nova_object.data"]["info_cache"].clone());
-                if let (Some(object), false) = (told, documents.contains_key(&instance)) {
-                    documents.insert(instance, InstanceDocument::new(object.clone()));
-                }
                 rpcs.push((Rpc::NetworkChanged { instance, port }, cache.filter(Value::is_object)));
             }
             _ => {}

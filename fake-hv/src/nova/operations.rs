@@ -11,7 +11,7 @@ use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Respo
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release, task_state, vm_state};
+use super::{Documents, Identity, InstanceDocument, Release, instance::LARGEST_SIZE, task_state, vm_state};
 use crate::{
     amqp::{Incoming, Raised, ReplyTo},
     procedure::{self, Scope, Step, Token, resolve},
@@ -381,11 +381,12 @@ fn with_flavor(instance: Instance, scope: &Scope, method: &str) -> Instance {
         "confirm_resize" => "args/instance/old_flavor",
         _ => return instance,
     };
-    let size = |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64);
+    let size =
+        |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64).map(|size| size.min(LARGEST_SIZE));
     let (Some(vcpus), Some(memory_mb), Some(root_gb)) = (size("vcpus"), size("memory_mb"), size("root_gb")) else {
         return instance;
     };
-    let disk_gb = root_gb.saturating_add(size("ephemeral_gb").unwrap_or(0));
+    let disk_gb = root_gb + size("ephemeral_gb").unwrap_or(0);
     Instance { vcpus: u32::try_from(vcpus).unwrap_or(u32::MAX), memory_mb, disk_gb, ..instance }
 }
 
