@@ -4,13 +4,18 @@
 Usage: dump_objects.py RELEASE > RELEASE/objects.json, with the Python of an environment that has that nova installed.
 
 The file holds the service version, and for each object that nova-compute asks the conductor for the version and the
-versions of everything inside it (what `object_class_action_versions` carries), in nova's own order.
+versions of everything inside it (what `object_class_action_versions` carries), in nova's own order; and the RPC interfaces
+that it serves, in the order in which oslo.messaging tries them, with what each method takes.
 """
 
+import inspect
 import json
 import sys
 
+from nova import baserpc
 from nova import objects
+from nova import safe_utils
+from nova.compute import manager
 from nova.objects import base
 from nova.objects import service
 from nova.virt import fake
@@ -23,6 +28,55 @@ ASKED_FOR = [
 ]
 # The objects that it sends whole.
 SENT = ["ComputeNode", "HVSpec", "InstanceFault", "InstanceInfoCache", "InstanceList", "PciDevicePoolList", "Service", "VirtualInterface"]
+
+# What no method takes.
+WRONG = "no_such_argument"
+
+
+def method(bound):
+    """What a method takes beside its context, and who says so when it is given something else."""
+    function = safe_utils.get_wrapped_function(bound)
+    takes = [name for name in inspect.signature(function).parameters.values() if name.name != "self"]
+    if not takes or takes[0].name not in ("context", "ctxt"):
+        return None  # for nova-compute itself
+    try:
+        bound(None, **{WRONG: None})
+    except Exception as error:
+        while not isinstance(error, TypeError):
+            error = error.__context__  # a decorator missed an argument, too
+        speaker = str(error).split("()")[0]
+    found = {"takes": [name.name for name in takes[1:]]}
+    optional = [name.name for name in takes[1:] if name.default is not inspect.Parameter.empty]
+    if optional:
+        found["optional"] = optional
+    # Nova counts the others while they go on, and asks for the uuid of their instance before it calls them.
+    if getattr(bound, "_skip_automatic_rpc_tracking", False):
+        found["untracked"] = True
+    # Python itself names the class, too; nova's decorators, which look at the arguments first, do not.
+    if speaker != function.__name__:
+        found["speaker"] = speaker
+    return found
+
+
+def interface(endpoint, names):
+    target = endpoint.target
+    found = {name: method(getattr(endpoint, name)) for name in sorted(names) if not name.startswith("_") and name != "target"}
+    methods = {name: found for name, found in found.items() if found}
+    return {"namespace": target.namespace, "version": target.version, "methods": methods}
+
+
+def interfaces():
+    # Their constructors want a running service; nothing here gets as far as to need one.
+    compute = manager.ComputeManager.__new__(manager.ComputeManager)
+    proxy = manager._ComputeV5Proxy(compute)
+    names = [name for name in dir(manager.ComputeManager) if callable(getattr(manager.ComputeManager, name))]
+    base = baserpc.BaseRPCAPI("compute", None)
+    return [
+        interface(compute, names),
+        interface(base, ["ping", "get_backdoor_port"]),
+        # It passes on what it does not have itself.
+        interface(proxy, names),
+    ]
 
 
 def main():
@@ -41,6 +95,7 @@ def main():
             "sent": sent,
             # The tracker adds these two to what the driver is capable of.
             "traits": sorted(traits | {"COMPUTE_NODE", "OWNER_NOVA"}),
+            "interfaces": interfaces(),
             "object_versions": versions,
         },
         sys.stdout,

@@ -24,6 +24,11 @@ impl Contexts {
         self.0.entry(origin).or_insert_with(of_the_service)
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Nothing more will be said for this reason.
     pub(crate) fn forget(&mut self, origin: Origin) {
         self.0.remove(&origin);

@@ -13,7 +13,10 @@ use crate::{
     amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Catalogue, Documents, EventCaches, Facts, Identity, Operations, Received, Release, Rows, StepBody},
+    nova::{
+        self, Author, Body, Catalogue, Documents, EventCaches, Facts, Identity, Operations, Received, Release, Rows,
+        StepBody,
+    },
     timestamp,
 };
 
@@ -378,6 +381,11 @@ impl Host {
 
     /// A request to this compute service.
     pub(crate) fn received(&mut self, common: &Common, now: Time, incoming: Incoming, effects: &mut Vec<Effect>) {
+        if let Err(raised) = nova::dispatch(&common.release.interfaces, &incoming) {
+            // Nothing for the run to note: a real one refuses it, too.
+            tracing::warn!(host = %self.identity.host, method = incoming.method, reason = raised.message, "a request is refused");
+            return self.answer(incoming.reply_to, Err(raised));
+        }
         let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
         match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
@@ -444,6 +452,18 @@ impl Host {
         match call {
             ConductorCall::SaveInfoCache(instance) => Some(nova::save(&common.release, *instance, cache)),
             _ => Some(nova::refresh(cache)),
+        }
+    }
+
+    /// How much is kept, by what it is kept for.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn kept(&self) -> crate::fuzzing::Kept {
+        crate::fuzzing::Kept {
+            records: self.documents.len(),
+            operations: self.operations.len(),
+            contexts: self.contexts.len(),
+            requests: self.asked.len(),
+            guests: self.machine.guests(),
         }
     }
 

@@ -10,6 +10,9 @@ mod agent;
 mod apis;
 mod contexts;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod host;

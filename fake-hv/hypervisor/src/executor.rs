@@ -19,7 +19,11 @@ use smallvec::SmallVec;
 use crate::{Fault, Milestone, Notice, Origin, Output, Request, RequestId, Response, Time, state::State};
 
 /// Index of a thread of one hypervisor.
-pub(crate) type ThreadId = u16;
+pub(crate) type ThreadId = u32;
+
+fn slot_of(thread: ThreadId) -> usize {
+    usize::try_from(thread).expect("it was made of an index")
+}
 
 type Thread = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -54,12 +58,12 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     fn origin(&self) -> Origin {
-        self.origins.get(usize::from(self.running)).copied().flatten().unwrap_or_default()
+        self.origins.get(slot_of(self.running)).copied().flatten().unwrap_or_default()
     }
 
     /// Gives a thread another reason to run, or none, and tells when nobody else has its old one.
     fn set_origin(&mut self, thread: ThreadId, origin: Option<Origin>) {
-        let thread = usize::from(thread);
+        let thread = slot_of(thread);
         if self.origins.len() <= thread {
             self.origins.resize(thread + 1, None);
         }
@@ -344,7 +348,7 @@ impl Executor {
                 self.threads.len() - 1
             });
             self.threads[slot] = Some(thread);
-            let id = ThreadId::try_from(slot).expect("a hypervisor has fewer than 65,536 threads");
+            let id = ThreadId::try_from(slot).expect("a hypervisor has memory for fewer than 2^32 threads");
             let mut kernel = self.host.kernel();
             kernel.set_origin(id, Some(origin));
             kernel.wake(id);
@@ -352,10 +356,10 @@ impl Executor {
     }
 
     fn step(&mut self, id: ThreadId) {
-        let Some(thread) = self.threads[usize::from(id)].as_mut() else { return };
+        let Some(thread) = self.threads[slot_of(id)].as_mut() else { return };
         self.host.kernel().running = id;
         if thread.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            self.threads[usize::from(id)] = None;
+            self.threads[slot_of(id)] = None;
             self.host.kernel().set_origin(id, None);
         }
     }

@@ -35,7 +35,8 @@ pub(crate) async fn run(host: &Host, order: &Order, failure: Failure) {
 
 /// What comes after the end of the action event.
 pub(crate) async fn forget(host: &Host, uuid: Uuid) {
-    let rescheduled = host.peek().guests.get(&uuid).is_some_and(|guest| guest.instance.task_state == Some("scheduling"));
+    let rescheduled =
+        host.peek().guests.get(&uuid).is_some_and(|guest| guest.instance.task_state == Some("scheduling"));
     if !rescheduled {
         give_allocations_back(host, uuid).await;
     }

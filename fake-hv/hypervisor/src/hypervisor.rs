@@ -77,6 +77,11 @@ impl Hypervisor {
         self.executor.host().peek().guests.values().filter(|guest| guest.running).count()
     }
 
+    /// Number of VMs that it knows of, running or not.
+    pub fn guests(&self) -> usize {
+        self.executor.host().peek().guests.len()
+    }
+
     fn dispatch(&mut self, origin: Origin, rpc: Rpc) {
         let host = self.executor.host().clone();
         match rpc {

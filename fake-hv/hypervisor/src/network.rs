@@ -2,7 +2,11 @@
 
 use uuid::Uuid;
 
-use crate::{ConductorCall, Fault, NetworkRequest, Response, executor::Host, lock::{InstanceLockName, LockName}};
+use crate::{
+    ConductorCall, Fault, NetworkRequest, Response,
+    executor::Host,
+    lock::{InstanceLockName, LockName},
+};
 
 /// Which ports of a VM are looked up again for its info cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,9 +130,10 @@ pub(crate) async fn refresh_after_event(host: &Host, instance: Uuid, port: Uuid)
     let _failed = refresh_info_cache(host, instance, Refresh::Port(port)).await.err();
 }
 
-/// `network-vif-plugged`: whoever waits for the port may go on.
+/// `network-vif-plugged`: whoever waits for the port may go on. Nobody does when the VM runs.
 pub(crate) fn vif_plugged(host: &Host, instance: Uuid, port: Uuid) {
     if let Some(guest) = host.state().guests.get_mut(&instance)
+        && !guest.running
         && !guest.plugged.contains(&port)
     {
         guest.plugged.push(port);

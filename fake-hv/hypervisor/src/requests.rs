@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     AgentCall, ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session,
-    executor::Host,
-    lock::LockName,
+    executor::Host, lock::LockName,
 };
 
 impl Response {

@@ -29,8 +29,11 @@ async fn wait_for_conductor(host: &Host) {
     let patience = host.peek().config.options.rpc_response_timeout;
     for ping in 0.. {
         let timeout = if ping < QUICK_PINGS { PING_TIMEOUT } else { patience };
-        if host.request(Request::Conductor(ConductorCall::Ping), Some(timeout)).await.is_ok() {
-            return;
+        match host.request(Request::Conductor(ConductorCall::Ping), Some(timeout)).await {
+            Ok(_) => return,
+            Err(Fault::TimedOut) => {}
+            // Anything but silence ends the process.
+            Err(_) => host.sleep(RESTART_DELAY).await,
         }
     }
 }

@@ -56,6 +56,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// Nothing happens until one of its channels has something to do.
     pub(crate) fn spawn(broker: &Broker, name: &str, own: bool) -> mpsc::UnboundedSender<Command> {
+        let (connection, sender) = Self::new(broker, name, own);
+        broker.runtime().spawn(connection.run());
+        sender
+    }
+
+    pub(crate) fn new(broker: &Broker, name: &str, own: bool) -> (Self, mpsc::UnboundedSender<Command>) {
         let (sender, commands) = mpsc::unbounded_channel();
         let connection = Self {
             broker: broker.clone(),
@@ -68,8 +74,7 @@ impl Connection {
             ended: false,
             vanishes: false,
         };
-        broker.runtime().spawn(connection.run());
-        sender
+        (connection, sender)
     }
 
     async fn run(mut self) {
@@ -91,7 +96,7 @@ impl Connection {
     }
 
     /// Tells all channels. Those that were being closed are; their queues stay behind.
-    fn lose(&mut self, reason: &str) {
+    pub(crate) fn lose(&mut self, reason: &str) {
         let mut over = Vec::new();
         for (number, channel) in &mut self.channels {
             if let After::Gone(waiter) = channel.lost(reason) {
@@ -137,7 +142,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn offline(&mut self, command: Option<Command>) {
+    pub(crate) fn offline(&mut self, command: Option<Command>) {
         match command {
             None => self.ended = true,
             Some(Command::Attach(channel)) => {

@@ -168,7 +168,7 @@ pub fn read_request(body: &[u8]) -> Option<Incoming> {
         method: take_text(&mut inner, "method")?,
         namespace: take_text(&mut inner, "namespace"),
         version: take_text(&mut inner, "version").unwrap_or_else(|| "1.0".to_owned()),
-        args: inner.remove("args").unwrap_or_default(),
+        args: inner.remove("args").unwrap_or_else(|| Value::Object(Map::new())),
         reply_to,
         unique_id: take_text(&mut inner, "_unique_id").map(String::into_boxed_str),
         context: {
@@ -244,7 +244,9 @@ impl Raised {
     fn failure(&self) -> Value {
         let Self { class, module, message, kwargs } = self;
         let kwargs = if kwargs.is_null() { serde_json::json!({}) } else { kwargs.clone() };
-        let args = if message.is_empty() { serde_json::json!([]) } else { serde_json::json!([message]) };
+        // The text of a KeyError is its argument in quotes.
+        let said = if class == "KeyError" { message.trim_matches('\'') } else { message };
+        let args = if message.is_empty() { serde_json::json!([]) } else { serde_json::json!([said]) };
         serde_json::json!({"class": class, "module": module, "message": message, "tb": [], "args": args, "kwargs": kwargs})
     }
 }
@@ -275,7 +277,12 @@ mod tests {
         let to = request.reply_to.expect("a call");
         let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
         assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: "it went".to_owned(), kwargs: Value::Null };
+        let raised = Raised {
+            class: "Boom".into(),
+            module: "builtins".into(),
+            message: "it went".to_owned(),
+            kwargs: Value::Null,
+        };
         let failed = read(write_reply(&to, Err(raised)));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));

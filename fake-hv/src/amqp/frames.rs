@@ -104,8 +104,15 @@ impl Cutter {
             take(frame)?;
             rest = &rest[taken..];
         }
-        self.partial = rest.to_vec();
+        // A large frame comes in many pieces: what is there is not copied for each.
+        self.partial = if rest.len() == gathered.len() { gathered } else { rest.to_vec() };
         Ok(())
+    }
+
+    /// Bytes of a frame whose rest has not come.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.partial.len()
     }
 }
 

@@ -5,9 +5,14 @@ use amq_protocol::{
     protocol::{AMQPClass, connection},
     types::{AMQPValue, FieldTable, LongString, ShortString, generation::gen_field_table},
 };
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::Duration,
+};
 
 use super::{
+    LARGEST_BODY_BYTES,
     broker::BrokerAddress,
     frames::{Cutter, Frame, FrameError},
     outbox::Outbox,
@@ -56,19 +61,27 @@ pub(crate) async fn connect(address: &BrokerAddress, name: &str) -> Result<(TcpS
     let handshake = async {
         let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
         stream.set_nodelay(true)?;
-        Handshake { stream, cutter: Cutter::default(), outbox: Outbox::new(FRAME_MIN_BYTES) }.run(address, name).await
+        greet(stream, address, name).await
     };
     tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-struct Handshake {
-    stream: TcpStream,
-    cutter: Cutter,
-    outbox: Outbox,
+/// Authenticates and opens the virtual host on a stream that is connected.
+pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    address: &BrokerAddress,
+    name: &str,
+) -> Result<(S, Terms), HandshakeError> {
+    Handshake { stream, cutter: Cutter::default() }.run(address, name).await
 }
 
-impl Handshake {
-    async fn run(mut self, address: &BrokerAddress, name: &str) -> Result<(TcpStream, Terms), HandshakeError> {
+struct Handshake<S> {
+    stream: S,
+    cutter: Cutter,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
+    async fn run(mut self, address: &BrokerAddress, name: &str) -> Result<(S, Terms), HandshakeError> {
         let header = AMQPFrame::ProtocolHeader(ProtocolVersion::amqp_0_9_1());
         let header = gen_frame(&header)(WriteContext::from(Vec::new())).expect("eight constant bytes");
         self.stream.write_all(&header.into_inner().0).await?;
@@ -97,12 +110,9 @@ impl Handshake {
     }
 
     async fn send(&mut self, method: connection::AMQPMethod) -> Result<(), HandshakeError> {
-        self.outbox.method(0, method);
-        while !self.outbox.is_empty() {
-            self.stream.writable().await?;
-            self.outbox.flush(&self.stream)?;
-        }
-        Ok(())
+        let mut outbox = Outbox::new(FRAME_MIN_BYTES);
+        outbox.method(0, method);
+        Ok(self.stream.write_all(&outbox.take()).await?)
     }
 
     /// The broker never sends two methods without an answer between them, so one at a time is enough.
@@ -161,12 +171,15 @@ fn login(address: &BrokerAddress) -> Vec<u8> {
     written.into_inner().0.split_off(TABLE_LENGTH_BYTES)
 }
 
-/// As py-amqp: the broker's limits, and the shorter of the two heartbeats.
+/// As py-amqp: the broker's limits, and the shorter of the two heartbeats. A frame is kept until it is whole, so that a limit
+/// beyond any message is not agreed to.
 fn agree(tune: &connection::Tune) -> Terms {
     let frame_max = if tune.frame_max == 0 { FRAME_MAX_BYTES } else { tune.frame_max };
     let heartbeat_s = if tune.heartbeat == 0 { HEARTBEAT_S } else { tune.heartbeat.min(HEARTBEAT_S) };
     Terms {
-        frame_max_bytes: usize::try_from(frame_max).unwrap_or(FRAME_MIN_BYTES).max(FRAME_MIN_BYTES),
+        frame_max_bytes: usize::try_from(frame_max)
+            .unwrap_or(LARGEST_BODY_BYTES)
+            .clamp(FRAME_MIN_BYTES, LARGEST_BODY_BYTES),
         channel_max: if tune.channel_max == 0 { CHANNEL_MAX } else { tune.channel_max },
         heartbeat: Duration::from_secs(heartbeat_s.into()),
     }
@@ -188,6 +201,8 @@ mod tests {
     fn the_shorter_heartbeat_and_the_brokers_limits_are_agreed() {
         let terms = agree(&connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 600 });
         assert_eq!(terms, Terms { frame_max_bytes: 131_072, channel_max: 2047, heartbeat: Duration::from_secs(60) });
+        let huge = agree(&connection::Tune { channel_max: 0, frame_max: u32::MAX, heartbeat: 0 });
+        assert_eq!(huge.frame_max_bytes, LARGEST_BODY_BYTES);
         let unlimited = agree(&connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 0 });
         assert_eq!((unlimited.channel_max, unlimited.heartbeat.as_secs()), (u16::MAX, 60));
     }

@@ -150,6 +150,13 @@ impl Link {
         Self { broker, host, channels }
     }
 
+    /// A link whose orders go to `commands` instead of a connection.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn detached(broker: Broker, commands: mpsc::UnboundedSender<Command>) -> Self {
+        let channels = Channels { send: Handle { commands, channel: 1 }, others: None };
+        Self { broker, host: 0, channels }
+    }
+
     fn to(&self, handle: &Handle, order: Order) {
         // The task ends only when its senders are gone, or with its runtime, when nothing matters any more.
         let _gone = handle.commands.send(Command::Order(handle.channel, Box::new(order)));

@@ -14,6 +14,7 @@
 mod broker;
 mod channel;
 mod connection;
+mod dialogue;
 mod envelope;
 mod frames;
 mod handshake;
@@ -29,6 +30,16 @@ pub use envelope::{
     Incoming, LARGEST_BODY_BYTES, Message, Raised, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };
 pub use frames::{Cutter, Frame, FrameError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use link::Order;
 pub(crate) use topology::TOPICS;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use {
+    channel::{Channel, QueueIds},
+    connection::{Command, Connection},
+    dialogue::Dialogue,
+    handshake::{Terms, greet},
+    outbox::write_frame,
+};
 
 pub use link::{EventSender, Farewell, HostIndex, Link, LinkEvent, Target};

@@ -36,11 +36,7 @@ impl Outbox {
     }
 
     fn frame(&mut self, frame: &AMQPFrame) {
-        match gen_frame(frame)(WriteContext::from(Vec::with_capacity(64))) {
-            Ok(written) => self.bytes.extend_from_slice(&written.into_inner().0),
-            // Memory takes everything, and every name was checked when it became a short string.
-            Err(error) => tracing::error!(?error, %frame, "a frame could not be serialised"),
-        }
+        self.bytes.extend_from_slice(&write_frame(frame));
     }
 
     pub(crate) fn method(&mut self, channel: u16, method: impl Into<Method>) {
@@ -85,9 +81,21 @@ impl Outbox {
         Ok(sent > 0)
     }
 
-    #[cfg(test)]
+    /// All that waits, for a stream that takes it in one go.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
+    }
+}
+
+/// The bytes of a frame.
+pub(crate) fn write_frame(frame: &AMQPFrame) -> Vec<u8> {
+    match gen_frame(frame)(WriteContext::from(Vec::with_capacity(64))) {
+        Ok(written) => written.into_inner().0,
+        Err(error) => {
+            // Memory takes everything, and every name was checked when it became a short string.
+            tracing::error!(?error, %frame, "a frame could not be serialised");
+            Vec::new()
+        }
     }
 }
 

@@ -71,10 +71,8 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
         query => {
-            let reads_deleted = matches!(
-                query,
-                C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_)
-            );
+            let reads_deleted =
+                matches!(query, C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_));
             return Some(Body { reads_deleted, ..author.query(query) });
         }
     };
@@ -266,7 +264,7 @@ fn info_cache(release: &Release, uuid: Uuid, document: &InstanceDocument) -> Val
 
 fn root_disk(document: &InstanceDocument) -> Option<Value> {
     let mut disk = document.block_devices.pointer("/nova_object.data/objects/0")?.clone();
-    disk["nova_object.data"]["device_name"] = ROOT_DEVICE.into();
+    disk.get_mut("nova_object.data")?.as_object_mut()?.insert("device_name".to_owned(), ROOT_DEVICE.into());
     disk["nova_object.changes"] = json!(["device_name"]);
     Some(disk)
 }
@@ -310,9 +308,10 @@ impl Author<'_> {
     fn reschedule(&self, uuid: Uuid, reason: &str) -> Option<Body> {
         let document = self.documents.get(&uuid)?;
         let mut request = document.build_request.clone()?;
-        if let Some(retry) = request.get_mut("filter_properties").and_then(|f| f.get_mut("retry")) {
-            retry["exc"] = json!([reason]);
-            retry["exc_reason"] = reason.into();
+        let retry = request.get_mut("filter_properties").and_then(|properties| properties.get_mut("retry"));
+        if let Some(retry) = retry.and_then(Value::as_object_mut) {
+            retry.insert("exc".to_owned(), json!([reason]));
+            retry.insert("exc_reason".to_owned(), reason.into());
         }
         let list = |name: &str| request.get(name).cloned().unwrap_or(Value::Null);
         let args = json!({

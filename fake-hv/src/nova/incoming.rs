@@ -46,7 +46,7 @@ pub(crate) fn receive(
         (Some("baseapi"), "ping") => Received::Pong(pong(args.remove("arg"))),
         (None, "build_and_run_instance") => build(args, documents),
         (None, "terminate_instance") => terminate(args, documents),
-        (None, "external_instance_event") => external_event(&args, documents),
+        (None, "external_instance_event") => external_event(&args),
         // Without it `openstack hypervisor list` fails: the API takes this exception for "not known", and no other.
         (None, "get_host_uptime") => Received::Refused(Raised {
             class: "NotImplementedError".into(),
@@ -70,7 +70,12 @@ fn malformed(method: &str, what: &str) -> Received {
 }
 
 fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message, kwargs: Value::Null })
+    Received::Unknown(Raised {
+        class: class.into(),
+        module: "oslo_messaging.rpc.dispatcher".into(),
+        message,
+        kwargs: Value::Null,
+    })
 }
 
 fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
@@ -124,7 +129,7 @@ fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Receive
 
 /// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
 /// nova-compute drops events that nobody waits for.
-fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Received {
+fn external_event(args: &Map<String, Value>) -> Received {
     let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut caches = EventCaches::default();
     let mut rpcs = Vec::new();
@@ -143,9 +148,6 @@ fn external_event(args: &Map<String, Value>, documents: &mut Documents) -> Recei
                 }
             }
             Some("network-changed") => {
-                if let (Some(object), false) = (told, documents.contains_key(&instance)) {
-                    documents.insert(instance, InstanceDocument::new(object.clone()));
-                }
                 caches.to_refresh.extend(cache.map(|cache| (instance, cache)));
                 rpcs.push(Rpc::NetworkChanged { instance, port });
             }

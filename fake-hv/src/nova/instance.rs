@@ -32,6 +32,9 @@ pub(crate) struct Network {
     pub(crate) tunneled: bool,
 }
 
+/// A size beyond it is none, and many of them can be added up without overflow.
+pub(crate) const LARGEST_SIZE: u64 = 1 << 40;
+
 /// A VM's record.
 #[derive(Debug)]
 pub(crate) struct InstanceDocument {
@@ -115,7 +118,7 @@ impl InstanceDocument {
     pub(crate) fn instance(object: &Value) -> Option<Instance> {
         let data = object.get("nova_object.data")?;
         let flavor = &data["flavor"]["nova_object.data"];
-        let size = |name: &str| flavor[name].as_u64().or_else(|| data[name].as_u64()).unwrap_or(0);
+        let size = |name: &str| flavor[name].as_u64().or_else(|| data[name].as_u64()).unwrap_or(0).min(LARGEST_SIZE);
         Some(Instance {
             uuid: data.get("uuid")?.as_str()?.parse().ok()?,
             vcpus: u32::try_from(size("vcpus")).unwrap_or(u32::MAX),

@@ -3,6 +3,7 @@
 //! Shapes and versions are those of the release's own objects; see `releases/` for what comes from the release as data.
 
 mod conductor;
+mod dispatch;
 mod incoming;
 mod instance;
 mod operations;
@@ -12,6 +13,7 @@ mod rows;
 mod states;
 
 pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice, refresh, save};
+pub(crate) use dispatch::dispatch;
 pub(crate) use incoming::{EventCaches, Received, receive};
 pub(crate) use instance::{Documents, InstanceDocument, Port, forget};
 pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};

@@ -11,7 +11,7 @@ use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Respo
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release, task_state, vm_state};
+use super::{Documents, Identity, InstanceDocument, Release, instance::LARGEST_SIZE, task_state, vm_state};
 use crate::{
     amqp::{Incoming, Raised, ReplyTo},
     procedure::{self, Scope, Step, Token, resolve},
@@ -294,6 +294,11 @@ impl Operations {
         port.map(Response::Port).or_else(|| ports.map(Response::Ports)).unwrap_or(Response::Done)
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.ongoing.len()
+    }
+
     /// Whether a status that means failure is none here.
     pub(crate) fn accepts(&self, catalogue: &Catalogue, message: &hypervisor::StepMessage, status: u16) -> bool {
         let Some(ongoing) = self.ongoing.get(&message.operation) else { return false };
@@ -376,7 +381,8 @@ fn with_flavor(instance: Instance, scope: &Scope, method: &str) -> Instance {
         "confirm_resize" => "args/instance/old_flavor",
         _ => return instance,
     };
-    let size = |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64);
+    let size =
+        |name: &str| scope.get(&format!("{path}/{name}")).and_then(Value::as_u64).map(|size| size.min(LARGEST_SIZE));
     let (Some(vcpus), Some(memory_mb), Some(root_gb)) = (size("vcpus"), size("memory_mb"), size("root_gb")) else {
         return instance;
     };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+use super::dispatch::Interface;
 use crate::procedure::{Procedure, Procedures};
 
 /// Object and service versions of one OpenStack release, made by `releases/dump_objects.py` from the installed package.
@@ -18,6 +19,8 @@ pub struct Release {
     pub(crate) traits: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.
     sent: BTreeMap<String, String>,
+    /// The RPC interfaces that it serves, in the order in which they are tried.
+    pub(crate) interfaces: Vec<Interface>,
     /// What it does on RPCs.
     #[serde(skip)]
     pub(crate) procedures: Vec<Procedure>,

@@ -109,7 +109,7 @@ impl Rows {
         let data = json!({
             "id": row.id, "uuid": row.uuid, "host": identity.host, "binary": "nova-compute", "topic": "compute",
             // The first beat of a restarted service goes on where the record stands.
-            "report_count": report_count.map_or(row.report_count, |_| row.report_count + 1),
+            "report_count": report_count.map_or(row.report_count, |_| row.report_count.saturating_add(1)),
             "disabled": row.disabled, "disabled_reason": row.disabled_reason, "last_seen_up": row.last_seen_up,
             "forced_down": row.forced_down, "version": release.service_version,
             "created_at": row.created_at, "updated_at": row.updated_at, "deleted_at": null, "deleted": false,
@@ -121,7 +121,7 @@ impl Rows {
     /// The beat went through: the record counts on.
     pub(crate) fn beaten(&mut self) {
         if let Some(row) = &mut self.service {
-            row.report_count += 1;
+            row.report_count = row.report_count.saturating_add(1);
         }
     }
 
@@ -186,7 +186,8 @@ fn changed_fields(touched: Touched) -> Vec<&'static str> {
         (touched.counted, COUNTED),
         (true, &["pci_device_pools"][..]),
     ];
-    let mut fields: Vec<&str> = groups.into_iter().filter(|(set, _)| *set).flat_map(|(_, names)| names).copied().collect();
+    let mut fields: Vec<&str> =
+        groups.into_iter().filter(|(set, _)| *set).flat_map(|(_, names)| names).copied().collect();
     fields.sort_unstable();
     fields.dedup();
     fields
@@ -255,8 +256,7 @@ const AUDITED: &[&str] = &[
     "vcpus_used",
 ];
 
-const USED: &[&str] =
-    &["free_disk_gb", "free_ram_mb", "local_gb_used", "memory_mb_used", "running_vms", "vcpus_used"];
+const USED: &[&str] = &["free_disk_gb", "free_ram_mb", "local_gb_used", "memory_mb_used", "running_vms", "vcpus_used"];
 
 const COUNTED: &[&str] = &["current_workload", "stats"];
 

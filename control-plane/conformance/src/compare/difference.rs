@@ -33,12 +33,8 @@ pub(crate) fn differences(host: &str, real: &[Lane], simulated: &[Lane]) -> Vec<
 }
 
 fn in_lane(host: &str, real: Option<&Lane>, simulated: Option<&Lane>) -> Vec<Difference> {
-    let found = |lane: &str, after, what| Difference {
-        host: host.to_owned(),
-        because_of: lane.to_owned(),
-        after,
-        what,
-    };
+    let found =
+        |lane: &str, after, what| Difference { host: host.to_owned(), because_of: lane.to_owned(), after, what };
     let (real, simulated) = match (real, simulated) {
         (Some(real), Some(simulated)) => (real, simulated),
         // When Neutron speaks, and of how much at once, is chance: what it leads to is compared where both heard the same.
@@ -168,11 +164,14 @@ mod tests {
     fn a_missing_message_does_not_hide_what_comes_after_it() {
         let real = lane(&[("a", json!(1)), ("b", json!(2)), ("c", json!({"x": [1, 2]}))]);
         let simulated = lane(&[("a", json!(1)), ("c", json!({"x": [1, 3]})), ("d", json!(4))]);
-        assert_eq!(told(&real, &simulated), [
-            "source, stop_instance, after 1: b is missing",
-            "source, stop_instance, after 2: c: /x/1: 2 became 3",
-            "source, stop_instance, after 2: d is too much",
-        ]);
+        assert_eq!(
+            told(&real, &simulated),
+            [
+                "source, stop_instance, after 1: b is missing",
+                "source, stop_instance, after 2: c: /x/1: 2 became 3",
+                "source, stop_instance, after 2: d is too much",
+            ]
+        );
     }
 
     #[test]

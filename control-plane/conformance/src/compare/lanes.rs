@@ -150,15 +150,29 @@ fn lane(lane: &Events<'_>, names: &Names) -> Lane {
     let is_end = |event: &&&Event| event.what.fields["message"]["args"]["objmethod"] == "event_finish_with_failure";
     let ordered = lane.events.iter().filter(|event| !is_end(event)).chain(lane.events.iter().filter(is_end));
     let mut names = names.clone();
-    let mut said: Vec<(String, Value)> = ordered.map(|event| (short_name(event), normal(event, &mut names))).collect();
-    // The consumers of a provider are looked at one after another, in no order; how many there are by then is chance.
-    said.dedup_by(|next, last| next.0 == last.0 && next.0 == "placement GET /allocations/{id}");
+    let mut said: Vec<(String, Value)> = Vec::new();
+    for event in ordered {
+        let name = short_name(event);
+        // The consumers of a provider are looked at one after another, in no order; which there are by then is chance.
+        let among_consumers = name == OF_CONSUMER && said.last().is_some_and(|(last, _)| last == OF_PROVIDER);
+        let one_more = name == OF_CONSUMER && said.last().is_some_and(|(_, value)| value == CONSUMERS);
+        if one_more {
+            continue;
+        }
+        let value = if among_consumers { CONSUMERS.into() } else { normal(event, &mut names) };
+        said.push((name, value));
+    }
     let name = match (&lane.method, said.first()) {
         (Some(method), _) => method.clone(),
         (None, first) => format!("by itself, {}", first.map_or("nothing", |(name, _)| name)),
     };
     Lane { name, said }
 }
+
+const OF_PROVIDER: &str = "placement GET /resource_providers/{id}/allocations";
+const OF_CONSUMER: &str = "placement GET /allocations/{id}";
+/// Stands for the allocations of every consumer of a provider.
+const CONSUMERS: &str = "<of each consumer>";
 
 /// Object and method, or method and path.
 pub(crate) fn short_name(event: &Event) -> String {
