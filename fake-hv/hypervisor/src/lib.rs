@@ -25,14 +25,15 @@ mod state;
 mod terminate;
 mod time;
 mod tracker;
+mod wiring;
 
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::{Delay, exponential};
 pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
-    ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output,
-    Request, RequestId, Response, Rpc, Session, Ticket,
+    ActionEvent, AgentCall, AgentPort, ConductorCall, Fault, Input, Instance, InstanceState, Lookup, Milestone, Notice,
+    Origin, Output, Push, Request, RequestId, Response, Rpc, Servers, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

@@ -48,6 +48,8 @@ pub enum Input {
         /// What is asked for.
         rpc: Rpc,
     },
+    /// Neutron told all L2 agents of something.
+    Push(Push),
     /// Nothing but the passing of time.
     Tick,
 }
@@ -76,8 +78,8 @@ pub enum Output {
     },
     /// Nothing more will be done because of this.
     Over(Origin),
-    /// Consume from the queues of both RPC servers: start-up is over.
-    ServeRpc,
+    /// Consume from the queues of these RPC servers.
+    Serve(Servers),
     /// Something that measurement wants to know; no message.
     Milestone(Milestone),
 }
@@ -309,20 +311,93 @@ pub enum ConductorCall {
     GetIncomingMigrations,
 }
 
-/// Calls of the L2 agent.
+/// Calls of the L2 agent to neutron-server's RPC workers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentCall {
-    /// `report_state`, the first one: waits for its answer.
+    /// `has_alive_neutron_server`; answers [`Response::Found`].
+    FindServer,
+    /// `report_state`; answers [`Response::Revived`] when Neutron had taken the agent for dead.
     ReportState {
-        /// The first report since the start carries a start flag.
+        /// With the versions of all resources, until one report has gone through.
+        versions: bool,
+        /// With a start flag, until the agent has looked at its bridge.
         start: bool,
+        /// Ports on the bridge when it was last read as a whole.
+        devices: usize,
     },
-    /// `get_devices_details_list_and_failed_devices` for ports that appeared.
-    GetDeviceDetails(Vec<Uuid>),
+    /// Something that Neutron may have pushed before; only what it has not is asked for.
+    LookUp(Lookup),
+    /// `get_network_details` of a network that changed.
+    GetNetwork(Uuid),
     /// `update_device_list` with ports that are wired: they go ACTIVE and Nova gets its event.
-    DevicesUp(Vec<Uuid>),
+    DevicesUp {
+        /// Them.
+        ports: Vec<Uuid>,
+        /// Whether the agent wants to be told of all tunnels: at its first look.
+        refresh_tunnels: bool,
+    },
     /// `update_device_list` with ports that are gone.
     DevicesDown(Vec<Uuid>),
+    /// `update_device_down` of a port whose user wants it down.
+    DeviceDown(Uuid),
+}
+
+/// What an L2 agent wants to know of the cloud: `bulk_pull`, unless its cache has it (`neutron/agent/resource_cache.py`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    /// The port of this id; answers [`Response::AgentPort`].
+    Port(Uuid),
+    /// The network of this id; answers [`Response::Found`] when Neutron was asked.
+    Network(Uuid),
+    /// The security group of this id.
+    Group(Uuid),
+    /// The rules of this security group; answers [`Response::Remotes`].
+    Rules(Uuid),
+    /// The ports in these security groups.
+    Members(Vec<Uuid>),
+    /// The address group of this id.
+    AddressGroup(Uuid),
+    /// The rules with this address group; answers [`Response::Groups`].
+    GroupsWithAddresses(Uuid),
+}
+
+/// What Neutron tells all L2 agents of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// A port that is new or other than it was.
+    Port(Uuid),
+    /// A network, likewise.
+    Network(Uuid),
+    /// A security group whose rules changed.
+    Group(Uuid),
+    /// An address group that changed.
+    AddressGroup(Uuid),
+}
+
+/// What an L2 agent has to know of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentPort {
+    /// Its network.
+    pub network: Uuid,
+    /// Its security groups.
+    pub groups: Vec<Uuid>,
+    /// Whether its user wants it up.
+    pub admin_up: bool,
+    /// Whether it is bound to this host.
+    pub bound: bool,
+    /// Whether Neutron had to be asked.
+    pub asked: bool,
+}
+
+/// RPC servers of a hypervisor that start together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    /// Those of nova-compute.
+    Compute,
+    /// Those of the L2 agent to which Neutron pushes resources.
+    Resources,
+    /// Those of the L2 agent for notifications and trunks, which start when a neutron-server has answered.
+    Notifications,
 }
 
 /// A message that nobody answers.
@@ -336,8 +411,6 @@ pub enum Notice {
     InstanceDeleted(Uuid),
     /// Fanout `sync_instance_info`: the UUIDs of all VMs here.
     InstanceSync(Vec<Uuid>),
-    /// Cast `report_state` of the L2 agent after the first call went through.
-    AgentState,
     /// A step of a procedure that nobody answers, or the answer to its RPC.
     Step(StepMessage),
     /// Cast `build_instances` to the conductor: try the VM on another host.
@@ -366,6 +439,19 @@ pub enum Response {
     Port(Uuid),
     /// The ports of the VM, as its network information has them.
     Ports(Vec<Uuid>),
+    /// A port as an L2 agent has to know it; `None`: there is none, or not any more.
+    AgentPort(Option<AgentPort>),
+    /// The groups that rules name on the other side.
+    Remotes {
+        /// Security groups.
+        groups: Vec<Uuid>,
+        /// Address groups.
+        address_groups: Vec<Uuid>,
+    },
+    /// Security groups.
+    Groups(Vec<Uuid>),
+    /// The agent that reports was taken for dead.
+    Revived,
 }
 
 /// Why a request failed.
