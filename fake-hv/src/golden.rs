@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources,
-    Response, Services, Ticket, Time, Times,
+    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Output, PlacementRequest,
+    Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
 
@@ -105,10 +105,7 @@ impl Replay {
                     let result = self.answer(&request);
                     self.machine.handle_input(self.now, Input::Reply { id, result });
                 }
-                Output::Notice { notice: Notice::AgentState, .. }
-                | Output::ServeRpc
-                | Output::Milestone(_)
-                | Output::Over(_) => {}
+                Output::Serve(_) | Output::Milestone(_) | Output::Over(_) => {}
                 Output::Notice { notice, .. } => {
                     let body = nova::notice(&self.author(), &notice).expect("the VM is known");
                     self.sent.push(body);
@@ -134,6 +131,11 @@ impl Replay {
                 Ok(nova::reply(call, reply["result"].clone(), &mut self.rows, &mut self.documents))
             }
             Request::Placement(PlacementRequest::GetTree) => Ok(Response::Found(false)),
+            Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {
+                let network = uuid::Uuid::nil();
+                let port = AgentPort { network, groups: Vec::new(), admin_up: true, bound: true, asked: false };
+                Ok(Response::AgentPort(Some(port)))
+            }
             _ => Ok(Response::Done),
         }
     }

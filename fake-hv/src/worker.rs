@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Release, ServiceApis,
-    amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, TOPICS},
-    host::{Common, Effect, Host},
+    agent::AgentRelease,
+    amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, Process, TOPICS},
+    host::{Agents, Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
     nova::{Catalogue, Identity},
@@ -92,8 +93,11 @@ const IDLE: Duration = Duration::from_secs(1);
 impl Worker {
     fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
         let Setup { config, release, apis, broker, recorder, counters, seed, origin } = setup;
+        let agents = Rc::new(AgentRelease::load(&release.release));
+        let process = Process::neutron_agent(agents.topics());
+        let agents = Agents { release: agents, process, cloud: Rc::default() };
         Self {
-            common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), release, apis },
+            common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), agents, release, apis },
             broker,
             recorder,
             counters,
@@ -119,9 +123,10 @@ impl Worker {
 
     fn start(&mut self, index: HostIndex, identity: Identity) {
         let link = Link::open(self.broker.clone(), index, &identity.host, self.events.clone());
+        let beside = link.beside(&identity.host, &self.events, &self.common.agents.process);
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        self.hosts.insert(index, Host::new(&self.common, identity, seed, link));
+        self.hosts.insert(index, Host::new(&self.common, identity, seed, link, beside));
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
     }
@@ -169,6 +174,9 @@ impl Worker {
             }
             LinkEvent::Request(request) => {
                 self.with_host(index, |host, common, now, effects| host.received(common, now, *request, effects));
+            }
+            LinkEvent::Broadcast(request) => {
+                self.with_host(index, |host, common, now, effects| host.heard(common, now, &request, effects));
             }
             LinkEvent::Lost(reason) => {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
@@ -250,7 +258,7 @@ impl Worker {
         let hosts = std::mem::take(&mut self.hosts);
         let mut closing = tokio::task::JoinSet::new();
         for host in hosts.into_values() {
-            closing.spawn_on(host.close().close(farewell), self.broker.runtime());
+            closing.spawn_on(host.close(farewell), self.broker.runtime());
         }
         while closing.join_next().await.is_some() {}
         self.broker.close_shared().await;
@@ -259,7 +267,8 @@ impl Worker {
         }
         // What all hosts of a topic shared; a nova-compute that is left keeps them.
         let broker = self.broker.clone();
-        let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&TOPICS).await }).await;
+        let topics = [&TOPICS[..], &self.common.agents.release.topics()].concat();
+        let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&topics).await }).await;
         if let Ok(Err(error)) = deleted {
             tracing::warn!(%error, "the queues of the topics are left");
         }

@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare, quiet_options,
-    record, start_up,
+    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare,
+    quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;

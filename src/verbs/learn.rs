@@ -7,7 +7,8 @@ use std::{
 };
 
 use conformance::{
-    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, learn, learnable, quiet_options, record,
+    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, learn, learnable, quiet_options,
+    record,
 };
 use control_plane::{Cloud, Lock, StateDir};
 
@@ -19,8 +20,10 @@ use super::{exit, fail, runtime};
 /// with the hosts' roles and the flavors swapped. What is the same each time is constant; what is not is traced to
 /// where it comes from. The result is the release's `procedures.json`. Takes a quarter of an hour.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kagemusha learn --out fake-hv/releases/2026.2/procedures.json\n  kagemusha learn \
-    --recordings ./recorded --out procedures.json   # goes on where an interrupted one ended")]
+#[command(
+    after_help = "Examples:\n  kagemusha learn --out fake-hv/releases/2026.2/procedures.json\n  kagemusha learn \
+    --recordings ./recorded --out procedures.json   # goes on where an interrupted one ended"
+)]
 pub(crate) struct Args {
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
@@ -76,11 +79,8 @@ type Turn = (&'static Operation, Variation);
 
 /// Every operation with NICs and without, each time twice: with the roles of hosts and flavors swapped the second time.
 fn schedule() -> Vec<[Turn; 2]> {
-    let with = |nics| {
-        learnable().map(move |operation| {
-            [false, true].map(|swapped| (operation, Variation { nics, swapped }))
-        })
-    };
+    let with =
+        |nics| learnable().map(move |operation| [false, true].map(|swapped| (operation, Variation { nics, swapped })));
     [2, 0].into_iter().flat_map(with).collect()
 }
 

@@ -4,9 +4,7 @@
 use uuid::Uuid;
 
 use crate::{
-    ConductorCall, Fault, Instance, InstanceState, PlacementRequest, Response,
-    executor::Host,
-    lock::LockName,
+    ConductorCall, Fault, Instance, InstanceState, PlacementRequest, Response, executor::Host, lock::LockName,
 };
 
 /// Why the node is audited.

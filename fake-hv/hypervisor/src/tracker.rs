@@ -54,7 +54,10 @@ impl Stats {
 
     /// `Stats.calculate_workload`.
     fn workload(&self) -> i64 {
-        self.iter().filter(|(name, _)| name.starts_with("num_task") && !name.ends_with("None")).map(|(_, count)| count).sum()
+        self.iter()
+            .filter(|(name, _)| name.starts_with("num_task") && !name.ends_with("None"))
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -262,7 +265,8 @@ impl Tracker {
 
 /// `vm_states.allow_resource_removal`.
 fn frees_resources(instance: &Instance) -> bool {
-    instance.vm_state == "deleted" || instance.vm_state == "shelved_offloaded" && instance.task_state != Some("spawning")
+    instance.vm_state == "deleted"
+        || instance.vm_state == "shelved_offloaded" && instance.task_state != Some("spawning")
 }
 
 fn counters(instance: &Instance) -> [Cow<'static, str>; 4] {
@@ -314,8 +318,13 @@ mod tests {
         assert!(tracker.changed(&vm("deleted", None)));
         // Counters that went to zero stay, as in Nova.
         let left = [
-            ("failed_builds", 0), ("io_workload", 0), ("num_instances", 0), ("num_os_type_None", 0), ("num_proj_p", 0),
-            ("num_task_None", 0), ("num_vm_building", 0),
+            ("failed_builds", 0),
+            ("io_workload", 0),
+            ("num_instances", 0),
+            ("num_os_type_None", 0),
+            ("num_proj_p", 0),
+            ("num_task_None", 0),
+            ("num_vm_building", 0),
         ];
         assert_eq!(stats(&tracker), left.map(|(name, count)| (name.to_owned(), count)));
         assert_eq!(tracker.usage.vcpus, 0);

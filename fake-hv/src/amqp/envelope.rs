@@ -275,7 +275,12 @@ mod tests {
         let to = request.reply_to.expect("a call");
         let read = |body: Vec<u8>| read_reply(&body).map(|reply| (reply.to, reply.result));
         assert_eq!(read(write_reply(&to, Ok(json!([1])))), Some((RequestId(42), Ok(json!([1])))));
-        let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: "it went".to_owned(), kwargs: Value::Null };
+        let raised = Raised {
+            class: "Boom".into(),
+            module: "builtins".into(),
+            message: "it went".to_owned(),
+            kwargs: Value::Null,
+        };
         let failed = read(write_reply(&to, Err(raised)));
         let error = ReplyError { class: "Boom".to_owned(), message: "it went".to_owned() };
         assert_eq!(failed, Some((RequestId(42), Err(error))));

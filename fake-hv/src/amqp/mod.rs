@@ -21,6 +21,7 @@ pub(crate) mod json;
 mod link;
 mod outbox;
 mod outgoing;
+mod process;
 mod session;
 mod topology;
 
@@ -29,6 +30,7 @@ pub use envelope::{
     Incoming, LARGEST_BODY_BYTES, Message, Raised, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };
 pub use frames::{Cutter, Frame, FrameError};
+pub(crate) use process::Process;
 pub(crate) use topology::TOPICS;
 
 pub use link::{EventSender, Farewell, HostIndex, Link, LinkEvent, Target};

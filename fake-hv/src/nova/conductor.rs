@@ -71,10 +71,8 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
         query => {
-            let reads_deleted = matches!(
-                query,
-                C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_)
-            );
+            let reads_deleted =
+                matches!(query, C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_));
             return Some(Body { reads_deleted, ..author.query(query) });
         }
     };
@@ -295,7 +293,7 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
             Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids})))
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
-        Notice::AgentState | Notice::Step(_) => None,
+        Notice::Step(_) => None,
     }
 }
 

@@ -57,7 +57,12 @@ fn malformed(method: &str, what: &str) -> Received {
 }
 
 fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised { class: class.into(), module: "oslo_messaging.rpc.dispatcher".into(), message, kwargs: Value::Null })
+    Received::Unknown(Raised {
+        class: class.into(),
+        module: "oslo_messaging.rpc.dispatcher".into(),
+        message,
+        kwargs: Value::Null,
+    })
 }
 
 fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {

@@ -186,7 +186,8 @@ fn changed_fields(touched: Touched) -> Vec<&'static str> {
         (touched.counted, COUNTED),
         (true, &["pci_device_pools"][..]),
     ];
-    let mut fields: Vec<&str> = groups.into_iter().filter(|(set, _)| *set).flat_map(|(_, names)| names).copied().collect();
+    let mut fields: Vec<&str> =
+        groups.into_iter().filter(|(set, _)| *set).flat_map(|(_, names)| names).copied().collect();
     fields.sort_unstable();
     fields.dedup();
     fields
@@ -255,8 +256,7 @@ const AUDITED: &[&str] = &[
     "vcpus_used",
 ];
 
-const USED: &[&str] =
-    &["free_disk_gb", "free_ram_mb", "local_gb_used", "memory_mb_used", "running_vms", "vcpus_used"];
+const USED: &[&str] = &["free_disk_gb", "free_ram_mb", "local_gb_used", "memory_mb_used", "running_vms", "vcpus_used"];
 
 const COUNTED: &[&str] = &["current_workload", "stats"];
 

@@ -119,7 +119,9 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetServiceOfNode => 15,
         ConductorCall::GetInstance(_) => 16,
         ConductorCall::RefreshInstance(_) => 17,
-        ConductorCall::GetPendingDeletes | ConductorCall::GetRunningDeleted(_) | ConductorCall::GetImageCacheUsers => 18,
+        ConductorCall::GetPendingDeletes | ConductorCall::GetRunningDeleted(_) | ConductorCall::GetImageCacheUsers => {
+            18
+        }
         ConductorCall::CleanConsoleTokens => 19,
         ConductorCall::StartEvent(..) => 20,
         ConductorCall::FinishEvent { .. } => 21,

@@ -33,12 +33,8 @@ pub(crate) fn differences(host: &str, real: &[Lane], simulated: &[Lane]) -> Vec<
 }
 
 fn in_lane(host: &str, real: Option<&Lane>, simulated: Option<&Lane>) -> Vec<Difference> {
-    let found = |lane: &str, after, what| Difference {
-        host: host.to_owned(),
-        because_of: lane.to_owned(),
-        after,
-        what,
-    };
+    let found =
+        |lane: &str, after, what| Difference { host: host.to_owned(), because_of: lane.to_owned(), after, what };
     let (real, simulated) = match (real, simulated) {
         (Some(real), Some(simulated)) => (real, simulated),
         // When Neutron speaks, and of how much at once, is chance: what it leads to is compared where both heard the same.
