@@ -17,7 +17,7 @@ use std::{
 
 use fake_hv::{
     Secret,
-    amqp::{Broker, BrokerAddress, EventSender, HostIndex, Link, LinkEvent, Message, Target},
+    amqp::{Broker, BrokerAddress, EventSender, Farewell, HostIndex, Link, LinkEvent, Message, Target},
 };
 use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
@@ -164,7 +164,7 @@ async fn measure(broker: Broker, count: u32, sender: EventSender, mut events: Ev
     meter.lap("idle for 10 s");
     let mut closing = tokio::task::JoinSet::new();
     for link in links {
-        closing.spawn(link.close());
+        closing.spawn(link.close(Farewell::TidyUp));
     }
     while closing.join_next().await.is_some() {}
     broker.close_shared().await;

@@ -12,6 +12,7 @@ use std::{
 use hypervisor::{Fault, Input, Milestone, Request, RequestId, Time};
 use recording::{Event, Recorder, RpcResult};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::{
     Release, ServiceApis,
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) enum Order {
     /// Start a hypervisor.
     Start(HostIndex, Identity),
+    /// Ports come to the bridge of a host, or go.
+    Bridge { host: HostIndex, added: Vec<Uuid>, removed: Vec<Uuid> },
     /// Stop all and say when they have gone.
     Stop(oneshot::Sender<()>, Farewell),
 }
@@ -75,6 +78,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
             Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
             order = orders.recv() => match order {
                 Some(Order::Start(index, identity)) => worker.start(index, identity),
+                Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
                 Some(Order::Stop(done, farewell)) => {
                     worker.stop(farewell).await;
                     let _waiter_gone = done.send(());
@@ -129,6 +133,10 @@ impl Worker {
         self.hosts.insert(index, Host::new(&self.common, identity, seed, link, beside));
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+    }
+
+    fn change_bridge(&mut self, index: HostIndex, change: Input) {
+        self.with_host(index, |host, common, now, effects| host.handle(common, now, change, effects));
     }
 
     fn with_host(&mut self, index: HostIndex, act: impl FnOnce(&mut Host, &Common, Time, &mut Vec<Effect>)) {

@@ -104,6 +104,14 @@ pub(crate) fn pushed(host: &Host, push: Push) {
     }
 }
 
+/// What is found at the next look at the bridge.
+pub(crate) fn bridge_changed(host: &Host, added: Vec<Uuid>, removed: Vec<Uuid>) {
+    let work = &mut host.state().agent_work;
+    work.added.extend(added);
+    work.removed.extend(removed);
+    host.notify();
+}
+
 /// Every agent asks for every network that changes, whether it has ports there or not.
 pub(crate) async fn update_network(host: &Host, network: Uuid) {
     if host.agent(AgentCall::GetNetwork(network)).await.is_err() {

@@ -53,6 +53,7 @@ impl Hypervisor {
             Input::Reply { id, result } => self.executor.answer(id, result),
             Input::Rpc { ticket, rpc } => self.dispatch(Origin::Rpc(ticket), rpc),
             Input::Push(push) => agent::pushed(self.executor.host(), push),
+            Input::Bridge { added, removed } => agent::bridge_changed(self.executor.host(), added, removed),
             Input::Tick => {}
         }
         self.executor.run();

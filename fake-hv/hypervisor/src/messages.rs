@@ -51,6 +51,13 @@ pub enum Input {
     },
     /// Neutron told all L2 agents of something.
     Push(Push),
+    /// Ports appeared on the bridge or went from it by other hands than this nova-compute's.
+    Bridge {
+        /// Ports that are there now.
+        added: Vec<Uuid>,
+        /// Ports that are not any more.
+        removed: Vec<Uuid>,
+    },
     /// Nothing but the passing of time.
     Tick,
 }
