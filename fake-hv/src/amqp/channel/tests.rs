@@ -169,7 +169,7 @@ async fn the_first_call_declares_the_reply_queue_and_the_exchange_the_second_nei
     let mut fixture = Fixture::new();
     fixture.open();
     fixture.call(MINUTE);
-    let first = ["open", "queue reply", "consume 1 reply", "confirm", "exchange topic nova", "publish nova/conductor"];
+    let first = ["open", "queue reply", "consume 1 reply", "exchange topic nova", "confirm", "publish nova/conductor"];
     assert_eq!(fixture.written(), first);
     fixture.call(MINUTE);
     assert_eq!(fixture.written(), ["publish nova/conductor"]);
