@@ -4,7 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use control_plane::Cloud;
@@ -21,6 +21,7 @@ const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const INTERFACES: [&str; 3] = ["ovs-netdev", "br-int", PHYSICAL_BRIDGE];
 const LOCALHOST: &str = "127.0.0.1";
 const PHYSICAL_BRIDGE: &str = "br-physnet1";
+const CLEANED_WITHIN: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// The agent's helpers that run with privileges; the harness is root already.
 const PRIVSEP_SECTIONS: [&str; 6] =
@@ -42,6 +43,11 @@ impl Drop for OpenVswitch {
             if let Err(error) = std::process::Command::new(appctl).args(arguments).output() {
                 tracing::warn!(%error, "the bridges could not be removed");
             }
+            // It says yes before it does so.
+            let until = Instant::now() + CLEANED_WITHIN;
+            while existing_interface().is_some() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
         for process in self.processes.iter_mut().rev() {
             // It may have ended by itself.
@@ -57,6 +63,11 @@ fn find(program: &str) -> Option<PathBuf> {
     FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
+/// The first interface of an Open vSwitch that is there.
+fn existing_interface() -> Option<&'static str> {
+    INTERFACES.into_iter().find(|name| Path::new("/sys/class/net").join(name).exists())
+}
+
 fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind((LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -69,7 +80,7 @@ impl OpenVswitch {
         if let Some(missing) = missing {
             return Some(format!("{missing} is not installed; on Debian: apt-get install openvswitch-switch"));
         }
-        let interface = INTERFACES.iter().find(|name| Path::new("/sys/class/net").join(name).exists())?;
+        let interface = existing_interface()?;
         Some(format!("there is an interface {interface}: another Open vSwitch runs on this machine"))
     }
 

@@ -23,7 +23,9 @@ pub(super) fn compare_start(name: &str, traces: &[Trace; 2]) -> Verdict {
         trace.events.iter_mut().for_each(|event| event.what.fields = plain(&event.what.fields));
         connections(&trace, &names(&trace))
     });
-    judge(name, traces, |_| true, 2, differences("agent", &real, &simulated))
+    let formalities: usize = real.iter().map(|connection| connection.said.len()).sum();
+    let verdict = judge(name, traces, |_| true, 2, differences("agent", &real, &simulated));
+    Verdict { compared: verdict.compared + formalities, ..verdict }
 }
 
 /// The first so many reports.
