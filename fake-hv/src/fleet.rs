@@ -135,6 +135,12 @@ impl Fleet {
         self.counters.read()
     }
 
+    /// Puts ports on the bridge of a host, where its L2 agent finds them, or takes them away: for hosts whose nova-compute is none
+    /// of ours.
+    pub fn change_bridge(&self, host: u32, added: Vec<Uuid>, removed: Vec<Uuid>) {
+        let _stopped = self.orders.send(Order::Bridge { host, added, removed });
+    }
+
     /// When a VM passed the steps of its build; asked for once, then forgotten.
     pub fn take_build_timeline(&self, vm: Uuid) -> Option<BuildTimeline> {
         self.counters.take_timeline(vm)

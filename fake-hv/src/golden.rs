@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Notice, Output, PlacementRequest, Request, Resources,
-    Response, Services, Ticket, Time, Times,
+    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Output, PlacementRequest,
+    Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ impl Replay {
                     self.machine.handle_input(self.now, Input::Reply { id, result });
                 }
                 Output::Milestone(milestone) => nova::forget(&mut self.documents, milestone),
-                Output::Notice { notice: Notice::AgentState, .. } | Output::ServeRpc | Output::Over(_) => {}
+                Output::Serve(_) | Output::Over(_) => {}
                 Output::Notice { notice, .. } => {
                     let body = nova::notice(&self.author(), &notice).expect("the VM is known");
                     self.sent.push(body);
@@ -132,6 +132,11 @@ impl Replay {
                 Ok(nova::reply(call, reply["result"].clone(), &mut self.rows, &mut self.documents))
             }
             Request::Placement(PlacementRequest::GetTree) => Ok(Response::Found(false)),
+            Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {
+                let network = uuid::Uuid::nil();
+                let port = AgentPort { network, groups: Vec::new(), admin_up: true, bound: true, asked: false };
+                Ok(Response::AgentPort(Some(port)))
+            }
             _ => Ok(Response::Done),
         }
     }

@@ -1,16 +1,17 @@
 //! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use hypervisor::{
-    ConductorCall, Config, Fault, Hypervisor, Input, Notice, Origin, Output, Request, RequestId, Response, Rpc,
-    StepMessage, Ticket, Time,
+    AgentCall, ConductorCall, Config, Fault, Hypervisor, Input, Notice, Origin, Output, Request, RequestId, Response,
+    Rpc, Servers, StepMessage, Ticket, Time,
 };
 use serde_json::Value;
 
 use crate::{
-    ServiceApis, agent,
-    amqp::{Incoming, Link, Message, Raised, ReplyError, ReplyTo, Target},
+    ServiceApis,
+    agent::{Agent, AgentRelease, Cloud},
+    amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
     nova::{
@@ -26,6 +27,15 @@ pub(crate) struct Common {
     pub(crate) release: Release,
     pub(crate) apis: ServiceApis,
     pub(crate) catalogue: Catalogue,
+    /// Of the L2 agents: what their release says, what they know of the cloud, and what their processes have in common.
+    pub(crate) agents: Agents,
+}
+
+/// What the L2 agents of a fleet have in common.
+pub(crate) struct Agents {
+    pub(crate) release: Rc<AgentRelease>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) cloud: Rc<RefCell<Cloud>>,
 }
 
 /// A request on its way, kept to read its answer with.
@@ -60,6 +70,7 @@ pub(crate) struct Host {
     pub(crate) identity: Identity,
     machine: Hypervisor,
     link: Link,
+    agent: Agent,
     rows: Rows,
     documents: Documents,
     operations: Operations,
@@ -74,8 +85,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(common: &Common, identity: Identity, seed: u64, link: Link) -> Self {
+    /// `link` is nova-compute's, `beside` the L2 agent's.
+    pub(crate) fn new(common: &Common, identity: Identity, seed: u64, link: Link, beside: Link) -> Self {
+        let Agents { release, cloud, .. } = &common.agents;
         Self {
+            agent: Agent::new(&identity.host, release, beside, cloud),
             identity,
             machine: Hypervisor::new(Rc::clone(&common.config), seed),
             link,
@@ -126,7 +140,8 @@ impl Host {
                     self.contexts.forget(origin);
                     self.event_caches.remove(&origin);
                 }
-                Output::ServeRpc => self.link.serve(),
+                Output::Serve(Servers::Compute) => self.link.serve(),
+                Output::Serve(servers) => self.agent.serve(servers),
                 Output::Milestone(milestone) => {
                     self.forget(milestone);
                     effects.push(Effect::Milestone(milestone));
@@ -161,10 +176,12 @@ impl Host {
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
-                let body = agent::call(&self.identity, call, &timestamp::now_micros());
-                let message =
-                    Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
-                self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
+                if let AgentCall::LookUp(lookup) = call
+                    && let Some(known) = self.agent.look_up(lookup)
+                {
+                    return self.machine.handle_input(now, Input::Reply { id, result: Ok(known) });
+                }
+                self.agent.call(id, call, timeout.unwrap_or_default());
                 Some(())
             }
             Request::Step(message) => self.ask_step(common, asking, message, effects),
@@ -254,11 +271,6 @@ impl Host {
     }
 
     fn tell(&mut self, common: &Common, notice: &Notice, origin: Origin) {
-        if matches!(notice, Notice::AgentState) {
-            let body = agent::report_state(&self.identity, false, &timestamp::now_micros());
-            let message = Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
-            return self.link.cast(Target::neutron(body.topic), message);
-        }
         if let Notice::Step(step) = notice {
             return self.tell_step(common, step, origin);
         }
@@ -317,6 +329,7 @@ impl Host {
             (Request::Step(step), Ok(value)) => {
                 Ok(self.operations.read(&common.catalogue, &mut self.documents, step, value))
             }
+            (Request::Agent(call), Ok(value)) => Ok(self.agent.answered(call, &value)),
             (_, Ok(_)) => Ok(Response::Done),
             (_, Err(error)) => Err(Fault::Remote(error.class)),
         };
@@ -407,6 +420,13 @@ impl Host {
         }
     }
 
+    /// A request to the L2 agent.
+    pub(crate) fn heard(&mut self, common: &Common, now: Time, request: &Arc<Incoming>, effects: &mut Vec<Effect>) {
+        for push in self.agent.heard(request) {
+            self.handle(common, now, Input::Push(push), effects);
+        }
+    }
+
     /// A name for one more RPC, under which its context is kept until all of it is done.
     fn ticket(&mut self, context: Value) -> Ticket {
         self.last_ticket = self.last_ticket.wrapping_add(1);
@@ -467,8 +487,11 @@ impl Host {
         }
     }
 
-    /// Ends the link; queues that oslo.messaging deletes at a graceful stop are deleted.
-    pub(crate) fn close(self) -> Link {
-        self.link
+    /// Ends nova-compute and the L2 agent; queues that oslo.messaging deletes at a graceful stop are deleted.
+    pub(crate) fn close(self, farewell: Farewell) -> impl Future<Output = ()> + Send + use<> {
+        let (link, beside) = (self.link, self.agent.close());
+        async move {
+            tokio::join!(link.close(farewell), beside.close(farewell));
+        }
     }
 }

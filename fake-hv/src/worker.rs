@@ -12,11 +12,13 @@ use std::{
 use hypervisor::{Fault, Input, Milestone, Request, RequestId, Time};
 use recording::{Event, Recorder, RpcResult};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::{
     Release, ServiceApis,
-    amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, TOPICS},
-    host::{Common, Effect, Host},
+    agent::AgentRelease,
+    amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, Process, TOPICS},
+    host::{Agents, Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
     nova::{Catalogue, Identity},
@@ -27,6 +29,8 @@ use crate::{
 pub(crate) enum Order {
     /// Start a hypervisor.
     Start(HostIndex, Identity),
+    /// Ports come to the bridge of a host, or go.
+    Bridge { host: HostIndex, added: Vec<Uuid>, removed: Vec<Uuid> },
     /// Stop all and say when they have gone.
     Stop(oneshot::Sender<()>, Farewell),
 }
@@ -74,6 +78,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
             Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
             order = orders.recv() => match order {
                 Some(Order::Start(index, identity)) => worker.start(index, identity),
+                Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
                 Some(Order::Stop(done, farewell)) => {
                     worker.stop(farewell).await;
                     let _waiter_gone = done.send(());
@@ -92,8 +97,11 @@ const IDLE: Duration = Duration::from_secs(1);
 impl Worker {
     fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
         let Setup { config, release, apis, broker, recorder, counters, seed, origin } = setup;
+        let agents = Rc::new(AgentRelease::load(&release.release));
+        let process = Process::neutron_agent(agents.topics());
+        let agents = Agents { release: agents, process, cloud: Rc::default() };
         Self {
-            common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), release, apis },
+            common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), agents, release, apis },
             broker,
             recorder,
             counters,
@@ -119,11 +127,16 @@ impl Worker {
 
     fn start(&mut self, index: HostIndex, identity: Identity) {
         let link = Link::open(self.broker.clone(), index, &identity.host, self.events.clone());
+        let beside = link.beside(&identity.host, &self.events, &self.common.agents.process);
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        self.hosts.insert(index, Host::new(&self.common, identity, seed, link));
+        self.hosts.insert(index, Host::new(&self.common, identity, seed, link, beside));
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+    }
+
+    fn change_bridge(&mut self, index: HostIndex, change: Input) {
+        self.with_host(index, |host, common, now, effects| host.handle(common, now, change, effects));
     }
 
     fn with_host(&mut self, index: HostIndex, act: impl FnOnce(&mut Host, &Common, Time, &mut Vec<Effect>)) {
@@ -169,6 +182,9 @@ impl Worker {
             }
             LinkEvent::Request(request) => {
                 self.with_host(index, |host, common, now, effects| host.received(common, now, *request, effects));
+            }
+            LinkEvent::Broadcast(request) => {
+                self.with_host(index, |host, common, now, effects| host.heard(common, now, &request, effects));
             }
             LinkEvent::Lost(reason) => {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
@@ -250,7 +266,7 @@ impl Worker {
         let hosts = std::mem::take(&mut self.hosts);
         let mut closing = tokio::task::JoinSet::new();
         for host in hosts.into_values() {
-            closing.spawn_on(host.close().close(farewell), self.broker.runtime());
+            closing.spawn_on(host.close(farewell), self.broker.runtime());
         }
         while closing.join_next().await.is_some() {}
         self.broker.close_shared().await;
@@ -259,7 +275,8 @@ impl Worker {
         }
         // What all hosts of a topic shared; a nova-compute that is left keeps them.
         let broker = self.broker.clone();
-        let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&TOPICS).await }).await;
+        let topics = [&TOPICS[..], &self.common.agents.release.topics()].concat();
+        let deleted = self.broker.runtime().spawn(async move { broker.delete_unused(&topics).await }).await;
         if let Ok(Err(error)) = deleted {
             tracing::warn!(%error, "the queues of the topics are left");
         }

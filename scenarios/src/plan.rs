@@ -145,7 +145,7 @@ pub struct FleetPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "mode")]
 pub enum ConnectionMode {
-    /// As many as nova-compute does: four when idle.
+    /// As many as nova-compute and the Open vSwitch agent: four and thirteen when idle.
     Faithful,
     /// One for each hypervisor.
     Single,

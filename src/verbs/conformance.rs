@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare,
-    quiet_options, record, start_up,
+    Agents, Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare,
+    compare_agents, quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Keep what both kinds said in this folder, one file for each operation
     #[arg(long, value_name = "DIR")]
     recordings: Option<PathBuf>,
+    /// Compare L2 agents instead: a real neutron-openvswitch-agent, which needs Open vSwitch and root, and a simulated one
+    #[arg(long, conflicts_with_all = ["operation", "list", "recordings"])]
+    agent: bool,
     /// List the operations
     #[arg(long)]
     list: bool,
@@ -57,7 +60,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         operations.iter().for_each(|operation| println!("{}", operation.name));
         return ExitCode::from(exit::OK);
     }
-    let compared = runtime().map_err(LabError::from).and_then(|runtime| runtime.block_on(carry_out(args, &operations)));
+    let compared = runtime().map_err(LabError::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match args.agent {
+                true => on_agents(args).await,
+                false => carry_out(args, &operations).await,
+            }
+        })
+    });
     match compared.and_then(|verdicts| finish(args, &verdicts)) {
         Ok(true) => ExitCode::from(exit::OK),
         Ok(false) => ExitCode::from(DIFFERS),
@@ -81,6 +91,16 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
         }
     }
     Ok(verdicts)
+}
+
+async fn on_agents(args: &Args) -> Result<Vec<Verdict>, LabError> {
+    let state = StateDir::resolve(args.state.as_deref())?;
+    let cloud = Cloud::open(&state)?;
+    let _mine = Lock::take(&state)?;
+    match compare_agents(&cloud, |verdict| tell(args, verdict)).await? {
+        Agents::Compared(verdicts) => Ok(verdicts),
+        Agents::Skipped(reason) => Err(std::io::Error::other(format!("L2 agents are not compared: {reason}")).into()),
+    }
 }
 
 /// Whether it went on to its end.

@@ -1,5 +1,6 @@
 //! Real and simulated hypervisors side by side on one cloud.
 
+mod agent;
 mod compare;
 mod lab;
 mod learn;
@@ -11,6 +12,7 @@ mod tap;
 pub mod trace;
 mod verdict;
 
+pub use agent::{Agents, compare_agents};
 pub use compare::Difference;
 pub use lab::{Kind, Lab, LabError, Stage, quiet_options};
 pub use learn::{Lesson, learn};

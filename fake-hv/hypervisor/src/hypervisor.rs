@@ -52,6 +52,8 @@ impl Hypervisor {
         match input {
             Input::Reply { id, result } => self.executor.answer(id, result),
             Input::Rpc { ticket, rpc } => self.dispatch(Origin::Rpc(ticket), rpc),
+            Input::Push(push) => agent::pushed(self.executor.host(), push),
+            Input::Bridge { added, removed } => agent::bridge_changed(self.executor.host(), added, removed),
             Input::Tick => {}
         }
         self.executor.run();
@@ -113,8 +115,7 @@ async fn handle_events(host: Host, events: Vec<Rpc>) {
 
 /// Start-up in nova-compute's main thread; the others begin when it is through.
 async fn boot(host: Host) {
-    host.spawn(agent::report_states(host.clone()));
-    host.spawn(agent::wire_ports(host.clone()));
+    host.spawn(agent::run(host.clone()));
     if host.peek().config.services == Services::AgentOnly {
         return;
     }

@@ -4,6 +4,7 @@
 //! the waits of release 2026.2 (`nova/compute/manager.py`, `resource_tracker.py`, `nova/network/neutron.py`).
 
 mod agent;
+mod agent_messages;
 mod build;
 mod config;
 mod delay;
@@ -26,14 +27,16 @@ mod state;
 mod terminate;
 mod time;
 mod tracker;
+mod wiring;
 
+pub use agent_messages::{AgentCall, AgentPort, Lookup, Push};
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::{Delay, exponential};
 pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
-    ActionEvent, AgentCall, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output,
-    Request, RequestId, Response, Rpc, Session, Ticket,
+    ActionEvent, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output, Request,
+    RequestId, Response, Rpc, Servers, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

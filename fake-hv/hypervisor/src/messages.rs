@@ -6,6 +6,7 @@ use std::{rc::Rc, time::Duration};
 use uuid::Uuid;
 
 use crate::{
+    AgentCall, AgentPort, Push,
     http_requests::{NetworkRequest, PlacementRequest},
     procedure::{Operation, OperationId, StepMessage},
     tracker::{Touched, Usage},
@@ -48,6 +49,15 @@ pub enum Input {
         /// What is asked for.
         rpc: Rpc,
     },
+    /// Neutron told all L2 agents of something.
+    Push(Push),
+    /// Ports appeared on the bridge or went from it by other hands than this nova-compute's.
+    Bridge {
+        /// Ports that are there now.
+        added: Vec<Uuid>,
+        /// Ports that are not any more.
+        removed: Vec<Uuid>,
+    },
     /// Nothing but the passing of time.
     Tick,
 }
@@ -76,8 +86,8 @@ pub enum Output {
     },
     /// Nothing more will be done because of this.
     Over(Origin),
-    /// Consume from the queues of both RPC servers: start-up is over.
-    ServeRpc,
+    /// Consume from the queues of these RPC servers.
+    Serve(Servers),
     /// Something that measurement wants to know; no message.
     Milestone(Milestone),
 }
@@ -314,20 +324,15 @@ pub enum ConductorCall {
     GetIncomingMigrations,
 }
 
-/// Calls of the L2 agent.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AgentCall {
-    /// `report_state`, the first one: waits for its answer.
-    ReportState {
-        /// The first report since the start carries a start flag.
-        start: bool,
-    },
-    /// `get_devices_details_list_and_failed_devices` for ports that appeared.
-    GetDeviceDetails(Vec<Uuid>),
-    /// `update_device_list` with ports that are wired: they go ACTIVE and Nova gets its event.
-    DevicesUp(Vec<Uuid>),
-    /// `update_device_list` with ports that are gone.
-    DevicesDown(Vec<Uuid>),
+/// RPC servers of a hypervisor that start together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    /// Those of nova-compute.
+    Compute,
+    /// Those of the L2 agent to which Neutron pushes resources.
+    Resources,
+    /// Those of the L2 agent for notifications and trunks, which start when a neutron-server has answered.
+    Notifications,
 }
 
 /// A message that nobody answers.
@@ -341,8 +346,6 @@ pub enum Notice {
     InstanceDeleted(Uuid),
     /// Fanout `sync_instance_info`: the UUIDs of all VMs here.
     InstanceSync(Vec<Uuid>),
-    /// Cast `report_state` of the L2 agent after the first call went through.
-    AgentState,
     /// A step of a procedure that nobody answers, or the answer to its RPC.
     Step(StepMessage),
     /// Cast `build_instances` to the conductor: try the VM on another host.
@@ -371,6 +374,19 @@ pub enum Response {
     Port(Uuid),
     /// The ports of the VM, as its network information has them.
     Ports(Vec<Uuid>),
+    /// A port as an L2 agent has to know it; `None`: there is none, or not any more.
+    AgentPort(Option<AgentPort>),
+    /// The groups that rules name on the other side.
+    Remotes {
+        /// Security groups.
+        groups: Vec<Uuid>,
+        /// Address groups.
+        address_groups: Vec<Uuid>,
+    },
+    /// Security groups.
+    Groups(Vec<Uuid>),
+    /// The agent that reports was taken for dead.
+    Revived,
 }
 
 /// Why a request failed.

@@ -125,9 +125,12 @@ impl AgentCall {
     /// The RPC method.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::FindServer => "has_alive_neutron_server",
             Self::ReportState { .. } => "report_state",
-            Self::GetDeviceDetails(_) => "get_devices_details_list_and_failed_devices",
-            Self::DevicesUp(_) | Self::DevicesDown(_) => "update_device_list",
+            Self::LookUp(_) => "bulk_pull",
+            Self::GetNetwork(_) => "get_network_details",
+            Self::DevicesUp { .. } | Self::DevicesDown(_) => "update_device_list",
+            Self::DeviceDown(_) => "update_device_down",
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    AgentCall, ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session,
-    executor::Host, lock::LockName,
+    ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session, executor::Host,
+    lock::LockName,
 };
 
 impl Response {
@@ -45,12 +45,6 @@ impl Host {
             self.state().enter(*instance, *state);
         }
         self.request(Request::Conductor(call), Some(timeout)).await
-    }
-
-    /// A call of the L2 agent, which has a configuration of its own.
-    pub(crate) async fn agent(&self, call: AgentCall) -> Result<Response, Fault> {
-        let timeout = self.peek().config.options.agent_rpc_response_timeout;
-        self.request(Request::Agent(call), Some(timeout)).await
     }
 
     /// A request to Placement.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, Request, Session, executor::Host, resources,
-    state::Guest,
+    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, Request, Servers, Session, executor::Host,
+    resources, state::Guest,
 };
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
@@ -21,7 +21,7 @@ pub(crate) async fn run(host: &Host) {
     while attempt(host).await.is_err() {
         host.sleep(RESTART_DELAY).await;
     }
-    host.emit(Output::ServeRpc);
+    host.emit(Output::Serve(Servers::Compute));
     host.milestone(Milestone::Registered);
 }
 

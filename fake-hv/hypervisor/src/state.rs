@@ -15,6 +15,7 @@ use crate::{
     lock::{FairSemaphore, InstanceLockName, LockName},
     resources::Provider,
     tracker::Tracker,
+    wiring::AgentWork,
 };
 
 /// What does not change while a hypervisor runs; shared by the fleet.
@@ -109,7 +110,7 @@ pub(crate) struct State {
     pub(crate) multi_provider: bool,
     /// The VM whose info cache was healed last.
     pub(crate) healed_last: Option<Uuid>,
-    /// Ports that the L2 agent still has to wire or to report gone.
+    /// What the L2 agent has to do.
     pub(crate) agent_work: AgentWork,
     /// Locks of VMs that threads hold.
     pub(crate) instance_locks: BTreeSet<(Uuid, InstanceLockName)>,
@@ -120,13 +121,6 @@ pub(crate) struct State {
     resources: FairSemaphore,
     login: FairSemaphore,
     extensions: FairSemaphore,
-}
-
-/// What the L2 agent finds when it looks at its bridge.
-#[derive(Debug, Default)]
-pub(crate) struct AgentWork {
-    pub(crate) added: Vec<Uuid>,
-    pub(crate) removed: Vec<Uuid>,
 }
 
 impl State {

@@ -11,17 +11,19 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::Duration,
 };
+use uuid::Uuid;
 
 use super::{
     EventSender, HostIndex,
-    channel::{Channel, QueueIds},
+    channel::Channel,
     connection::{Command, Connection, Handle},
     frames::{Cutter, Frame},
     handshake::{self, HandshakeError, Terms},
     link::{Channels, Others},
     outbox::Outbox,
+    process::Process,
     session::goodbye,
-    topology::{Declare, TOPICS},
+    topology::Declare,
 };
 use crate::Secret;
 
@@ -50,6 +52,8 @@ pub struct LinkError {
 
 /// Connection attempts under way at once. More only fill the broker's accept queue, which holds 128 by default.
 const CONCURRENT_CONNECTS: usize = 64;
+/// Of a hypervisor on a shared connection: nova-compute's and the L2 agent's.
+const CHANNELS_EACH: u32 = 2;
 /// Deleting a queue takes RabbitMQ a millisecond; this is for a broker that hangs.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -63,6 +67,7 @@ struct Inner {
     reconnect: Reconnect,
     runtime: Runtime,
     connecting: Semaphore,
+    nova_compute: Arc<Process>,
     /// Connections of `shared` mode.
     shared: Vec<Mutex<Shared>>,
 }
@@ -84,7 +89,12 @@ impl Broker {
             ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
         };
         let connecting = Semaphore::new(CONCURRENT_CONNECTS);
-        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, shared }))
+        let nova_compute = Process::nova_compute();
+        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, nova_compute, shared }))
+    }
+
+    pub(crate) fn nova_compute(&self) -> &Arc<Process> {
+        &self.0.nova_compute
     }
 
     /// Where its connections live.
@@ -117,7 +127,7 @@ impl Broker {
         let (stream, terms) = self.connect("kagemusha probe").await?;
         let closed = end(&stream, Outbox::new(terms.frame_max_bytes)).await;
         if let ConnectionMode::Shared { connections } = self.0.mode {
-            let needed = hypervisors.div_ceil(u32::from(terms.channel_max));
+            let needed = (hypervisors * CHANNELS_EACH).div_ceil(u32::from(terms.channel_max));
             if connections < needed {
                 let allowed = terms.channel_max;
                 let reason =
@@ -144,13 +154,27 @@ impl Broker {
         end(&stream, outbox).await.map_err(|error| self.error(&error))
     }
 
-    /// Makes the channels of a hypervisor; they connect when they have something to do.
-    pub(crate) fn open_channels(&self, host: HostIndex, name: &str, events: &EventSender) -> Channels {
-        let queues = QueueIds::new();
-        let channel = |number| Channel::new(number, host, name, events.clone(), queues);
+    /// Makes the channels of a process of a hypervisor; they connect when they have something to do. `beside`: another
+    /// process is there already.
+    pub(crate) fn open_channels(
+        &self,
+        host: HostIndex,
+        name: &str,
+        events: &EventSender,
+        process: &Arc<Process>,
+        beside: Option<&Handle>,
+    ) -> Channels {
+        let reply_queue = Uuid::new_v4();
+        let channel = |number| Channel::new(number, host, name, events.clone(), (Arc::clone(process), reply_queue));
         let own = |channel| attach(Connection::spawn(self, name, true), channel);
         match self.0.mode {
-            ConnectionMode::Single => Channels { send: own(channel(1)), others: None },
+            ConnectionMode::Single => {
+                let send = match beside {
+                    None => own(channel(1)),
+                    Some(other) => attach(other.commands.clone(), channel(other.channel + 1)),
+                };
+                Channels { send, others: None }
+            }
             ConnectionMode::Shared { .. } => {
                 let mut shared = self.shared(host);
                 let connection = format!("kagemusha shared {}", self.slot(host));
@@ -165,7 +189,7 @@ impl Broker {
             ConnectionMode::Faithful => {
                 let send = own(channel(1));
                 let reply = own(channel(1).sending_by(send.clone()));
-                let servers = std::array::from_fn::<_, { TOPICS.len() }, _>(|_| own(channel(1)));
+                let servers = process.topics.iter().map(|_| own(channel(1))).collect();
                 Channels { send, others: Some(Box::new(Others { reply, servers })) }
             }
         }

@@ -1,6 +1,6 @@
 //! What one hypervisor holds of the broker.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use hypervisor::RequestId;
 use serde_json::Value;
@@ -11,7 +11,8 @@ use super::{
     connection::{Command, Handle},
     envelope::{Incoming, Message, Raised, ReplyError, ReplyTo},
     outgoing::{Exchange, Outgoing},
-    topology::{self, TOPICS},
+    process::Process,
+    topology,
 };
 
 /// Position of a hypervisor in its fleet.
@@ -24,6 +25,8 @@ pub enum LinkEvent {
     Reply(RequestId, Result<Value, ReplyError>),
     /// A request to the compute service.
     Request(Box<Incoming>),
+    /// A request to an agent, which is likely to have come to many hosts.
+    Broadcast(Arc<Incoming>),
     /// The RPC server of this topic consumes; told again after a loss.
     Serving(&'static str),
     /// A connection was lost, or a channel closed, and why; calls that were under way will time out. In `faithful` mode each
@@ -51,7 +54,7 @@ impl Target {
 
     /// A topic on Neutron's exchange.
     pub fn neutron(topic: impl Into<Cow<'static, str>>) -> Self {
-        Self { exchange: "neutron", topic: topic.into() }
+        Self { exchange: topology::NEUTRON, topic: topic.into() }
     }
 
     fn outgoing(self, body: Vec<u8>) -> Outgoing {
@@ -118,43 +121,53 @@ impl Order {
     }
 }
 
-/// The channels of one hypervisor. In `single` and `shared` mode there is one.
+/// The channels of one process of a hypervisor. In `single` and `shared` mode there is one.
 pub(crate) struct Channels {
     /// Requests and answers leave here.
     pub(crate) send: Handle,
-    /// `faithful` mode: the other three.
+    /// `faithful` mode: the others.
     pub(crate) others: Option<Box<Others>>,
 }
 
 /// The listening channels of `faithful` mode.
 pub(crate) struct Others {
     pub(crate) reply: Handle,
-    pub(crate) servers: [Handle; TOPICS.len()],
+    pub(crate) servers: Box<[Handle]>,
 }
 
 /// RabbitMQ deletes about a thousand queues a second, so that the end of a large fleet takes a while; a broker that hangs must
 /// not hold it up for ever.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// One hypervisor's way to the broker. It has to be closed: in `shared` mode its channel outlives it otherwise.
+/// The way of a hypervisor's process to the broker. It has to be closed: in `shared` mode its channel outlives it otherwise.
 pub struct Link {
     broker: Broker,
     host: HostIndex,
+    process: Arc<Process>,
     channels: Channels,
 }
 
 impl Link {
-    /// Connects in the background, at the first order; what is ordered before it is there is kept until then.
+    /// The link of a nova-compute. It connects in the background, at the first order; what is ordered before it is there is
+    /// kept until then.
     pub fn open(broker: Broker, host: HostIndex, name: &str, events: EventSender) -> Self {
-        let channels = broker.open_channels(host, name, &events);
-        Self { broker, host, channels }
+        let process = Arc::clone(broker.nova_compute());
+        let channels = broker.open_channels(host, name, &events, &process, None);
+        Self { broker, host, process, channels }
+    }
+
+    /// The link of another process on the same hypervisor. In `single` mode both are on one connection.
+    pub(crate) fn beside(&self, name: &str, events: &EventSender, process: &Arc<Process>) -> Self {
+        let broker = self.broker.clone();
+        let channels = broker.open_channels(self.host, name, events, process, Some(&self.channels.send));
+        Self { broker, host: self.host, process: Arc::clone(process), channels }
     }
 
     /// A link whose orders go to `commands` instead of a connection.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn detached(broker: Broker, commands: mpsc::UnboundedSender<Command>) -> Self {
+    pub(crate) fn detached(broker: Broker, process: Arc<Process>, commands: mpsc::UnboundedSender<Command>) -> Self {
         let channels = Channels { send: Handle { commands, channel: 1 }, others: None };
-        Self { broker, host: 0, channels }
+        Self { broker, host: 0, process, channels }
     }
 
     fn to(&self, handle: &Handle, order: Order) {
@@ -184,9 +197,14 @@ impl Link {
         self.to(&self.channels.send, Order::Reply { to, result });
     }
 
-    /// Starts both RPC servers.
+    /// Starts all RPC servers.
     pub fn serve(&self) {
-        for server in 0..TOPICS.len() {
+        self.serve_some(0..self.process.topics.len());
+    }
+
+    /// Starts some of the RPC servers.
+    pub(crate) fn serve_some(&self, servers: Range<usize>) {
+        for server in servers {
             let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.servers[server]);
             self.to(handle, Order::Serve { server });
         }

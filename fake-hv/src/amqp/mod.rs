@@ -22,6 +22,7 @@ pub(crate) mod json;
 mod link;
 mod outbox;
 mod outgoing;
+mod process;
 mod session;
 mod topology;
 
@@ -32,10 +33,11 @@ pub use envelope::{
 pub use frames::{Cutter, Frame, FrameError};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use link::Order;
+pub(crate) use process::Process;
 pub(crate) use topology::TOPICS;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use {
-    channel::{Channel, QueueIds},
+    channel::Channel,
     connection::{Command, Connection},
     dialogue::Dialogue,
     handshake::{Terms, greet},

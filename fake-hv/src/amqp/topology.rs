@@ -12,12 +12,12 @@ use super::{outbox::Outbox, outgoing::Exchange};
 const TRANSIENT_QUEUES_TTL_MS: i32 = 1_800_000;
 /// `control_exchange` of Nova.
 pub(crate) const NOVA: &str = "nova";
+/// `control_exchange` of Neutron.
+pub(crate) const NEUTRON: &str = "neutron";
 /// The topics that a nova-compute serves since release 2026.2.
 pub(crate) const TOPICS: [&str; 2] = ["compute", "compute-alt"];
 /// Consumers of one RPC server: the topic, the topic on this host, everyone.
-const CONSUMERS_PER_SERVER: usize = 3;
-/// Tag of the consumer of the reply queue, after those of both servers.
-pub(crate) const REPLY_TAG: usize = TOPICS.len() * CONSUMERS_PER_SERVER + 1;
+pub(crate) const CONSUMERS_PER_SERVER: u16 = 3;
 
 /// A name for the wire. AMQP counts its length in one byte; names from outside are checked where they come in, so the
 /// empty name stands for a defect of ours, and the broker refuses it.
@@ -43,18 +43,6 @@ pub(crate) fn fanout_queue(topic: &str, id: Uuid) -> String {
 /// The queue that answers to one process come to.
 pub(crate) fn reply_queue(id: Uuid) -> String {
     format!("reply_{}", id.simple())
-}
-
-/// Which server a consumer tag belongs to; `None`: the reply queue, or no tag of ours.
-pub(crate) fn server_of_tag(tag: &str) -> Option<usize> {
-    let tag: usize = tag.parse().ok()?;
-    (1..REPLY_TAG).contains(&tag).then(|| (tag - 1) / CONSUMERS_PER_SERVER)
-}
-
-/// Which server consumes from all of its queues when the consumer of this tag is there.
-pub(crate) fn server_complete_with(tag: &str) -> Option<usize> {
-    let last = tag.parse::<usize>().is_ok_and(|tag| tag % CONSUMERS_PER_SERVER == 0);
-    server_of_tag(tag).filter(|_| last)
 }
 
 /// Writes declarations to one channel and counts the answers they will have.
@@ -116,7 +104,7 @@ impl Declare<'_> {
         self.answers += 1;
     }
 
-    fn consume(&mut self, queue: &str, tag: usize) {
+    fn consume(&mut self, queue: &str, tag: u16) {
         let consume = basic::Consume {
             queue: short(queue),
             consumer_tag: short(tag.to_string()),
@@ -131,26 +119,26 @@ impl Declare<'_> {
     }
 
     /// The reply queue of a process and its consumer.
-    pub(crate) fn replies(&mut self, id: Uuid) {
+    pub(crate) fn replies(&mut self, id: Uuid, tag: u16) {
         let name = reply_queue(id);
         self.queue(&name, true);
-        self.consume(&name, REPLY_TAG);
+        self.consume(&name, tag);
     }
 
-    /// The three queues of an RPC server, then their consumers.
-    pub(crate) fn server(&mut self, server: usize, host: &str, fanout: Uuid) {
-        let topic = TOPICS[server];
+    /// The three queues of an RPC server, then their consumers: the id of its own queue, and the first tag, are its own.
+    pub(crate) fn server(&mut self, exchange: &'static str, topic: &'static str, host: &str, own: (Uuid, u16)) {
+        let (fanout, first_tag) = own;
         let queues = [topic.to_owned(), host_queue(topic, host), fanout_queue(topic, fanout)];
         for name in &queues[..2] {
-            self.exchange(Exchange::Topic(NOVA));
+            self.exchange(Exchange::Topic(exchange));
             self.queue(name, false);
-            self.bind(name, NOVA, name);
+            self.bind(name, exchange, name);
         }
         self.exchange(Exchange::Fanout(topic));
         self.queue(&queues[2], true);
         self.bind(&queues[2], &fanout_exchange_name(topic), topic);
-        for (consumer, name) in queues.iter().enumerate() {
-            self.consume(name, server * CONSUMERS_PER_SERVER + consumer + 1);
+        for (tag, name) in (first_tag..).zip(&queues) {
+            self.consume(name, tag);
         }
     }
 

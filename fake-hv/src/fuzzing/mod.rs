@@ -18,8 +18,9 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
     Broker, BrokerAddress, Release, Secret, ServiceApis,
-    amqp::{Command, Incoming, Link, Order, Reply, read_reply, read_request, write_reply},
-    host::{Common, Effect, Host},
+    agent::AgentRelease,
+    amqp::{Command, Incoming, Link, Order, Process, Reply, read_reply, read_request, write_reply},
+    host::{Agents, Common, Effect, Host},
     http::HttpAnswer,
     nova::{Catalogue, Identity},
 };
@@ -100,7 +101,10 @@ fn common(driver: Driver) -> Rc<Common> {
         domain: "Default".to_owned(),
     };
     let release = Release::load("2026.2").expect("it ships");
-    Rc::new(Common { config: Rc::new(config), catalogue: Catalogue::new(&release), release, apis })
+    let agents = Rc::new(AgentRelease::load(&release.release));
+    let process = Process::neutron_agent(agents.topics());
+    let agents = Agents { release: agents, process, cloud: Rc::default() };
+    Rc::new(Common { config: Rc::new(config), catalogue: Catalogue::new(&release), agents, release, apis })
 }
 
 /// A broker that nobody connects to.
@@ -127,7 +131,9 @@ impl LoneHost {
         let common = COMMON.with(|common| Rc::clone(&common[usize::from(!plugging)]));
         let (sender, orders) = mpsc::unbounded_channel();
         let identity = Identity { host: "realfake-2".into(), node: uuid::Uuid::from_u128(2) };
-        let host = Host::new(&common, identity, 1, Link::detached(no_broker(), sender));
+        let link = Link::detached(no_broker(), Process::nova_compute(), sender.clone());
+        let beside = Link::detached(no_broker(), std::sync::Arc::clone(&common.agents.process), sender);
+        let host = Host::new(&common, identity, 1, link, beside);
         let mut lone = Self {
             common,
             host,

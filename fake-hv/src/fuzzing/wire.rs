@@ -21,7 +21,7 @@ use tokio::{
 use super::{address, no_broker};
 use crate::amqp::{
     Channel, Command, Connection, Cutter, Dialogue, Frame, FrameError, HostIndex, LARGEST_BODY_BYTES, LinkEvent,
-    Message, Order, QueueIds, Target, Terms, greet, write_frame,
+    Message, Order, Process, Target, Terms, greet, write_frame,
 };
 
 /// The largest frame that any broker is allowed, and what one read brings.
@@ -36,7 +36,7 @@ pub fn converse(orders: u8, cut: u8, bytes: &[u8]) {
     let piece = usize::from(cut).max(1);
     let (mut connection, _sender) = Connection::new(&no_broker(), "fuzz", true);
     let (sender, mut events) = mpsc::unbounded_channel();
-    let channel = Channel::new(1, 7, "host-7", sender, QueueIds::new());
+    let channel = Channel::new(1, 7, "host-7", sender, (Process::nova_compute(), uuid::Uuid::from_u128(7)));
     connection.offline(Some(Command::Attach(Box::new(channel))));
     for order in chosen(orders) {
         connection.offline(Some(Command::Order(1, Box::new(order))));

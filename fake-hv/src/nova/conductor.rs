@@ -299,7 +299,7 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
             Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids})))
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
-        Notice::AgentState | Notice::Step(_) => None,
+        Notice::Step(_) => None,
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     Event, World,
     broker::Topic,
     facts,
+    neutron::known_to_agent,
     task::{Asker, OpId, Subject, TaskId},
 };
 use crate::engine::{Alarm, Ring};
@@ -147,6 +148,9 @@ impl World {
     fn perform(&mut self, index: u32, output: Output) {
         match output {
             Output::Request { id, request, timeout, .. } => {
+                if let Some(known) = known_to_agent(&request) {
+                    return self.tell_host(index, Input::Reply { id, result: Ok(known) });
+                }
                 let task = self.send(index, id, &request);
                 self.fleet.requests += 1;
                 let op = self.tasks[task].op;
@@ -155,7 +159,7 @@ impl World {
                 self.fleet.hosts[index as usize].awaited.push(awaited);
             }
             Output::Notice { notice, .. } => self.notice(index, notice),
-            Output::ServeRpc | Output::Over(_) => {}
+            Output::Serve(_) | Output::Over(_) => {}
             Output::Milestone(milestone) => self.milestone(milestone),
         }
     }
@@ -182,7 +186,6 @@ impl World {
                 let op = self.ops.scheduler.news;
                 self.fan_out(Topic::Scheduler, op, Subject::host(host));
             }
-            Notice::AgentState => self.cast_report(host),
             Notice::Step(_) => unreachable!("{}", NO_PROCEDURES),
             Notice::Reschedule { instance, reason } => {
                 let server = facts::number_of(instance);

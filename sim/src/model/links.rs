@@ -22,7 +22,8 @@ use super::{
     task::{Asker, TaskId},
 };
 
-/// Connections of a nova-compute, and consumers that it declares: two RPC servers with three each, and the reply queue.
+/// Connections of a nova-compute, and consumers that it declares: two RPC servers with three each, and the reply queue. The
+/// thirteen connections of the L2 agent are left out.
 const FAITHFUL_CONNECTIONS: u32 = 4;
 const CONSUMERS: u32 = 7;
 /// How often an answer is tried again whose queue is gone.

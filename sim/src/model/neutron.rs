@@ -7,12 +7,15 @@
 //! A port binds on a host whose agent was seen within `agent_down_time`; elsewhere the build fails there and is tried on another
 //! host.
 //!
-//! Left out: DHCP and L3 agents, security groups' fanouts to agents, IP addresses running out, quotas, the resource cache of
+//! An L2 agent is told that its port is up, and nothing else of what Neutron tells all agents: it knows what it needs.
+//!
+//! Left out: DHCP and L3 agents, what a message to all agents costs, IP addresses running out, quotas, the resource cache of
 //! ML2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hypervisor::{AgentCall, Fault, NetworkRequest, Response, Rpc};
+use hypervisor::{AgentCall, AgentPort, Fault, Input, Lookup, NetworkRequest, Push, Request, Response, Rpc};
+use uuid::Uuid;
 
 use super::{
     Event, ServiceId, World,
@@ -42,7 +45,6 @@ pub(crate) struct NeutronOps {
     pub(crate) quota: OpId,
     pub(crate) security_groups: OpId,
     report: OpId,
-    details: OpId,
     update: OpId,
 }
 
@@ -68,7 +70,6 @@ impl NeutronOps {
             ops.add(Recipe { name: name.to_owned(), steps })
         };
         let report = rpc("report_state", Some(agent_seen));
-        let details = rpc("get_devices_details_list_and_failed_devices", None);
         let update = rpc("update_device_list", Some(devices_up));
         Self {
             networks,
@@ -83,7 +84,6 @@ impl NeutronOps {
             quota,
             security_groups,
             report,
-            details,
             update,
         }
     }
@@ -107,7 +107,23 @@ pub(crate) struct Notices {
     next_batch: u32,
     /// Ports that an agent's call is about.
     lists: BTreeMap<u32, Vec<u32>>,
+    /// Ports that are up.
+    active: BTreeSet<u32>,
     next_list: u32,
+}
+
+/// What an agent need not ask for: Neutron told it before. That a server is there it takes for granted.
+pub(crate) fn known_to_agent(request: &Request) -> Option<Response> {
+    match request {
+        Request::Agent(AgentCall::FindServer) => Some(Response::Found(true)),
+        Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {
+            let network = Uuid::nil();
+            let port = AgentPort { network, groups: Vec::new(), admin_up: true, bound: true, asked: false };
+            Some(Response::AgentPort(Some(port)))
+        }
+        Request::Agent(AgentCall::LookUp(_)) => Some(Response::Done),
+        _ => None,
+    }
 }
 
 impl World {
@@ -141,9 +157,12 @@ impl World {
         let ops = &self.ops.neutron;
         let (op, topic, ports) = match call {
             AgentCall::ReportState { .. } => (ops.report, Topic::NeutronReports, None),
-            AgentCall::GetDeviceDetails(_) => (ops.details, Topic::NeutronPlugin, None),
-            AgentCall::DevicesUp(ports) => (ops.update, Topic::NeutronPlugin, Some(ports)),
-            AgentCall::DevicesDown(_) => (ops.update, Topic::NeutronPlugin, None),
+            AgentCall::DevicesUp { ports, .. } => (ops.update, Topic::NeutronPlugin, Some(ports)),
+            // No network changes in here, and nobody wants a port down.
+            AgentCall::DevicesDown(_) | AgentCall::DeviceDown(_) | AgentCall::GetNetwork(_) => {
+                (ops.update, Topic::NeutronPlugin, None)
+            }
+            AgentCall::FindServer | AgentCall::LookUp(_) => unreachable!("the agent knows: `known_to_agent`"),
         };
         let task = self.tasks.add(op, asker, Subject::host(host));
         if let Some(ports) = ports {
@@ -154,12 +173,6 @@ impl World {
         }
         self.send_request(topic, task);
         task
-    }
-
-    /// An agent reports its state and waits for nothing.
-    pub(crate) fn cast_report(&mut self, host: u32) {
-        let task = self.tasks.add(self.ops.neutron.report, Asker::Nobody, Subject::host(host));
-        self.send_request(Topic::NeutronReports, task);
     }
 
     fn tell_nova(&mut self, process: ProcessId, event: PortEvent, port: u32) {
@@ -241,6 +254,7 @@ fn port_changed(world: &mut World, task: TaskId) -> Flow {
 
 fn port_deleted(world: &mut World, task: TaskId) -> Flow {
     let (process, port) = (world.tasks[task].process, world.tasks[task].subject.port);
+    world.notices.active.remove(&port);
     world.tell_nova(process, PortEvent::Deleted, port);
     Flow::Next
 }
@@ -254,8 +268,13 @@ fn agent_seen(world: &mut World, task: TaskId) -> Flow {
 
 fn devices_up(world: &mut World, task: TaskId) -> Flow {
     let (process, list) = (world.tasks[task].process, world.tasks[task].note);
+    let host = world.tasks[task].subject.host;
     for port in world.notices.lists.remove(&list).unwrap_or_default() {
-        world.tell_nova(process, PortEvent::Plugged, port);
+        // That the port is ACTIVE now is news to its agent, too, which looks at it once more.
+        if world.notices.active.insert(port) {
+            world.tell_nova(process, PortEvent::Plugged, port);
+            world.tell_host(host, Input::Push(Push::Port(facts::port_uuid(port))));
+        }
     }
     Flow::Next
 }

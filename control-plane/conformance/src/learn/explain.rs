@@ -207,7 +207,7 @@ impl Pair {
     fn explain_text(&self, a: &str, b: &str) -> Option<String> {
         // A set: its order is chance.
         let ((before_a, set_a), (before_b, set_b)) = (as_set(a), as_set(b));
-        if before_a == before_b && set_a == set_b && !looks_like_an_id(&before_a.into()) {
+        if before_a == before_b && set_a == set_b && !looks_like_an_id(&a.into()) {
             return Some(format!("{before_a}{}", set_a.join(",")));
         }
         ['/', '&', '=', ',', ':', '.', ' ', '\''].into_iter().find_map(|separator| self.explain_parts(a, b, separator))

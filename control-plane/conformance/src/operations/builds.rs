@@ -56,6 +56,10 @@ operations! { Stage::Plain,
         let hints = json!({"os:scheduler_hints": {"group": group["server_group"]["id"]}});
         let vm = s.create(0, 0, hints).await?;
         s.reach(&vm, "ACTIVE").await?;
+        s.settle().await;
+        s.finish();
+        // There is a quota of them.
+        s.remove(&format!("/os-server-groups/{}", group["server_group"]["id"].as_str().unwrap_or_default())).await?;
     }
 }
 

@@ -3,8 +3,9 @@
 use std::{rc::Rc, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Delay, Fault, Hypervisor, Input, Instance, Milestone, NetworkRequest,
-    Notice, Output, Request, RequestId, Resources, Response, Rpc, Services, Ticket, Time, Times,
+    AgentCall, AgentPort, ComputeOptions, ConductorCall, Config, Delay, Fault, Hypervisor, Input, Instance, Lookup,
+    Milestone, NetworkRequest, Notice, Output, Request, RequestId, Resources, Response, Rpc, Servers, Services, Ticket,
+    Time, Times,
 };
 use uuid::Uuid;
 
@@ -132,14 +133,14 @@ impl Driver {
                     _ => Ok(answer(&request)),
                 };
                 self.hypervisor.handle_input(self.now, Input::Reply { id, result });
-                if let (true, Request::Agent(hypervisor::AgentCall::DevicesUp(ports))) = (self.plug, request) {
+                if let (true, Request::Agent(AgentCall::DevicesUp { ports, .. })) = (self.plug, request) {
                     for port in ports {
                         self.hypervisor.handle_input(self.now, rpc(Rpc::VifPlugged { instance: VM, port }));
                     }
                 }
             }
             Output::Notice { notice, .. } => self.note(notice_name(&notice)),
-            Output::ServeRpc => self.serving = true,
+            Output::Serve(servers) => self.serving |= servers == Servers::Compute,
             Output::Milestone(milestone) => self.milestones.push(milestone),
         }
     }
@@ -150,7 +151,6 @@ fn notice_name(notice: &Notice) -> &'static str {
         Notice::InstanceChanged(_) => "update_instance_info",
         Notice::InstanceDeleted(_) => "delete_instance_info",
         Notice::InstanceSync(_) => "sync_instance_info",
-        Notice::AgentState => "report_state cast",
         Notice::Reschedule { .. } => "build_instances",
         Notice::Step(step) => step.name,
         Notice::InstancesAtStart => "update_instance_info",
@@ -163,6 +163,10 @@ fn answer(request: &Request) -> Response {
             Response::Found(false)
         }
         Request::Network(NetworkRequest::CreatePort { .. }) => Response::Port(PORT),
+        Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {
+            let port = AgentPort { network: NETWORK, groups: Vec::new(), admin_up: true, bound: true, asked: false };
+            Response::AgentPort(Some(port))
+        }
         _ => Response::Done,
     }
 }

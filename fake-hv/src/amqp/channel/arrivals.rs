@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use amq_protocol::{frame::AMQPContentHeader, protocol::basic};
 use uuid::Uuid;
 
-use crate::amqp::{LARGEST_BODY_BYTES, topology};
+use crate::amqp::LARGEST_BODY_BYTES;
 
 /// `_unique_id`s remembered by each listener (`amqp.py`, `_MsgIdCache`).
 const DUPLICATES_REMEMBERED: usize = 16;
@@ -13,8 +13,8 @@ const DUPLICATES_REMEMBERED: usize = 16;
 /// What announced the content that is being received.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Announced {
-    /// A delivery to the consumer of a server, or of the reply queue (`None`).
-    Delivery { server: Option<usize>, delivery_tag: u64 },
+    /// A delivery to the consumer of this tag; zero is none of ours.
+    Delivery { consumer: u16, delivery_tag: u64 },
     /// A message of ours that came back.
     Return { routing_key: Box<str> },
 }
@@ -45,8 +45,8 @@ impl Arrivals {
     }
 
     pub(crate) fn deliver(&mut self, deliver: &basic::Deliver) {
-        let server = topology::server_of_tag(deliver.consumer_tag.as_str());
-        self.announce(Announced::Delivery { server, delivery_tag: deliver.delivery_tag });
+        let consumer = deliver.consumer_tag.as_str().parse().unwrap_or_default();
+        self.announce(Announced::Delivery { consumer, delivery_tag: deliver.delivery_tag });
     }
 
     pub(crate) fn header(&mut self, header: &AMQPContentHeader) -> Option<Content> {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn delivery() -> Announced {
-        Announced::Delivery { server: Some(0), delivery_tag: 1 }
+        Announced::Delivery { consumer: 1, delivery_tag: 1 }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use amq_protocol::{
     frame::AMQPContentHeader,
     protocol::{AMQPClass, basic, channel},
 };
+use std::sync::Arc;
+
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
@@ -26,20 +28,26 @@ use super::{
     link::Order,
     outbox::Outbox,
     outgoing::Outgoing,
-    topology::{self, TOPICS, short},
+    process::Process,
+    topology::{self, CONSUMERS_PER_SERVER, short},
 };
 
-/// Queues of one hypervisor whose names are made unique with a UUID.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueIds {
-    pub(crate) reply: Uuid,
-    pub(crate) fanout: [Uuid; TOPICS.len()],
+/// An RPC server that consumes here.
+struct Server {
+    topic: &'static str,
+    /// Of its consumers, which have tags in a row.
+    first_tag: u16,
+    /// What makes the name of its queue on the fanout exchange unique.
+    fanout: Uuid,
+    seen: Seen,
 }
 
-impl QueueIds {
-    pub(crate) fn new() -> Self {
-        Self { reply: Uuid::new_v4(), fanout: std::array::from_fn(|_| Uuid::new_v4()) }
-    }
+/// The consumer of the reply queue.
+struct Replies {
+    tag: u16,
+    /// Whether the broker has it.
+    ready: bool,
+    seen: Seen,
 }
 
 /// What the connection has to do for a channel.
@@ -60,48 +68,49 @@ pub(crate) struct Channel {
     host: HostIndex,
     name: Box<str>,
     events: EventSender,
-    queues: QueueIds,
+    process: Arc<Process>,
+    /// What makes the name of the process's reply queue unique.
+    reply_queue: Uuid,
     /// `faithful` mode: calls leave on another connection, once the reply queue is here.
     sender: Option<Handle>,
     wanted: bool,
     open: bool,
     /// What is declared here.
-    has_replies: bool,
-    servers: [bool; TOPICS.len()],
+    replies: Option<Replies>,
+    servers: Vec<Server>,
+    last_tag: u16,
     /// Answers that the broker owes.
     awaited: u32,
     told_lost: bool,
-    replies_ready: bool,
     held: Vec<Outgoing>,
     publisher: Publisher,
     arrivals: Arrivals,
-    /// Of the servers, then of the replies.
-    seen: [Seen; TOPICS.len() + 1],
     closing: Option<oneshot::Sender<()>>,
     /// It ends as the channel of a process that is gone: without a word.
     vanishes: bool,
 }
 
 impl Channel {
-    pub(crate) fn new(number: u16, host: HostIndex, name: &str, events: EventSender, queues: QueueIds) -> Self {
+    pub(crate) fn new(number: u16, host: HostIndex, name: &str, events: EventSender, of: (Arc<Process>, Uuid)) -> Self {
+        let (process, reply_queue) = of;
         Self {
             number,
             host,
             name: name.into(),
             events,
-            queues,
+            process,
+            reply_queue,
             sender: None,
             wanted: false,
             open: false,
-            has_replies: false,
-            servers: Default::default(),
+            replies: None,
+            servers: Vec::new(),
+            last_tag: 0,
             awaited: 0,
             told_lost: false,
-            replies_ready: false,
             held: Vec::new(),
             publisher: Publisher::default(),
             arrivals: Arrivals::default(),
-            seen: Default::default(),
             closing: None,
             vanishes: false,
         }
@@ -135,7 +144,9 @@ impl Channel {
     pub(crate) fn lost(&mut self, reason: &str) -> After {
         self.open = false;
         self.awaited = 0;
-        self.replies_ready = false;
+        if let Some(replies) = &mut self.replies {
+            replies.ready = false;
+        }
         self.arrivals = Arrivals::default();
         self.publisher.closed();
         if !self.told_lost && self.wanted {
@@ -154,11 +165,11 @@ impl Channel {
         outbox.method(self.number, channel::AMQPMethod::Open(channel::Open {}));
         self.awaited = 1;
         let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
-        if self.has_replies {
-            wire.declare(|declare| declare.replies(self.queues.reply));
+        if let Some(replies) = &self.replies {
+            wire.declare(|declare| declare.replies(self.reply_queue, replies.tag));
         }
-        for server in (0..TOPICS.len()).filter(|server| self.servers[*server]) {
-            wire.declare(|declare| declare.server(server, &self.name, self.queues.fanout[server]));
+        for Server { topic, first_tag, fanout, .. } in &self.servers {
+            wire.declare(|declare| declare.server(self.process.exchange, topic, &self.name, (*fanout, *first_tag)));
         }
         self.publisher.opened(&mut wire);
     }
@@ -168,16 +179,10 @@ impl Channel {
         self.wanted = true;
         match order {
             Order::Close(done, farewell) => return self.close(done, farewell, outbox),
-            Order::Serve { server } => {
-                self.servers[server] = true;
-                if self.open {
-                    let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
-                    wire.declare(|declare| declare.server(server, &self.name, self.queues.fanout[server]));
-                }
-            }
+            Order::Serve { server } => self.serve(server, outbox),
             Order::Call { id, target, message, timeout } => {
                 self.want_replies(outbox);
-                let queue = topology::reply_queue(self.queues.reply);
+                let queue = topology::reply_queue(self.reply_queue);
                 let message = Order::call(id, target, message, timeout, &queue);
                 match &self.sender {
                     None => self.publish(message, outbox),
@@ -196,13 +201,30 @@ impl Channel {
         After::Nothing
     }
 
+    fn serve(&mut self, server: usize, outbox: &mut Outbox) {
+        let topic = self.process.topics[server];
+        if self.servers.iter().any(|server| server.topic == topic) {
+            return;
+        }
+        let (fanout, first_tag) = (Uuid::new_v4(), self.last_tag + 1);
+        self.last_tag += CONSUMERS_PER_SERVER;
+        self.servers.push(Server { topic, first_tag, fanout, seen: Seen::default() });
+        if self.open {
+            let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+            wire.declare(|declare| declare.server(self.process.exchange, topic, &self.name, (fanout, first_tag)));
+        }
+    }
+
     fn want_replies(&mut self, outbox: &mut Outbox) {
-        if !self.has_replies {
-            self.has_replies = true;
-            if self.open {
-                let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
-                wire.declare(|declare| declare.replies(self.queues.reply));
-            }
+        if self.replies.is_some() {
+            return;
+        }
+        self.last_tag += 1;
+        let tag = self.last_tag;
+        self.replies = Some(Replies { tag, ready: false, seen: Seen::default() });
+        if self.open {
+            let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
+            wire.declare(|declare| declare.replies(self.reply_queue, tag));
         }
     }
 
@@ -212,7 +234,8 @@ impl Channel {
     }
 
     fn forward_held(&mut self) {
-        let Some(sender) = self.sender.as_ref().filter(|_| self.replies_ready) else { return };
+        let ready = self.replies.as_ref().is_some_and(|replies| replies.ready);
+        let Some(sender) = self.sender.as_ref().filter(|_| ready) else { return };
         for message in self.held.drain(..) {
             let _gone = sender.commands.send(Command::Order(sender.channel, Box::new(Order::Forwarded(message))));
         }
@@ -221,21 +244,20 @@ impl Channel {
     /// Closes the channel, without the queues that are not to stay.
     fn close(&mut self, done: oneshot::Sender<()>, farewell: Farewell, outbox: &mut Outbox) -> After {
         let leaves = farewell == Farewell::Leave;
-        self.vanishes = leaves && self.servers.iter().all(|served| !served);
+        self.vanishes = leaves && self.servers.is_empty();
         if !self.open || self.vanishes {
             return After::Gone(Some(done));
         }
         let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
         wire.declare(|declare| {
-            for server in (0..TOPICS.len()).filter(|server| self.servers[*server]) {
-                let topic = TOPICS[server];
-                declare.delete_queue(&topology::fanout_queue(topic, self.queues.fanout[server]), false);
+            for Server { topic, fanout, .. } in &self.servers {
+                declare.delete_queue(&topology::fanout_queue(topic, *fanout), false);
                 if !leaves {
                     declare.delete_queue(&topology::host_queue(topic, &self.name), false);
                 }
             }
-            if self.has_replies && !leaves {
-                declare.delete_queue(&topology::reply_queue(self.queues.reply), false);
+            if self.replies.is_some() && !leaves {
+                declare.delete_queue(&topology::reply_queue(self.reply_queue), false);
             }
         });
         self.write_close(outbox);
@@ -276,13 +298,7 @@ impl Channel {
     fn basic(&mut self, method: basic::AMQPMethod, outbox: &mut Outbox) -> After {
         match method {
             basic::AMQPMethod::ConsumeOk(ok) => {
-                if ok.consumer_tag.as_str().parse() == Ok(topology::REPLY_TAG) {
-                    self.replies_ready = true;
-                    self.forward_held();
-                }
-                if let Some(server) = topology::server_complete_with(ok.consumer_tag.as_str()) {
-                    self.tell(LinkEvent::Serving(TOPICS[server]));
-                }
+                self.consuming(ok.consumer_tag.as_str().parse().unwrap_or_default());
                 self.answered();
             }
             basic::AMQPMethod::Deliver(deliver) => self.arrivals.deliver(&deliver),
@@ -300,6 +316,18 @@ impl Channel {
             other => tracing::debug!(?other, "a method that is not for this client"),
         }
         After::Nothing
+    }
+
+    /// The broker has the consumer of this tag.
+    fn consuming(&mut self, tag: u16) {
+        if let Some(replies) = self.replies.as_mut().filter(|replies| replies.tag == tag) {
+            replies.ready = true;
+            self.forward_held();
+        }
+        let complete = |server: &&Server| server.first_tag + CONSUMERS_PER_SERVER - 1 == tag;
+        if let Some(server) = self.servers.iter().find(complete) {
+            self.tell(LinkEvent::Serving(server.topic));
+        }
     }
 
     fn confirmed(&mut self, tag: u64, multiple: bool, taken: bool) -> After {
@@ -334,9 +362,9 @@ impl Channel {
     }
 
     fn received(&mut self, content: Content, outbox: &mut Outbox) {
-        let (server, delivery_tag) = match content.announced {
+        let (consumer, delivery_tag) = match content.announced {
             Announced::Return { routing_key } => return self.publisher.returned(&routing_key),
-            Announced::Delivery { server, delivery_tag } => (server, delivery_tag),
+            Announced::Delivery { consumer, delivery_tag } => (consumer, delivery_tag),
         };
         if !self.open {
             return; // the channel is being closed; the broker will deliver again
@@ -344,27 +372,37 @@ impl Channel {
         // Acknowledged on receipt, before anybody works on it (`amqpdriver.py`, `AMQPListener`).
         let ack = basic::Ack { delivery_tag, multiple: false };
         outbox.method(self.number, basic::AMQPMethod::Ack(ack));
-        match server {
+        let is_its = |server: &Server| (server.first_tag..server.first_tag + CONSUMERS_PER_SERVER).contains(&consumer);
+        match self.servers.iter().position(is_its) {
             Some(server) => self.requested(server, &content.body),
             None => self.replied(&content.body),
         }
     }
 
     fn replied(&mut self, body: &[u8]) {
-        let Some(reply) = envelope::read_reply(body) else { return };
-        if !self.seen[TOPICS.len()].is_duplicate(reply.unique_id.as_deref()) {
+        let (Some(reply), Some(replies)) = (envelope::read_reply(body), &mut self.replies) else { return };
+        if !replies.seen.is_duplicate(reply.unique_id.as_deref()) {
             self.tell(LinkEvent::Reply(reply.to, reply.result));
         }
     }
 
     fn requested(&mut self, server: usize, body: &[u8]) {
-        let Some(request) = envelope::read_request(body) else {
-            let bytes = body.len();
-            tracing::warn!(host = %self.name, bytes, "a message to a compute service is not an RPC request; dropped");
-            return;
+        let request = match self.process.hears_broadcasts() {
+            true => self.process.read_broadcast(body).map(LinkEvent::Broadcast),
+            false => envelope::read_request(body).map(|request| LinkEvent::Request(Box::new(request))),
         };
-        if !self.seen[server].is_duplicate(request.unique_id.as_deref()) {
-            self.tell(LinkEvent::Request(Box::new(request)));
+        let unique_id = match &request {
+            Some(LinkEvent::Broadcast(request)) => request.unique_id.as_deref(),
+            Some(LinkEvent::Request(request)) => request.unique_id.as_deref(),
+            _ => {
+                let bytes = body.len();
+                tracing::warn!(host = %self.name, bytes, "a message to a service is not an RPC request; dropped");
+                return;
+            }
+        };
+        let duplicate = self.servers[server].seen.is_duplicate(unique_id);
+        if let Some(request) = request.filter(|_| !duplicate) {
+            self.tell(request);
         }
     }
 }

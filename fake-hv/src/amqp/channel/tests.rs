@@ -26,7 +26,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let channel = Channel::new(1, 7, "host-7", sender, QueueIds::new());
+        let channel = Channel::new(1, 7, "host-7", sender, (Process::nova_compute(), Uuid::new_v4()));
         Self { channel, outbox: Outbox::new(FRAME_MAX_BYTES), events }
     }
 
@@ -169,7 +169,7 @@ async fn the_first_call_declares_the_reply_queue_and_the_exchange_the_second_nei
     let mut fixture = Fixture::new();
     fixture.open();
     fixture.call(MINUTE);
-    let first = ["open", "queue reply", "consume 7 reply", "exchange topic nova", "confirm", "publish nova/conductor"];
+    let first = ["open", "queue reply", "consume 1 reply", "exchange topic nova", "confirm", "publish nova/conductor"];
     assert_eq!(fixture.written(), first);
     fixture.call(MINUTE);
     assert_eq!(fixture.written(), ["publish nova/conductor"]);
@@ -240,6 +240,7 @@ async fn an_answer_to_a_missing_queue_is_tried_for_a_minute_then_its_queue_is_gi
 async fn a_request_is_acknowledged_and_told_once() {
     let mut fixture = Fixture::new();
     fixture.order(Order::Serve { server: 0 });
+    fixture.order(Order::Serve { server: 1 });
     fixture.open();
     fixture.written();
     let id = Uuid::new_v4().simple().to_string();
@@ -301,9 +302,9 @@ async fn in_faithful_mode_a_call_leaves_elsewhere_once_the_reply_queue_is_there(
     fixture.channel.sender = Some(Handle { commands, channel: 1 });
     fixture.open();
     fixture.call(MINUTE);
-    assert_eq!(fixture.written(), ["open", "queue reply", "consume 7 reply"]);
+    assert_eq!(fixture.written(), ["open", "queue reply", "consume 1 reply"]);
     assert!(elsewhere.try_recv().is_err());
-    fixture.basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: "7".into() }));
+    fixture.basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: "1".into() }));
     let Ok(Command::Order(1, order)) = elsewhere.try_recv() else { panic!("it was not forwarded") };
     assert!(order.into_outgoing().is_some());
 }
@@ -311,7 +312,9 @@ async fn in_faithful_mode_a_call_leaves_elsewhere_once_the_reply_queue_is_there(
 #[tokio::test]
 async fn a_server_tells_when_its_last_consumer_is_there() {
     let mut fixture = Fixture::new();
-    for tag in ["4", "5", "7", "6"] {
+    fixture.call(MINUTE);
+    fixture.order(Order::Serve { server: 1 });
+    for tag in ["1", "2", "3", "4"] {
         assert!(fixture.told().is_empty());
         fixture.basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: tag.into() }));
     }
