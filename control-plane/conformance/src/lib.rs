@@ -3,6 +3,7 @@
 mod compare;
 mod lab;
 mod learn;
+mod load;
 mod operations;
 mod recordings;
 mod run;
@@ -14,6 +15,7 @@ mod verdict;
 pub use compare::Difference;
 pub use lab::{Kind, Lab, LabError, Stage, quiet_options};
 pub use learn::{Lesson, learn};
+pub use load::{Group, Likeness, LoadPlan, LoadReport, Period, Row, Window, load};
 pub use operations::{Operation, all_operations, learnable};
 pub use recordings::{Recordings, Take};
 pub use run::{Recorded, choose, record, start_up};
