@@ -33,4 +33,4 @@ pub use plan::Plan;
 pub use problem::{Errors, Problem, Source};
 pub use resolve::{DEFAULT_RELEASE, resolve, tuning_file};
 pub use schedule::Schedule;
-pub use units::{show_rate, show_size, show_time};
+pub use units::{read_time, show_rate, show_size, show_time};

@@ -16,6 +16,16 @@ pub(crate) const TIME_UNITS: &str =
 pub(crate) const RATE_UNITS: &str = "a rate is text with a unit: /s, /m or /h, as in \"5/s\", \"0.5/s\", \"30/m\"";
 pub(crate) const SIZE_UNITS: &str = "a size is text with a binary unit: B, KiB, MiB, GiB or TiB, as in \"64GiB\"";
 
+/// Reads a time of a command line, such as `500ms` or `1h30m`.
+///
+/// # Errors
+/// What is wrong with it, and how times are written.
+pub fn read_time(text: &str) -> Result<Duration, String> {
+    time(text).map_err(|complaint| {
+        [Some(complaint.message), complaint.help].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    })
+}
+
 /// Reads a time, such as `500ms` or `1h30m`.
 pub(crate) fn time(text: &str) -> Result<Duration, Complaint> {
     let complain = |what: String| Complaint::new(what, TIME_UNITS);

@@ -1,5 +1,7 @@
 //! `kagemusha conformance`
 
+mod load;
+
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
@@ -17,21 +19,26 @@ use super::{exit, fail, runtime};
 /// to both, records everything they say over AMQP and HTTP, and tells for each operation whether it was the same, or what was
 /// not first.
 ///
-/// Exit status 0 when all operations are identical, 1 when some are not, 2 when they could not be carried out.
+/// With --load it measures instead whether they are the same load: one kind after the other, idle and then with boots and
+/// deletes, it counts conductor calls, messages, requests, the database's statements and the services' CPU.
+///
+/// Exit status 0 when all operations are identical (or no figure differs), 1 when some are not, 2 when they could not be carried out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kagemusha conformance\n  kagemusha conformance --operation stop --operation \
-    live-migrate\n  kagemusha conformance --nics 2 --json conformance.json\n  kagemusha conformance --list")]
+    live-migrate\n  kagemusha conformance --nics 2 --json conformance.json\n  kagemusha conformance --list\n  kagemusha \
+    conformance --load --json load.json\n  kagemusha conformance --load --hosts 4 --idle 5m --boots 20")]
 pub(crate) struct Args {
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Only this operation; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "load")]
     operation: Vec<String>,
     /// NICs of each server
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(0..=4))]
     nics: u8,
-    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}]}`
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}]}`, or with --load
+    /// `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "likeness"}]}]}`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Tell all differences, not just the first of each operation
@@ -44,14 +51,19 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["operation", "list", "recordings"])]
     agent: bool,
     /// List the operations
-    #[arg(long)]
+    #[arg(long, conflicts_with = "load")]
     list: bool,
+    #[command(flatten)]
+    load: load::Options,
 }
 
 /// Some operations are not identical.
 const DIFFERS: u8 = 1;
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.load.load {
+        return load::run(args);
+    }
     let operations = match choose(&args.operation) {
         Ok(operations) => operations,
         Err(unknown) => return fail(&format!("there is no operation `{unknown}`; --list shows all")),

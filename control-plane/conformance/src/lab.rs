@@ -1,26 +1,32 @@
 //! The laboratory: on one cloud, a few real nova-computes and as many simulated ones, each behind relays of its own.
 
+mod error;
+mod things;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use control_plane::{
-    Cloud, ManagedProcess, UpError,
-    live::{LiveError, Target},
-    load::{ApiError, Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
+    Cloud, ManagedProcess,
+    live::Target,
+    load::{Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
     real_compute::{self, Wires},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, ServiceApis};
-use hypervisor::{ComputeOptions, Delay, Driver, Resources, Services, Times};
+use fake_hv::{BrokerAddress, Fleet, FleetSpec, ServiceApis};
+use hypervisor::{ComputeOptions, Delay, Driver, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
     options::compute_options,
     plan::{ConnectionMode, FleetPlan, OptionValue},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::tap::Tap;
+
+pub use error::LabError;
+use things::{create_flavor, create_network, fake_driver_resources};
 
 /// Whose hypervisors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,40 +58,18 @@ impl Stage {
     }
 }
 
-/// Hypervisors of each kind: an operation has a source and a destination.
-const HOSTS: u32 = 2;
+/// How many hypervisors of each kind there are, and how they are watched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    /// An operation has a source and a destination.
+    pub(crate) hosts: u32,
+    pub(crate) stage: Stage,
+    /// Whether what is said is only counted, the agents' too, instead of kept.
+    pub(crate) counting: bool,
+}
+
 /// How long a simulated hypervisor may take to register; the real one has its own limit.
 const REGISTER_WITHIN: Duration = Duration::from_secs(120);
-
-/// Something in the way of an experiment.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// The cloud's own doing.
-    #[error(transparent)]
-    Cloud(#[from] UpError),
-    /// Its administrator could not log in.
-    #[error(transparent)]
-    Login(#[from] LiveError),
-    /// A request to one of its APIs failed.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The simulated hypervisors did not start.
-    #[error(transparent)]
-    Fleet(#[from] FleetError),
-    /// A port or a file.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// It took too long.
-    #[error("{what} did not happen within {} s: {last}", within.as_secs())]
-    Late {
-        /// What was waited for.
-        what: String,
-        /// For how long.
-        within: Duration,
-        /// What was there instead.
-        last: String,
-    },
-}
 
 /// One hypervisor under observation.
 pub(crate) struct Subject {
@@ -122,6 +106,9 @@ pub struct Lab {
     pub(crate) sides: Vec<Side>,
     run: RunName,
     agents: Option<Fleet>,
+    /// What the agents beside real nova-computes say, when it is counted.
+    pub(crate) agents_tap: Option<Tap>,
+    scale: Scale,
     origin: Instant,
     recorder: Recorder,
     folder: std::path::PathBuf,
@@ -139,6 +126,24 @@ impl Lab {
         stage: Stage,
         options: &BTreeMap<String, OptionValue>,
         folder: &std::path::Path,
+    ) -> Result<Self, LabError> {
+        let mut lab = Self::prepare(cloud, kinds, options, folder, Scale { hosts: 2, stage, counting: false }).await?;
+        for side in 0..lab.sides.len() {
+            for subject in &lab.sides[side].subjects {
+                lab.start(lab.sides[side].kind, subject).await?;
+            }
+            lab.make_zone(side).await?;
+        }
+        Ok(lab)
+    }
+
+    /// Makes what servers need, the relays, and the L2 agents of real hypervisors; no hypervisor is started yet.
+    pub(crate) async fn prepare(
+        cloud: &Cloud,
+        kinds: &[Kind],
+        options: &BTreeMap<String, OptionValue>,
+        folder: &std::path::Path,
+        scale: Scale,
     ) -> Result<Self, LabError> {
         let target = Target::own(cloud);
         let admin = target.log_in(Http::new(None)).await?;
@@ -173,37 +178,33 @@ impl Lab {
             sides: Vec::new(),
             run,
             agents: None,
+            agents_tap: None,
+            scale,
             origin: Instant::now(),
             recorder,
             folder: folder.to_owned(),
             options: options.clone(),
         };
         for kind in kinds {
-            let side = lab.side(*kind, stage).await?;
+            let side = lab.side(*kind).await?;
             lab.sides.push(side);
         }
         lab.start_agents().await?;
-        for side in 0..lab.sides.len() {
-            for subject in &lab.sides[side].subjects {
-                lab.start(lab.sides[side].kind, subject).await?;
-            }
-            lab.make_zone(side).await?;
-        }
         Ok(lab)
     }
 
     /// The next hypervisors of a kind; there can be several sides of each.
-    async fn side(&self, kind: Kind, stage: Stage) -> Result<Side, LabError> {
+    async fn side(&self, kind: Kind) -> Result<Side, LabError> {
         let name = match kind {
             Kind::Real => "real",
             Kind::Simulated => "simu",
         };
         let first = self.hosts_of(kind) + 1;
         let mut subjects = Vec::new();
-        for index in first..first + HOSTS {
-            let tap = Tap::open(&self.cloud, self.origin).await?;
+        for index in first..first + self.scale.hosts {
+            let tap = self.tap().await?;
             let host = format!("{}-{name}-{index:05}", self.run);
-            let stage = if index == first { stage } else { Stage::Plain };
+            let stage = if index == first { self.scale.stage } else { Stage::Plain };
             let (options, running) = Default::default();
             subjects.push(Subject { host, tap, index, stage, options, running });
         }
@@ -215,12 +216,24 @@ impl Lab {
         u32::try_from(subjects.sum::<usize>()).expect("a laboratory has a handful of hosts")
     }
 
+    async fn tap(&self) -> std::io::Result<Tap> {
+        match self.scale.counting {
+            true => Tap::counting(&self.cloud, self.origin).await,
+            false => Tap::open(&self.cloud, self.origin).await,
+        }
+    }
+
     /// A port on a real nova-compute's host binds only when an L2 agent reports from there.
     async fn start_agents(&mut self) -> Result<(), LabError> {
         let hosts = self.hosts_of(Kind::Real);
         if hosts > 0 {
             let mut spec = self.fleet_spec("real", 1, hosts, Services::AgentOnly);
             spec.plan.connections = ConnectionMode::Single;
+            if self.scale.counting {
+                let tap = self.tap().await?;
+                spec.broker.port = tap.amqp_port();
+                self.agents_tap = Some(tap);
+            }
             self.agents = Some(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
         }
         Ok(())
@@ -273,6 +286,8 @@ impl Lab {
             }
             Kind::Simulated => {
                 let mut spec = self.fleet_spec("simu", it.index, 1, Services::All);
+                // Each is a fleet of its own: with one seed all would have the same jitter.
+                spec.seed = it.index.into();
                 spec.driver = driver;
                 spec.options = options_with(&self.cloud, &options);
                 spec.broker = BrokerAddress { port: it.tap.amqp_port(), ..spec.broker };
@@ -293,6 +308,9 @@ impl Lab {
             }
         };
         *it.running.lock().await = Some(running);
+        if self.scale.counting {
+            return Ok(());
+        }
         wait(&format!("RPC servers of {}", it.host), REGISTER_WITHIN, async || {
             // The last of its queues; that Nova takes it for up may come from before a restart.
             let serves = it.tap.since(from_us).iter().any(|event| {
@@ -322,8 +340,18 @@ impl Lab {
         Ok(())
     }
 
+    /// Stops a hypervisor for good.
+    async fn end(&self, subject: &Subject) -> Result<(), LabError> {
+        match subject.running.lock().await.take() {
+            Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
+            Some(Running::Simulated(fleet)) => fleet.stop().await,
+            None => {}
+        }
+        Ok(())
+    }
+
     /// An availability zone of the hosts of one kind, so that servers stay among them.
-    async fn make_zone(&mut self, side: usize) -> Result<(), LabError> {
+    pub(crate) async fn make_zone(&mut self, side: usize) -> Result<(), LabError> {
         let (zone, hosts): (String, Vec<String>) = {
             let side = &self.sides[side];
             (side.zone.clone(), side.subjects.iter().map(|subject| subject.host.clone()).collect())
@@ -367,13 +395,8 @@ impl Lab {
         delete_servers(&self.admin, &ours).await?;
         for side in 0..self.sides.len() {
             self.dissolve_zone(side).await?;
-            for subject in &self.sides[side].subjects {
-                match subject.running.lock().await.take() {
-                    Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
-                    Some(Running::Simulated(fleet)) => fleet.stop().await,
-                    None => {}
-                }
-            }
+            let ends = self.sides[side].subjects.iter().map(|subject| self.end(subject));
+            futures_util::future::try_join_all(ends).await?;
         }
         if let Some(agents) = self.agents.take() {
             agents.stop().await;
@@ -448,18 +471,6 @@ fn options_with(cloud: &Cloud, options: &BTreeMap<String, OptionValue>) -> Compu
     compute_options(&tuning)
 }
 
-/// What `nova/virt/fake.py` offers.
-fn fake_driver_resources() -> Resources {
-    Resources {
-        vcpus: 1000,
-        memory_mb: 800_000,
-        local_gb: 600_000,
-        cpu_allocation_ratio: 4.0,
-        ram_allocation_ratio: 1.0,
-        disk_allocation_ratio: 1.0,
-    }
-}
-
 /// Options under which nothing happens by itself, so that what is seen belongs to an operation.
 ///
 /// nova-compute asks Neutron for its extensions every so many seconds. `ask_each_time` shows where it would; else it asks once.
@@ -478,25 +489,4 @@ pub fn quiet_options(ask_each_time: bool) -> BTreeMap<String, OptionValue> {
         ("DEFAULT.periodic_fuzzy_delay".to_owned(), OptionValue::Integer(0)),
         ("compute.resource_provider_association_refresh".to_owned(), OptionValue::Integer(0)),
     ])
-}
-
-/// One more network than a run has.
-async fn create_network(admin: &Session, run: &RunName) -> Result<String, LabError> {
-    let body = json!({"network": {
-        "name": run.named("network-2"), "shared": true, "provider:network_type": "vlan", "provider:physical_network": "physnet1",
-    }});
-    let made: Value = admin.call(&Call::post("network", Service::Network, "/networks", body)).await?.json()?;
-    let id = made["network"]["id"].as_str().unwrap_or_default().to_owned();
-    let body = json!({"subnet": {
-        "name": run.named("subnet-2"), "network_id": id, "ip_version": 4, "cidr": "10.128.0.0/20", "enable_dhcp": false,
-    }});
-    admin.call(&Call::post("subnet", Service::Network, "/subnets", body)).await?;
-    Ok(id)
-}
-
-/// A flavor to resize to.
-async fn create_flavor(admin: &Session, run: &RunName) -> Result<String, LabError> {
-    let body = json!({"flavor": {"name": run.named("flavor-large"), "vcpus": 2, "ram": 1024, "disk": 1}});
-    let answer: Value = admin.call(&Call::post("flavor", Service::Compute, "/flavors", body)).await?.json()?;
-    Ok(answer["flavor"]["id"].as_str().unwrap_or_default().to_owned())
 }

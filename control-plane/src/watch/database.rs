@@ -1,6 +1,6 @@
 //! MariaDB, by its own counters.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 
@@ -15,6 +15,28 @@ const VARIABLES: [(&str, &str); 4] = [
     ("Innodb_row_lock_waits", "database.lock_waits_total"),
 ];
 
+/// Counters of the server by name (`SHOW GLOBAL STATUS`), as they are at this moment.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn global_status(database: &Database, names: &[&str]) -> Result<BTreeMap<String, f64>, String> {
+    let ask = async || {
+        let mut connection = Conn::new(options(database)).await?;
+        let rows: Vec<(String, String)> = connection.query(query(names)).await?;
+        connection.disconnect().await?;
+        Ok(rows)
+    };
+    let rows = ask().await.map_err(|error: mysql_async::Error| error.to_string())?;
+    Ok(rows.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))).collect())
+}
+
+fn options(database: &Database) -> OptsBuilder {
+    OptsBuilder::default()
+        .socket(Some(database.socket.display().to_string()))
+        .user(Some(&database.user))
+        .pass(Some(database.password.reveal()))
+}
+
 /// The database server, over one connection that is kept.
 pub(super) struct Server {
     options: OptsBuilder,
@@ -23,11 +45,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(database: &Database) -> Self {
-        let options = OptsBuilder::default()
-            .socket(Some(database.socket.display().to_string()))
-            .user(Some(&database.user))
-            .pass(Some(database.password.reveal()));
-        Self { options, connection: None }
+        Self { options: options(database), connection: None }
     }
 }
 
@@ -40,7 +58,8 @@ impl Sampler for Server {
             Some(connection) => connection,
             None => Conn::new(self.options.clone()).await.map_err(|error| error.to_string())?,
         };
-        let rows: Vec<(String, String)> = connection.query(query()).await.map_err(|error| error.to_string())?;
+        let rows: Vec<(String, String)> =
+            connection.query(query(&VARIABLES.map(|(name, _)| name))).await.map_err(|error| error.to_string())?;
         for (metric, value) in values(&rows) {
             scribe.sample(metric, "", value);
         }
@@ -50,8 +69,8 @@ impl Sampler for Server {
     }
 }
 
-fn query() -> String {
-    let names: Vec<String> = VARIABLES.iter().map(|(name, _)| format!("'{name}'")).collect();
+fn query(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     format!("SHOW GLOBAL STATUS WHERE Variable_name IN ({})", names.join(", "))
 }
 

@@ -29,6 +29,7 @@ use fake_hv::Fleet;
 use recording::{Event, Recorder, Sample, millis};
 use tokio::task::JoinSet;
 
+pub use database::global_status;
 pub use services::{ServiceState, compute_services};
 
 /// Where samples go, and the clock that they carry. Cheap to clone.

@@ -16,22 +16,32 @@ use std::{
 use control_plane::Cloud;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::trace::{Direction, Event, What};
+use crate::{
+    load::{Figures, Tally},
+    trace::{Direction, Event, What},
+};
 
 const LOCALHOST: &str = "127.0.0.1";
 
 /// Where the relays of one hypervisor write.
 #[derive(Debug, Clone)]
 pub(crate) struct Notes {
-    events: Arc<Mutex<Vec<Event>>>,
+    book: Arc<Mutex<Book>>,
     connections: Arc<AtomicU32>,
     connection: u32,
     origin: Instant,
 }
 
+/// What becomes of what is noted.
+#[derive(Debug)]
+enum Book {
+    Kept(Vec<Event>),
+    Counted(Tally),
+}
+
 impl Notes {
-    fn new(origin: Instant) -> Self {
-        Self { events: Arc::default(), connections: Arc::default(), connection: 0, origin }
+    fn new(origin: Instant, book: Book) -> Self {
+        Self { book: Arc::new(Mutex::new(book)), connections: Arc::default(), connection: 0, origin }
     }
 
     /// The notes of one more connection.
@@ -49,8 +59,10 @@ impl Notes {
     }
 
     fn note_at(&self, at_us: u64, direction: Direction, what: What) {
-        let event = Event { at_us, connection: self.connection, direction, what };
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        match &mut *self.book.lock().unwrap_or_else(PoisonError::into_inner) {
+            Book::Kept(events) => events.push(Event { at_us, connection: self.connection, direction, what }),
+            Book::Counted(tally) => tally.count(direction, &what),
+        }
     }
 }
 
@@ -74,7 +86,15 @@ impl Drop for Tap {
 impl Tap {
     /// Listens on free ports of loopback. Times count from `origin`.
     pub(crate) async fn open(cloud: &Cloud, origin: Instant) -> std::io::Result<Self> {
-        let notes = Notes::new(origin);
+        Self::listen(cloud, Notes::new(origin, Book::Kept(Vec::new()))).await
+    }
+
+    /// Likewise, and only counts, for as long as it may take.
+    pub(crate) async fn counting(cloud: &Cloud, origin: Instant) -> std::io::Result<Self> {
+        Self::listen(cloud, Notes::new(origin, Book::Counted(Tally::default()))).await
+    }
+
+    async fn listen(cloud: &Cloud, notes: Notes) -> std::io::Result<Self> {
         let listener = TcpListener::bind((LOCALHOST, 0)).await?;
         let amqp = listener.local_addr()?.port();
         let broker = (cloud.amqp.host.clone(), cloud.amqp.port);
@@ -112,11 +132,20 @@ impl Tap {
         self.notes.now_us()
     }
 
-    /// Everything that was noted from a moment on, in order.
+    /// What was counted so far; nothing when it was kept.
+    pub(crate) fn figures(&self) -> Figures {
+        match &*self.notes.book.lock().unwrap_or_else(PoisonError::into_inner) {
+            Book::Counted(tally) => tally.figures().clone(),
+            Book::Kept(_) => Figures::new(),
+        }
+    }
+
+    /// Everything that was kept from a moment on, in order.
     pub(crate) fn since(&self, from_us: u64) -> Vec<Event> {
-        let events = self.notes.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.notes.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let Book::Kept(events) = &*book else { return Vec::new() };
         let mut found: Vec<Event> = events.iter().filter(|event| event.at_us >= from_us).cloned().collect();
-        drop(events);
+        drop(book);
         // A request is noted when it is answered, at the time when it was sent.
         found.sort_by_key(|event| event.at_us);
         found

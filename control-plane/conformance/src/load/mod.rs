@@ -1,0 +1,91 @@
+//! Whether simulated hypervisors are the same load as real ones: so many of each kind, one kind at a time on the same cloud,
+//! first idle, then with the same boots and deletes, and everything counted that the cloud had to do for them.
+//!
+//! | what | counted |
+//! |---|---|
+//! | conductor calls, RPC, AMQP messages and bytes | by relays before each hypervisor: exact, and only the hypervisor's own |
+//! | HTTP requests | by relays too; the services' logs would mix in the harness's own and those among services |
+//! | statements of the database | MariaDB's global counters: of the whole cloud, the harness's API requests included |
+//! | CPU | `/proc`, all processes of each service: of the whole cloud, too |
+//!
+//! Relays cost the harness CPU, and the cloud none.
+
+mod equivalence;
+mod periods;
+mod stage;
+mod table;
+mod tally;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use control_plane::Cloud;
+use scenarios::plan::OptionValue;
+
+pub use equivalence::{Likeness, LoadReport, Row, Window};
+pub use periods::Period;
+pub use tally::Group;
+pub(crate) use tally::{Figures, Key, Tally};
+
+use crate::{
+    Kind, LabError, Stage,
+    lab::{Lab, Scale},
+};
+
+/// What is done to each kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadPlan {
+    /// Hypervisors of the kind.
+    pub hosts: u32,
+    /// How long they are idle.
+    pub idle: Duration,
+    /// Servers that are booted and deleted after that, spread over the hosts in turn, one NIC each.
+    pub boots: u32,
+}
+
+/// Measures real nova-computes, then simulated ones. Says what it is doing through `tell`.
+///
+/// Gives `None` when it was interrupted; what it made is removed then, too.
+///
+/// # Errors
+/// When the cloud does not do its part.
+pub async fn load(
+    cloud: &Cloud,
+    plan: &LoadPlan,
+    folder: &Path,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Option<LoadReport>, LabError> {
+    let mut of_kinds = Vec::new();
+    for (kind, name) in [(Kind::Real, "real"), (Kind::Simulated, "simulated")] {
+        let say = |what: &str| tell(&format!("{name}: {what}"));
+        let scale = Scale { hosts: plan.hosts, stage: Stage::Plain, counting: true };
+        let mut lab = Lab::prepare(cloud, &[kind], &defaults(), &folder.join(name), scale).await?;
+        let measured = tokio::select! {
+            measured = stage::measure(&mut lab, plan, &say) => measured.map(Some),
+            _ = tokio::signal::ctrl_c() => Ok(None),
+        };
+        say("stopping them, and removing what was made ...");
+        let left = lab.close().await?;
+        if left != "nothing" {
+            say(&format!("left in the cloud: {left}"));
+        }
+        match measured? {
+            Some(windows) => of_kinds.push(windows),
+            None => return Ok(None),
+        }
+    }
+    let simulated = of_kinds.pop().expect("two kinds were measured");
+    let real = of_kinds.pop().expect("two kinds were measured");
+    Ok(Some(LoadReport {
+        release: cloud.spec.release.clone(),
+        hosts: plan.hosts,
+        boots: plan.boots,
+        boots_per_s: stage::BOOTS_PER_S,
+        periods: periods::fits(&cloud.spec.tuning, plan.idle),
+        windows: real.iter().zip(&simulated).map(|(real, it)| equivalence::equivalence(real, it, plan.hosts)).collect(),
+    }))
+}
+
+/// The release's defaults, where a cloud of ours has others: it has no consoles, of which a nova-compute cleans up.
+fn defaults() -> BTreeMap<String, OptionValue> {
+    BTreeMap::from([("vnc.enabled".to_owned(), OptionValue::Bool(true))])
+}

@@ -1,0 +1,63 @@
+//! `kagemusha conformance --load`
+
+use std::{fs, process::ExitCode, time::Duration};
+
+use conformance::{LabError, LoadPlan, LoadReport, load};
+use control_plane::{Cloud, Lock, StateDir};
+
+use super::{Args, DIFFERS};
+use crate::verbs::{exit, fail, runtime};
+
+/// What only a measurement of load takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
+pub(super) struct Options {
+    /// Measure the load that real and simulated hypervisors are. A real one takes 150 MB; with the defaults it goes on for an
+    /// hour and twenty minutes, on a machine that should do nothing else
+    #[arg(long)]
+    pub(super) load: bool,
+    /// Hypervisors of each kind
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "load", value_parser = clap::value_parser!(u32).range(1..=100))]
+    hosts: u32,
+    /// How long they are idle, such as 20m: best a whole number of periods of the tasks that matter
+    #[arg(long, value_name = "TIME", default_value = "20m", requires = "load", value_parser = scenarios::read_time)]
+    idle: Duration,
+    /// Servers that are booted and deleted, two seconds from one to the next
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "load", value_parser = clap::value_parser!(u32).range(1..=500))]
+    boots: u32,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let measured = runtime().map_err(LabError::from).and_then(|runtime| runtime.block_on(measure(args)));
+    match measured.and_then(|report| finish(args, report)) {
+        Ok(true) => ExitCode::from(exit::OK),
+        Ok(false) => ExitCode::from(DIFFERS),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn measure(args: &Args) -> Result<Option<LoadReport>, LabError> {
+    let state = StateDir::resolve(args.state.as_deref())?;
+    let cloud = Cloud::open(&state)?;
+    let _mine = Lock::take(&state)?;
+    let folder = tempfile::tempdir()?;
+    let Options { hosts, idle, boots, .. } = args.load;
+    load(&cloud, &LoadPlan { hosts, idle, boots }, folder.path(), &|what| eprintln!("{what}")).await
+}
+
+/// Shows the report, and writes the file; whether no figure differs.
+fn finish(args: &Args, report: Option<LoadReport>) -> Result<bool, LabError> {
+    let Some(report) = report else {
+        eprintln!("interrupted");
+        return Ok(false);
+    };
+    print!("{report}");
+    let differing = report.differing().count();
+    let figures: usize = report.windows.iter().map(|window| window.rows.len()).sum();
+    println!("\n{differing} of {figures} figures differ");
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report).expect("a report has text keys only");
+        fs::write(path, text + "\n")?;
+    }
+    Ok(differing == 0)
+}
