@@ -37,6 +37,16 @@ pub enum Kind {
     Simulated,
 }
 
+impl Kind {
+    /// In the names of its hosts.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Simulated => "simu",
+        }
+    }
+}
+
 /// What the first hypervisor of each kind does with builds. The second is always one that builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -105,8 +115,8 @@ pub struct Lab {
     pub(crate) networks: Vec<String>,
     pub(crate) sides: Vec<Side>,
     run: RunName,
-    agents: Option<Fleet>,
-    /// What the agents beside real nova-computes say, when it is counted.
+    agents: Vec<Fleet>,
+    /// What the agents beside the nova-computes say, when it is counted.
     pub(crate) agents_tap: Option<Tap>,
     scale: Scale,
     origin: Instant,
@@ -177,7 +187,7 @@ impl Lab {
             networks,
             sides: Vec::new(),
             run,
-            agents: None,
+            agents: Vec::new(),
             agents_tap: None,
             scale,
             origin: Instant::now(),
@@ -195,10 +205,7 @@ impl Lab {
 
     /// The next hypervisors of a kind; there can be several sides of each.
     async fn side(&self, kind: Kind) -> Result<Side, LabError> {
-        let name = match kind {
-            Kind::Real => "real",
-            Kind::Simulated => "simu",
-        };
+        let name = kind.name();
         let first = self.hosts_of(kind) + 1;
         let mut subjects = Vec::new();
         for index in first..first + self.scale.hosts {
@@ -223,18 +230,22 @@ impl Lab {
         }
     }
 
-    /// A port on a real nova-compute's host binds only when an L2 agent reports from there.
+    /// A port binds only when an L2 agent reports from its host: the same ones beside both kinds of nova-computes.
     async fn start_agents(&mut self) -> Result<(), LabError> {
-        let hosts = self.hosts_of(Kind::Real);
-        if hosts > 0 {
-            let mut spec = self.fleet_spec("real", 1, hosts, Services::AgentOnly);
-            spec.plan.connections = ConnectionMode::Single;
-            if self.scale.counting {
-                let tap = self.tap().await?;
-                spec.broker.port = tap.amqp_port();
-                self.agents_tap = Some(tap);
+        if self.scale.counting {
+            self.agents_tap = Some(self.tap().await?);
+        }
+        for kind in [Kind::Real, Kind::Simulated] {
+            let hosts = self.hosts_of(kind);
+            if hosts == 0 {
+                continue;
             }
-            self.agents = Some(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
+            let mut spec = self.fleet_spec(kind.name(), 1, hosts, Services::AgentOnly);
+            spec.plan.connections = ConnectionMode::Single;
+            if let Some(tap) = &self.agents_tap {
+                spec.broker.port = tap.amqp_port();
+            }
+            self.agents.push(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
         }
         Ok(())
     }
@@ -285,7 +296,7 @@ impl Lab {
                 Running::Real(real_compute::start(&self.cloud, &spec).await?)
             }
             Kind::Simulated => {
-                let mut spec = self.fleet_spec("simu", it.index, 1, Services::All);
+                let mut spec = self.fleet_spec(kind.name(), it.index, 1, Services::ComputeOnly);
                 // Each is a fleet of its own: with one seed all would have the same jitter.
                 spec.seed = it.index.into();
                 spec.driver = driver;
@@ -398,7 +409,7 @@ impl Lab {
             let ends = self.sides[side].subjects.iter().map(|subject| self.end(subject));
             futures_util::future::try_join_all(ends).await?;
         }
-        if let Some(agents) = self.agents.take() {
+        for agents in std::mem::take(&mut self.agents) {
             agents.stop().await;
         }
         let ours = |name: &RunName| *name == self.run;

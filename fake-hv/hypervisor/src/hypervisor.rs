@@ -115,8 +115,11 @@ async fn handle_events(host: Host, events: Vec<Rpc>) {
 
 /// Start-up in nova-compute's main thread; the others begin when it is through.
 async fn boot(host: Host) {
-    host.spawn(agent::run(host.clone()));
-    if host.peek().config.services == Services::AgentOnly {
+    let services = host.peek().config.services;
+    if services != Services::ComputeOnly {
+        host.spawn(agent::run(host.clone()));
+    }
+    if services == Services::AgentOnly {
         return;
     }
     startup::run(&host).await;

@@ -146,7 +146,7 @@ impl InstanceState {
             Self::Error | Self::BuildError => (Some("error"), Some(None)),
             Self::Deleted => (Some("deleted"), Some(None)),
             Self::Reverted => (None, Some(None)),
-            Self::WithoutNetwork => (None, None),
+            Self::WithoutNetwork | Self::Cleaned => (None, None),
         }
     }
 }
@@ -176,6 +176,8 @@ pub enum InstanceState {
     BuildError,
     /// Its network is not allocated any more.
     WithoutNetwork,
+    /// It is deleted, and now its files are, too.
+    Cleaned,
     /// `vm_state=deleted`.
     Deleted,
     /// No task any more, after one that failed.
@@ -261,7 +263,7 @@ pub enum ConductorCall {
     GetInstance(Uuid),
     /// `Instance.refresh` before its power state is compared.
     RefreshInstance(Uuid),
-    /// `InstanceList.get_by_filters` of `_run_pending_deletes`.
+    /// `InstanceList.get_by_filters` of `_run_pending_deletes`; answers [`Response::Instances`].
     GetPendingDeletes,
     /// `MigrationList.get_by_filters` of `_cleanup_incomplete_migrations`.
     GetIncompleteMigrations,

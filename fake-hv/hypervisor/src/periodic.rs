@@ -6,7 +6,7 @@ use rand::Rng;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, ConductorCall, Fault, Notice, Time,
+    ComputeOptions, ConductorCall, Fault, InstanceState, Milestone, Notice, Time,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
@@ -108,7 +108,7 @@ async fn perform(host: &Host, task: Task) -> Result<(), Fault> {
         Task::HealInfoCache => heal_info_cache(host).await,
         Task::CleanUpRunningDeleted => look_for_deleted(host).await,
         Task::ImageCachePass => call(host, ConductorCall::GetImageCacheUsers).await,
-        Task::RunPendingDeletes => call(host, ConductorCall::GetPendingDeletes).await,
+        Task::RunPendingDeletes => run_pending_deletes(host).await,
         Task::CleanUpIncompleteMigrations => call(host, ConductorCall::GetIncompleteMigrations).await,
         Task::CleanUpConsoleTokens => call(host, ConductorCall::CleanConsoleTokens).await,
     }
@@ -116,6 +116,17 @@ async fn perform(host: &Host, task: Task) -> Result<(), Fault> {
 
 async fn call(host: &Host, call: ConductorCall) -> Result<(), Fault> {
     host.conductor(call).await.map(drop)
+}
+
+/// The files of VMs that were deleted since the last time; a simulated one has none, and says that they are gone.
+async fn run_pending_deletes(host: &Host) -> Result<(), Fault> {
+    let deleted = host.conductor(ConductorCall::GetPendingDeletes).await?.instances();
+    for instance in deleted {
+        let saved = host.conductor(ConductorCall::SaveInstance(instance.uuid, InstanceState::Cleaned)).await;
+        host.milestone(Milestone::Gone(instance.uuid));
+        saved?;
+    }
+    Ok(())
 }
 
 /// Guests that Nova has deleted and the driver has not; without guests there is nothing to look up.

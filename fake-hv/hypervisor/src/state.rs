@@ -54,6 +54,8 @@ pub enum Services {
     /// nova-compute and the L2 agent.
     #[default]
     All,
+    /// nova-compute, beside an L2 agent of another fleet.
+    ComputeOnly,
     /// The L2 agent, beside a nova-compute that is none of ours.
     AgentOnly,
 }

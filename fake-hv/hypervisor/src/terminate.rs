@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    ActionEvent, ConductorCall, Fault, Instance, InstanceState, Milestone, Notice,
+    ActionEvent, ConductorCall, Driver, Fault, Instance, InstanceState, Milestone, Notice,
     executor::Host,
     lock::InstanceLockName,
     network::{self, Refresh},
@@ -66,7 +66,9 @@ async fn destroy_guest(host: &Host, instance: Uuid, ports: Vec<Uuid>) {
         guest.running = false;
         guest.on_driver = false;
     }
-    state.agent_work.removed.extend(ports);
+    if state.config.driver == Driver::Plugging {
+        state.agent_work.removed.extend(ports);
+    }
     drop(state);
     host.notify();
 }

@@ -1,6 +1,6 @@
 //! Calls to nova-conductor and notices to the schedulers, as messages.
 
-use hypervisor::{ActionEvent, ConductorCall, Notice, Resources};
+use hypervisor::{ActionEvent, ConductorCall, InstanceState, Notice, Resources};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -194,7 +194,7 @@ impl Author<'_> {
         let body = match call {
             C::SaveInstance(_, state) => {
                 let (object, kwargs) = document.enter(*state, host, node_id, self.now, self.context);
-                on_object(object, "save", kwargs)
+                Body { reads_deleted: *state == InstanceState::Cleaned, ..on_object(object, "save", kwargs) }
             }
             C::DestroyInstance(_) => on_object(document.destroyed(), "destroy", json!({})),
             C::RefreshInstance(_) => on_object(document.object.clone(), "refresh", json!({"use_slave": false})),

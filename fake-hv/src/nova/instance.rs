@@ -205,6 +205,11 @@ impl InstanceDocument {
         match state {
             InstanceState::Claimed => self.note_boot_roles(context),
             InstanceState::WithoutNetwork => self.note_in_system_metadata("network_allocated", "False"),
+            InstanceState::Cleaned => {
+                let attempts = self.field("system_metadata")["clean_attempts"].as_str();
+                let attempts: u32 = attempts.and_then(|attempts| attempts.parse().ok()).unwrap_or(0);
+                self.note_in_system_metadata("clean_attempts", &attempts.saturating_add(1).to_string());
+            }
             _ => {}
         }
         (self.object.clone(), kwargs)
@@ -290,6 +295,7 @@ fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) ->
         InstanceState::Rescheduling => (without_host(json!({"task_state": "scheduling"})), nothing),
         InstanceState::BuildError => (without_host(json!({"vm_state": "error", "task_state": null})), nothing),
         InstanceState::WithoutNetwork => (json!({}), nothing),
+        InstanceState::Cleaned => (json!({"cleaned": true}), nothing),
         InstanceState::Reverted => (json!({"task_state": null}), nothing),
         InstanceState::Error => (json!({"vm_state": "error", "task_state": null}), nothing),
         InstanceState::Deleted => {

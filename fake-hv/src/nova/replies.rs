@@ -33,7 +33,7 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
         C::CreateNode => take_updates(&result, |updates| rows.update_node(updates)),
         C::SaveNode { .. } => take_updates(&result, |updates| rows.update_node(updates)),
         C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
-        C::GetInstancesAtStart => Response::Instances(adopt(&result, documents)),
+        C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
         C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {
             take_updates(&result, |updates| {
