@@ -1,6 +1,7 @@
 //! The laboratory: on one cloud, a few real nova-computes and as many simulated ones, each behind relays of its own.
 
 mod error;
+mod stage;
 mod things;
 
 use std::{
@@ -26,6 +27,7 @@ use serde_json::json;
 use crate::tap::Tap;
 
 pub use error::LabError;
+pub use stage::Stage;
 use things::{create_flavor, create_network, fake_driver_resources};
 
 /// Whose hypervisors.
@@ -43,27 +45,6 @@ impl Kind {
         match self {
             Self::Real => "real",
             Self::Simulated => "simu",
-        }
-    }
-}
-
-/// What the first hypervisor of each kind does with builds. The second is always one that builds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// It builds.
-    Plain,
-    /// It lets the first start of each VM fail, so that another host may try (`FakeRescheduleDriver`).
-    Reschedules,
-    /// It lets each start fail for good (`FakeBuildAbortDriver`).
-    Aborts,
-}
-
-impl Stage {
-    fn drivers(self) -> (&'static str, Driver) {
-        match self {
-            Self::Plain => (real_compute::KEEPS_ITS_NODE, Driver::Fake),
-            Self::Reschedules => ("fake.FakeRescheduleDriver", Driver::FakeReschedule),
-            Self::Aborts => ("fake.FakeBuildAbortDriver", Driver::FakeBuildAbort),
         }
     }
 }

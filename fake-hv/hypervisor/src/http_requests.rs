@@ -120,7 +120,7 @@ pub enum NetworkRequest {
 
 impl NetworkRequest {
     /// Whether it is made with the token of the user who asked, where there is one.
-    pub(crate) fn passes_token_on(&self) -> bool {
+    pub fn passes_token_on(&self) -> bool {
         matches!(
             self,
             Self::GetRequestedNetworks(_)

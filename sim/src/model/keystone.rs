@@ -46,6 +46,9 @@ impl KeystoneOps {
     }
 }
 
+/// For its sessions with Placement and with Neutron, and to go beside a user's.
+const TOKENS_OF_A_HOST: u32 = 3;
+
 /// A token as Keystone and the services know it.
 #[derive(Debug, Clone, Copy)]
 struct Token {
@@ -54,7 +57,7 @@ struct Token {
     trusted_until: Time,
 }
 
-/// All tokens that services are shown as the caller's: two for each hypervisor, one for each user.
+/// All tokens that services are shown as the caller's: three for each hypervisor, one for each user.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     tokens: Vec<Token>,
@@ -65,22 +68,27 @@ pub(crate) struct Tokens {
 impl Tokens {
     pub(crate) fn new(hosts: u32, users: u32, expiration: Duration) -> Self {
         let none = Token { expires: Time::ZERO, trusted_until: Time::ZERO };
-        Self { tokens: vec![none; hosts as usize * 2 + users as usize], hosts, expiration }
+        Self { tokens: vec![none; (hosts * TOKENS_OF_A_HOST + users) as usize], hosts, expiration }
     }
 
     /// The token of a hypervisor's session with Placement.
     pub(crate) fn placement_of(&self, host: u32) -> u32 {
-        host * 2
+        host * TOKENS_OF_A_HOST
     }
 
     /// The token of a hypervisor's session with Neutron.
     pub(crate) fn network_of(&self, host: u32) -> u32 {
-        host * 2 + 1
+        host * TOKENS_OF_A_HOST + 1
+    }
+
+    /// The token that a hypervisor shows beside a user's; it stands for both.
+    pub(crate) fn service_of(&self, host: u32) -> u32 {
+        host * TOKENS_OF_A_HOST + 2
     }
 
     /// The token of a user.
     pub(crate) fn of_user(&self, user: u32) -> u32 {
-        self.hosts * 2 + user
+        self.hosts * TOKENS_OF_A_HOST + user
     }
 
     /// Whether it is worth showing: not about to expire.
@@ -115,7 +123,7 @@ impl World {
         let token = match session {
             Session::Placement => self.tokens.placement_of(host),
             Session::Network => self.tokens.network_of(host),
-            Session::ServiceUser => NONE,
+            Session::ServiceUser => self.tokens.service_of(host),
         };
         let subject = Subject { token, ..Subject::host(host) };
         let task = self.tasks.add(self.ops.keystone.issue, asker, subject);

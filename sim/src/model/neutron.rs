@@ -146,8 +146,11 @@ impl World {
             NetworkRequest::GetSubnets { .. } => (ops.subnets, NONE, NONE),
             NetworkRequest::GetSegments { .. } | NetworkRequest::GetPhysicalNetwork { .. } => (ops.network, NONE, NONE),
         };
-        let subject = Subject { host, instance, port, token: self.tokens.network_of(host) };
-        let task = self.tasks.add(op, asker, subject);
+        let token = match request.passes_token_on() {
+            true => self.tokens.service_of(host),
+            false => self.tokens.network_of(host),
+        };
+        let task = self.tasks.add(op, asker, Subject { host, instance, port, token });
         self.send_http(ServiceId::Neutron, task);
         task
     }
