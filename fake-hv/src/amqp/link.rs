@@ -184,9 +184,9 @@ impl Link {
         self.to(&self.channels.send, Order::Reply { to, result });
     }
 
-    /// Starts both RPC servers.
-    pub fn serve(&self) {
-        for server in 0..TOPICS.len() {
+    /// Starts the RPC servers of these topics.
+    pub fn serve(&self, topics: &[&str]) {
+        for server in (0..TOPICS.len()).filter(|server| topics.contains(&TOPICS[*server])) {
             let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.servers[server]);
             self.to(handle, Order::Serve { server });
         }
