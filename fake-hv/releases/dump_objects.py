@@ -13,6 +13,8 @@ import inspect
 import json
 import sys
 
+from neutron.agent import rpc as agent_rpc
+from neutron.conf.agent import common as agent_conf
 from nova import baserpc
 from nova import objects
 from nova import rpc
@@ -106,12 +108,14 @@ class Client:
 
 def rpc_versions():
     """The version that nova-compute names to each API, as its clients say it without any pin."""
-    rpc.get_client = Client
+    rpc.get_client = agent_rpc.lib_rpc.get_client = Client
+    agent_conf.register_agent_state_opts_helper(agent_conf.cfg.CONF)
     sends = {
         "conductor": lambda: conductor_rpcapi.ConductorAPI().object_action(None, None, None, None, None),
         "scheduler": lambda: scheduler_rpcapi.SchedulerAPI().update_instance_info(None, None, None),
         "compute_task": lambda: conductor_rpcapi.ComputeTaskAPI().build_instances(None, [], {}, {}, *[None] * 5),
         "baseapi": lambda: baserpc.BaseAPI("conductor").ping(None, None),
+        "agent_reports": lambda: agent_rpc.PluginReportStateAPI("q-reports-plugin").report_state(None, {}),
     }
     versions = {}
     for api, send in sends.items():

@@ -4,7 +4,7 @@ use hypervisor::AgentCall;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::nova::Identity;
+use crate::nova::{Identity, Release};
 
 /// Topic, method, arguments and version of a message to neutron-rpc-server.
 pub(crate) struct AgentBody {
@@ -18,10 +18,10 @@ const PLUGIN: &str = "q-plugin";
 const REPORTS: &str = "q-reports-plugin";
 
 /// The message of a call.
-pub(crate) fn call(identity: &Identity, call: &AgentCall, now: &str) -> AgentBody {
+pub(crate) fn call(release: &Release, identity: &Identity, call: &AgentCall, now: &str) -> AgentBody {
     let agent_id = format!("ovs-agent-{}", identity.host);
     match call {
-        AgentCall::ReportState { start } => report_state(identity, *start, now),
+        AgentCall::ReportState { start } => report_state(release, identity, *start, now),
         AgentCall::GetDeviceDetails(ports) => AgentBody {
             topic: PLUGIN,
             method: call.name(),
@@ -41,7 +41,7 @@ fn update_device_list(identity: &Identity, agent_id: &str, up: &[Uuid], down: &[
 }
 
 /// `report_state`, as a call or a cast.
-pub(crate) fn report_state(identity: &Identity, start: bool, now: &str) -> AgentBody {
+pub(crate) fn report_state(release: &Release, identity: &Identity, start: bool, now: &str) -> AgentBody {
     let mut state = json!({
         "binary": "neutron-openvswitch-agent", "host": identity.host, "topic": "N/A",
         "agent_type": "Open vSwitch agent",
@@ -60,5 +60,5 @@ pub(crate) fn report_state(identity: &Identity, start: bool, now: &str) -> Agent
         state["start_flag"] = true.into();
     }
     let args = json!({"agent_state": {"agent_state": state}, "time": now});
-    AgentBody { topic: REPORTS, method: "report_state", version: "1.4", args }
+    AgentBody { topic: REPORTS, method: "report_state", version: release.rpc_versions.agent_reports, args }
 }

@@ -161,7 +161,7 @@ impl Host {
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
-                let body = agent::call(&self.identity, call, &timestamp::now_micros());
+                let body = agent::call(&common.release, &self.identity, call, &timestamp::now_micros());
                 let message =
                     Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
                 self.link.call(id, Target::neutron(body.topic), message, timeout.unwrap_or_default());
@@ -255,7 +255,7 @@ impl Host {
 
     fn tell(&mut self, common: &Common, notice: &Notice, origin: Origin) {
         if matches!(notice, Notice::AgentState) {
-            let body = agent::report_state(&self.identity, false, &timestamp::now_micros());
+            let body = agent::report_state(&common.release, &self.identity, false, &timestamp::now_micros());
             let message = Message::new(body.method, None, body.version, body.args, self.contexts.get(origin).clone());
             return self.link.cast(Target::neutron(body.topic), message);
         }

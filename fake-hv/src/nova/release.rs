@@ -40,6 +40,8 @@ pub(crate) struct RpcVersions {
     pub(crate) scheduler: &'static str,
     pub(crate) compute_task: &'static str,
     pub(crate) baseapi: &'static str,
+    /// The L2 agent's, to Neutron.
+    pub(crate) agent_reports: &'static str,
 }
 
 /// The harness has no data for a release.
