@@ -98,7 +98,7 @@ fn call(link: &Link, id: u32) {
 
 async fn echo(broker: Broker, sender: EventSender, mut events: Events) {
     let link = Link::open(broker, 0, ECHO.0, sender);
-    link.serve();
+    link.serve(&["compute", "compute-alt"]);
     while let Some((_, event)) = events.recv().await {
         if let LinkEvent::Request(request) = event
             && let Some(to) = request.reply_to
@@ -130,7 +130,7 @@ async fn measure(broker: Broker, count: u32, sender: EventSender, mut events: Ev
     let links: Vec<Link> =
         (0..count).map(|host| Link::open(broker.clone(), host, &name(host), sender.clone())).collect();
     for link in &links {
-        link.serve();
+        link.serve(&["compute", "compute-alt"]);
         call(link, 1);
     }
     answers(&mut events, count, |_| {}).await;

@@ -12,6 +12,7 @@ and which options the harness sets itself.
 
 import importlib.metadata
 import json
+import multiprocessing
 import sys
 
 from keystoneauth1 import loading
@@ -34,6 +35,11 @@ NAMESPACES = {
                 "neutron.ml2", "neutron.az.agent", "nova.auth", "placement.auth", "oslo.cache",
                 *COMMON, *SERVICE, *AUTH],
 }
+# Libraries that not every release uses.
+NOT_EVERYWHERE = ["cotyledon"]
+
+# The APIs' own servers, which older releases still have, are not what serves them here.
+API_WORKERS = "[cloud.wsgi], for uWSGI serves the API"
 
 # Options that are the harness's own: it could not reach, start or stop the cloud if they said something else.
 OWNED = {
@@ -55,6 +61,10 @@ OWNED = {
     "paste_deploy.config_file": "the environment of the release",
     "DEFAULT.api_paste_config": "the environment of the release",
     "wsgi.api_paste_config": "the environment of the release",
+    "DEFAULT.osapi_compute_workers": API_WORKERS,
+    "DEFAULT.metadata_workers": "there is no metadata API",
+    "DEFAULT.api_workers": API_WORKERS,
+    "DEFAULT.workers": API_WORKERS,
 }
 # How each service reaches the others: every option of these sections with such a name is the harness's own.
 OWNED_AUTH_SECTIONS = ["keystone_authtoken", "service_user", "placement", "neutron", "glance", "nova", "keystone"]
@@ -63,6 +73,9 @@ OWNED_AUTH_NAMES = ["auth_url", "auth_type", "username", "password", "project_na
 
 # Not options of the packages: how many processes and threads serve each API.
 WSGI = {"keystone": (2, 4), "placement": (1, 4), "glance": (1, 4), "neutron": (1, 4), "nova": (2, 4)}
+# Where the application patches itself for eventlet when it is loaded, a process has one thread: eventlet's locks do not hold
+# between native threads.
+WSGI_OF = {"2024.2": {"neutron": (2, 1), "nova": (4, 1)}}
 
 
 def type_name(kind):
@@ -131,6 +144,8 @@ def load(namespace):
     points = importlib.metadata.entry_points(group="oslo.config.opts", name=namespace)
     for point in points:
         return point.load()()
+    if namespace in NOT_EVERYWHERE:
+        return []
     raise SystemExit(f"no installed package has the options of {namespace}")
 
 
@@ -152,9 +167,15 @@ def service_options(namespaces):
     return dict(sorted(options.items()))
 
 
-def wsgi_options():
+def in_a_process_of_its_own(function, *args):
+    """Some packages register options when they are imported, and clash there with those of another service."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, args)
+
+
+def wsgi_options(release):
     options = {}
-    for service, counts in WSGI.items():
+    for service, counts in {**WSGI, **WSGI_OF.get(release, {})}.items():
         for name, value in zip(("processes", "threads"), counts):
             options[f"{service}.{name}"] = {
                 "type": "integer", "default": value, "min": 1, "max": 64, "choices": None, "deprecated": [],
@@ -164,14 +185,16 @@ def wsgi_options():
 
 
 def main():
-    services = {service: service_options(namespaces) for service, namespaces in NAMESPACES.items()}
-    services["wsgi"] = wsgi_options()
+    release = sys.argv[1]
+    services = {service: in_a_process_of_its_own(service_options, namespaces)
+                for service, namespaces in NAMESPACES.items()}
+    services["wsgi"] = wsgi_options(release)
     lines = []
     for service, options in services.items():
         body = ",\n".join(f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'))}"
                           for name, entry in options.items())
         lines.append(f"{json.dumps(service)}:{{\n{body}\n}}")
-    print(f'{{"release":{json.dumps(sys.argv[1])},"services":{{\n' + ",\n".join(lines) + "\n}}")
+    print(f'{{"release":{json.dumps(release)},"services":{{\n' + ",\n".join(lines) + "\n}}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use crate::{
-    UpError,
+    StateDir, UpError,
     config::{REGION, Settings, chown},
     install::MARIADB_INSTALL_DB,
     process::{run_command, stop_all},
@@ -11,6 +11,11 @@ use crate::{
 
 /// File of the state folder with the first port that its databases know.
 pub(crate) const BASE_PORT_FILE: &str = "base-port.json";
+
+/// The release whose schemas the databases of a state folder have; `None`: they are not there yet.
+pub(crate) fn made_with(state: &StateDir) -> Option<String> {
+    state.done_as("migrations")
+}
 
 /// Makes a new, empty data folder for MariaDB. A half-made one is thrown away.
 pub(crate) async fn make_data_folder(settings: &Settings<'_>) -> Result<(), UpError> {

@@ -6,13 +6,13 @@ use rustix::{
     fs::statvfs,
     process::{Resource, getrlimit},
 };
+use scenarios::options::wsgi_defaults;
 use serde::Serialize;
 
 use crate::{
-    Cloud, DEFAULT_BASE_PORT, StateDir, UpError,
+    Cloud, DEFAULT_BASE_PORT, DEFAULT_RELEASE, StateDir, UpError,
     install::{PYTHON, install_command, missing_packages},
     ports::Ports,
-    spec::default_wsgi,
 };
 
 /// One thing that was looked at.
@@ -126,7 +126,8 @@ fn free_ports(state: &StateDir, base_port: Option<u16>) -> Result<Finding, UpErr
     if up {
         return Ok(finding("ports", Verdict::Ok, format!("from {base}, in use by the cloud that is up"), ""));
     }
-    let taken = ports.taken(|service| default_wsgi(service).processes);
+    let wsgi = wsgi_defaults(DEFAULT_RELEASE);
+    let taken = ports.taken(|service| wsgi[service].processes);
     let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
     Ok(match taken.is_empty() {
         true => finding("ports", Verdict::Ok, format!("free from {base}"), ""),

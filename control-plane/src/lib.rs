@@ -48,11 +48,12 @@ pub use error::UpError;
 pub use install::RELEASES;
 pub use lock::Lock;
 pub use progress::{Progress, Silent};
+pub use scenarios::DEFAULT_RELEASE;
 pub use secret::Secret;
-pub use spec::{CloudSpec, DEFAULT_RELEASE, WSGI_SERVICES, default_wsgi};
+pub use spec::{CloudSpec, WSGI_SERVICES};
 pub use state_dir::StateDir;
 pub use status::{Health, ProcessStatus, status};
-pub use up::{Up, bring_up};
+pub use up::{Up, bring_up, release_of};
 
 /// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.
 pub const DEFAULT_BASE_PORT: u16 = 21_000;

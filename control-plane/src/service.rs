@@ -175,16 +175,12 @@ fn nginx(settings: &Settings<'_>) -> Service {
 /// One uWSGI server with one worker: a master that starts the worker again, threads as asked for.
 fn wsgi(settings: &Settings<'_>, service: &'static str, index: u32) -> Service {
     let port = settings.ports.wsgi(service, index);
-    let module = match service {
-        "nova" => "nova.wsgi.osapi_compute:application".to_owned(),
-        other => format!("{other}.wsgi.api:application"),
-    };
     let name = format!("{service}-api-{}", index + 1);
     let (socket, venv) = (format!("127.0.0.1:{port}"), settings.path("venv"));
     let (threads, prefix) = (settings.spec.wsgi[service].threads.to_string(), format!("{name} "));
     let args = [
         ["--http-socket", &socket],
-        ["--module", &module],
+        ["--module", settings.release.application(service)],
         ["--virtualenv", &venv],
         ["--processes", "1"],
         ["--threads", &threads],

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use scenarios::plan::{CloudPlan, OptionValue, Tuning, WsgiPlan};
+use scenarios::{
+    options,
+    plan::{CloudPlan, OptionValue, Tuning, WsgiPlan},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::UpError;
-
-/// The release that is brought up unless another is asked for.
-pub const DEFAULT_RELEASE: &str = "2026.2";
+use crate::{DEFAULT_RELEASE, UpError};
 
 /// Services that uWSGI serves behind nginx, in the order in which they start.
 pub const WSGI_SERVICES: [&str; 5] = ["keystone", "placement", "glance", "neutron", "nova"];
@@ -21,7 +21,8 @@ const WSGI_TABLE: &str = "wsgi";
 pub struct CloudSpec {
     /// OpenStack release, for example `2026.2`.
     pub release: String,
-    /// Processes and threads of the APIs, by service name; those left out have [`default_wsgi`].
+    /// Processes and threads of the APIs, by service name; those left out have the release's own
+    /// ([`options::wsgi_defaults`]).
     pub wsgi: BTreeMap<String, WsgiPlan>,
     /// Options by service that differ from the release's defaults.
     pub tuning: Tuning,
@@ -47,12 +48,11 @@ impl CloudSpec {
     /// When a name is no API of the cloud, a number is not one from 1 to 64, or the release does not know an option or
     /// its value.
     pub fn resolved(&self) -> Result<Self, UpError> {
-        scenarios::options::check(&self.tuning, &self.release).map_err(|wrong| {
+        options::check(&self.tuning, &self.release).map_err(|wrong| {
             UpError::invalid(wrong.iter().map(|line| format!("tuning: {line}")).collect::<Vec<_>>().join("\n"))
         })?;
         let mut spec = self.clone();
-        let mut wsgi: BTreeMap<String, WsgiPlan> =
-            WSGI_SERVICES.iter().map(|&service| (service.to_owned(), default_wsgi(service))).collect();
+        let mut wsgi = options::wsgi_defaults(&self.release);
         for (service, plan) in &self.wsgi {
             *wsgi.get_mut(service).ok_or_else(|| unknown_api(service))? = *plan;
         }
@@ -76,12 +76,6 @@ impl CloudSpec {
 
 /// More processes of one API than this do not fit the cloud's range of ports.
 pub(crate) const MAX_COUNT: u32 = 64;
-
-/// Processes and threads of an API unless asked otherwise: two where every request passes (tokens, servers), else one.
-pub fn default_wsgi(service: &str) -> WsgiPlan {
-    let processes = if matches!(service, "keystone" | "nova") { 2 } else { 1 };
-    WsgiPlan { processes, threads: 4 }
-}
 
 fn set_wsgi(wsgi: &mut BTreeMap<String, WsgiPlan>, key: &str, value: &OptionValue) -> Result<(), UpError> {
     let (service, name) = key.split_once('.').unwrap_or((key, ""));
@@ -115,8 +109,19 @@ mod tests {
     fn the_talk_can_be_asked_for() {
         let spec = tuned("keystone.processes", OptionValue::Integer(9)).resolved().unwrap();
         assert_eq!(spec.wsgi["keystone"], WsgiPlan { processes: 9, threads: 4 });
-        assert_eq!(spec.wsgi["neutron"], default_wsgi("neutron"));
+        assert_eq!(spec.wsgi["neutron"], WsgiPlan { processes: 1, threads: 4 });
         assert!(spec.tuning.is_empty());
+    }
+
+    #[test]
+    fn an_older_release_has_its_own_options_and_processes() {
+        let older = |spec: CloudSpec| CloudSpec { release: "2024.2".to_owned(), ..spec }.resolved();
+        let spec = older(CloudSpec::default()).unwrap();
+        assert_eq!(spec.wsgi["nova"], WsgiPlan { processes: 4, threads: 1 });
+        let option = BTreeMap::from([("DEFAULT.osapi_compute_workers".to_owned(), OptionValue::Integer(4))]);
+        let tuning = BTreeMap::from([("nova".to_owned(), option)]);
+        let error = older(CloudSpec { tuning, ..CloudSpec::default() }).unwrap_err().to_string();
+        assert!(error.contains("[cloud.wsgi]"), "{error}");
     }
 
     #[test]

@@ -134,7 +134,12 @@ impl StateDir {
 
     /// Whether a step that needs doing once was done, in the form that `fingerprint` describes.
     pub fn is_done(&self, step: &str, fingerprint: &str) -> bool {
-        fs::read_to_string(self.join("done").join(step)).is_ok_and(|text| text == fingerprint)
+        self.done_as(step).is_some_and(|text| text == fingerprint)
+    }
+
+    /// The fingerprint of what a step that needs doing once has done; `None`: nothing yet.
+    pub(crate) fn done_as(&self, step: &str) -> Option<String> {
+        fs::read_to_string(self.join("done").join(step)).ok()
     }
 
     /// Notes that a step was done. Only after its success.

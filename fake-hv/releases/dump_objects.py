@@ -4,8 +4,9 @@
 Usage: dump_objects.py RELEASE > RELEASE/objects.json, with the Python of an environment that has that nova installed.
 
 The file holds the service version, and for each object that nova-compute asks the conductor for the version and the
-versions of everything inside it (what `object_class_action_versions` carries), in nova's own order; and the RPC interfaces
-that it serves, in the order in which oslo.messaging tries them, with what each method takes.
+versions of everything inside it (what `object_class_action_versions` carries), in nova's own order; the RPC interfaces
+that it serves, in the order in which oslo.messaging tries them, with what each method takes; the topics that it serves; and
+the version of each RPC API that its own clients name.
 """
 
 import inspect
@@ -14,10 +15,14 @@ import sys
 
 from nova import baserpc
 from nova import objects
+from nova import rpc
 from nova import safe_utils
 from nova.compute import manager
+from nova.compute import rpcapi as compute_rpcapi
+from nova.conductor import rpcapi as conductor_rpcapi
 from nova.objects import base
 from nova.objects import service
+from nova.scheduler import rpcapi as scheduler_rpcapi
 from nova.virt import fake
 from oslo_versionedobjects import base as ovo_base
 
@@ -79,6 +84,48 @@ def interfaces():
     ]
 
 
+class Client:
+    """Stands where nova's RPC clients send, and notes the version that a message names."""
+
+    last = None
+
+    def __init__(self, target, **_):
+        self.target = target
+
+    def can_send_version(self, version):
+        return True
+
+    def prepare(self, version=None, **_):
+        return Client(self.target(version=version) if version else self.target)
+
+    def cast(self, context, method, **_):
+        Client.last = self.target.version
+
+    call = cast
+
+
+def rpc_versions():
+    """The version that nova-compute names to each API, as its clients say it without any pin."""
+    rpc.get_client = Client
+    sends = {
+        "conductor": lambda: conductor_rpcapi.ConductorAPI().object_action(None, None, None, None, None),
+        "scheduler": lambda: scheduler_rpcapi.SchedulerAPI().update_instance_info(None, None, None),
+        "compute_task": lambda: conductor_rpcapi.ComputeTaskAPI().build_instances(None, [], {}, {}, *[None] * 5),
+        "baseapi": lambda: baserpc.BaseAPI("conductor").ping(None, None),
+    }
+    versions = {}
+    for api, send in sends.items():
+        send()
+        versions[api] = Client.last
+    return versions
+
+
+def rpc_topics():
+    """The topics that a nova-compute serves: a second one came with graceful shutdown."""
+    names = [getattr(compute_rpcapi, name, None) for name in ("RPC_TOPIC", "RPC_TOPIC_ALT")]
+    return [name for name in names if name]
+
+
 def main():
     objects.register_all()
     versions = {name: ovo_base.obj_tree_get_versions(name) for name in ASKED_FOR}
@@ -92,6 +139,8 @@ def main():
         {
             "release": sys.argv[1],
             "service_version": service.SERVICE_VERSION,
+            "rpc_versions": rpc_versions(),
+            "rpc_topics": rpc_topics(),
             "sent": sent,
             # The tracker adds these two to what the driver is capable of.
             "traits": sorted(traits | {"COMPUTE_NODE", "OWNER_NOVA"}),

@@ -140,7 +140,7 @@ impl Host {
                     self.contexts.forget(origin);
                     self.event_caches.remove(&origin);
                 }
-                Output::Serve(Servers::Compute) => self.link.serve(),
+                Output::Serve(Servers::Compute) => self.link.serve(&common.release.rpc_topics),
                 Output::Serve(servers) => self.agent.serve(servers),
                 Output::Milestone(milestone) => {
                     self.forget(milestone);
@@ -216,7 +216,7 @@ impl Host {
                 for (name, value) in otherwise {
                     context[format!("_context_{name}")] = value;
                 }
-                let message = Message::new(method, None, nova::CONDUCTOR, args, context);
+                let message = Message::new(method, None, common.release.rpc_versions.conductor, args, context);
                 self.link.call(id, Target::nova("conductor"), message, timeout);
             }
             StepBody::Rpc { topic, method, namespace, version, args, monitor_s, .. } => {
@@ -471,7 +471,7 @@ impl Host {
         let cache = self.event_cache(origin, call)?;
         match call {
             ConductorCall::SaveInfoCache(instance) => Some(nova::save(&common.release, *instance, cache)),
-            _ => Some(nova::refresh(cache)),
+            _ => Some(nova::refresh(&common.release, cache)),
         }
     }
 

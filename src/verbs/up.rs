@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control_plane::{CloudSpec, DEFAULT_BASE_PORT, DEFAULT_RELEASE, Progress, StateDir, Up, UpError};
+use control_plane::{CloudSpec, DEFAULT_BASE_PORT, DEFAULT_RELEASE, Progress, StateDir, Up, UpError, release_of};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use scenarios::plan::Tuning;
 
@@ -24,9 +24,9 @@ use super::{exit, fail, runtime};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// OpenStack release
-    #[arg(long, default_value = DEFAULT_RELEASE, value_name = "NAME")]
-    release: String,
+    /// OpenStack release [default: that of the cloud in the state folder, else 2026.2]
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -42,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   kagemusha up
   kagemusha up --state /var/tmp/cloud --base-port 23000
+  kagemusha up --release 2024.2 --state /var/tmp/older --base-port 25000
   kagemusha up --tuning talk.toml
 
 A tuning file:
@@ -66,7 +67,8 @@ fn bring_up(args: &Args) -> Result<(), UpError> {
     let started = Instant::now();
     let state = StateDir::resolve(args.state.as_deref())?;
     let tuning = args.tuning.as_deref().map(read_tuning).transpose()?.unwrap_or_default();
-    let spec = CloudSpec { release: args.release.clone(), wsgi: BTreeMap::new(), tuning, base_port: args.base_port };
+    let release = args.release.clone().or_else(|| release_of(&state)).unwrap_or_else(|| DEFAULT_RELEASE.to_owned());
+    let spec = CloudSpec { release, wsgi: BTreeMap::new(), tuning, base_port: args.base_port };
     let progress = Terminal::new();
     let up = runtime()?.block_on(control_plane::bring_up(&state, &spec, &progress))?;
     print_result(&state, &up, started.elapsed());

@@ -1,5 +1,7 @@
 //! Keystone, Placement, Glance and Neutron.
 
+use scenarios::options::name_in;
+
 use super::{Config, Ini, Settings, settings::LOCALHOST};
 use crate::UpError;
 
@@ -71,8 +73,24 @@ pub(super) fn neutron(settings: &Settings<'_>, config: &mut Config) -> Result<()
     );
     ini.deviate("ml2", "mechanism_drivers", "openvswitch", WIRED_BY_AGENTS);
     ini.deviate("ml2", "type_drivers", "flat,vlan", WIRED_BY_AGENTS);
-    ini.deviate("ml2", "project_network_types", "vlan", WIRED_BY_AGENTS);
+    ini.deviate("ml2", network_types(settings.release.name), "vlan", WIRED_BY_AGENTS);
     ini.deviate("ml2", "extension_drivers", "port_security", "as every installation guide asks for");
     ini.deviate("ml2_type_vlan", "network_vlan_ranges", "physnet1:1000:4000", WIRED_BY_AGENTS);
     config.add_ini("neutron", settings, ini)
+}
+
+/// `[ml2] project_network_types`, under the name that it has in the release.
+fn network_types(release: &str) -> &'static str {
+    let option = name_in(release, "neutron", "ml2.project_network_types").expect("a test looks it up in every release");
+    option.rsplit_once('.').map_or(option, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_types_have_a_name_in_every_release() {
+        assert_eq!(crate::RELEASES.map(network_types), ["project_network_types", "tenant_network_types"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The releases that this harness can bring up. What differs between them lies in `releases/NAME/`.
 
-use crate::UpError;
+use crate::{UpError, WSGI_SERVICES};
 
 /// A release of OpenStack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,17 +10,42 @@ pub(crate) struct Release {
     pub(crate) build_lock: &'static str,
     /// Every Python package of the release, with hashes.
     pub(crate) lock: &'static str,
+    /// Module and name of each API's WSGI application, as uWSGI takes them, in the order of [`WSGI_SERVICES`]. What ends with
+    /// `()` is called and returns it.
+    applications: [&'static str; WSGI_SERVICES.len()],
 }
 
 /// All releases, newest first.
-const ALL: [Release; 1] = [Release {
-    name: "2026.2",
-    build_lock: include_str!("../../releases/2026.2/build.txt"),
-    lock: include_str!("../../releases/2026.2/requirements.txt"),
-}];
+const ALL: [Release; 2] = [
+    Release {
+        name: "2026.2",
+        build_lock: include_str!("../../releases/2026.2/build.txt"),
+        lock: include_str!("../../releases/2026.2/requirements.txt"),
+        applications: [
+            "keystone.wsgi.api:application",
+            "placement.wsgi.api:application",
+            "glance.wsgi.api:application",
+            "neutron.wsgi.api:application",
+            "nova.wsgi.osapi_compute:application",
+        ],
+    },
+    Release {
+        name: "2024.2",
+        build_lock: include_str!("../../releases/2024.2/build.txt"),
+        lock: include_str!("../../releases/2024.2/requirements.txt"),
+        // What the first three's scripts for WSGI servers call: modules for it came with 2025.1.
+        applications: [
+            "keystone.server.wsgi:initialize_public_application()",
+            "placement.wsgi:init_application()",
+            "glance.common.wsgi_app:init_app()",
+            "neutron.wsgi.api:application",
+            "nova.wsgi.osapi_compute:application",
+        ],
+    },
+];
 
 /// Names of the releases that can be brought up, newest first.
-pub const RELEASES: [&str; ALL.len()] = ["2026.2"];
+pub const RELEASES: [&str; ALL.len()] = [ALL[0].name, ALL[1].name];
 
 /// The release of this name.
 pub(crate) fn find(name: &str) -> Result<Release, UpError> {
@@ -30,6 +55,12 @@ pub(crate) fn find(name: &str) -> Result<Release, UpError> {
 }
 
 impl Release {
+    /// What uWSGI loads for an API of [`WSGI_SERVICES`].
+    pub(crate) fn application(&self, service: &str) -> &'static str {
+        let at = WSGI_SERVICES.iter().position(|known| *known == service);
+        self.applications[at.expect("only the APIs are asked for")]
+    }
+
     /// Versions of the release's own packages and of what their load depends on, by name.
     pub(crate) fn packages(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         const SHOWN: [&str; 13] = [
@@ -60,9 +91,10 @@ mod tests {
     fn each_release_is_found_and_locks_what_it_shows() {
         for name in RELEASES {
             let release = find(name).unwrap();
+            assert_eq!(release.name, name);
             assert_eq!(release.packages().count(), 13, "{:?}", release.packages().collect::<Vec<_>>());
         }
-        assert!(find("2013.2").unwrap_err().to_string().contains("2026.2"));
+        assert!(find("2013.2").unwrap_err().to_string().contains("2026.2, 2024.2"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
     config::{DATABASE_SOCKET, Secrets, Settings},
-    database::BASE_PORT_FILE,
+    database::{BASE_PORT_FILE, made_with},
     install::{self, find_release},
     lock::Lock,
     ports::Ports,
@@ -40,6 +40,7 @@ pub struct Up {
 /// SIGINT or SIGTERM ends it ([`UpError::Interrupted`]).
 pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progress) -> Result<Up, UpError> {
     let release = find_release(&spec.release)?;
+    check_release(state, release.name)?;
     let asked = spec.resolved()?;
     check_socket_path(state)?;
     let spec = with_base_port(state, asked)?;
@@ -130,6 +131,24 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// The release of the cloud in a state folder; `None`: there is none that was prepared to the end.
+pub fn release_of(state: &StateDir) -> Option<String> {
+    made_with(state)
+}
+
+/// A cloud keeps its release: its schemas would have to be taken through every release between, and never back.
+fn check_release(state: &StateDir, asked: &str) -> Result<(), UpError> {
+    match made_with(state) {
+        Some(made) if made != asked => Err(UpError::invalid(format!(
+            "the cloud in {} is of release {made}, and {asked} is asked for: ask for {made} (up --release {made}, \
+             run --set release={made}), choose another folder with --state DIR, or remove that cloud first: \
+             kagemusha down --purge",
+            state.path().display()
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -197,13 +197,18 @@ impl Link {
         self.to(&self.channels.send, Order::Reply { to, result });
     }
 
-    /// Starts all RPC servers.
-    pub fn serve(&self) {
-        self.serve_some(0..self.process.topics.len());
+    /// Starts the RPC servers of these topics.
+    pub fn serve(&self, topics: &[impl AsRef<str>]) {
+        let is_served = |server: &usize| topics.iter().any(|topic| topic.as_ref() == self.process.topics[*server]);
+        self.serve_these((0..self.process.topics.len()).filter(is_served));
     }
 
     /// Starts some of the RPC servers.
     pub(crate) fn serve_some(&self, servers: Range<usize>) {
+        self.serve_these(servers);
+    }
+
+    fn serve_these(&self, servers: impl Iterator<Item = usize>) {
         for server in servers {
             let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.servers[server]);
             self.to(handle, Order::Serve { server });

@@ -14,7 +14,7 @@ const TRANSIENT_QUEUES_TTL_MS: i32 = 1_800_000;
 pub(crate) const NOVA: &str = "nova";
 /// `control_exchange` of Neutron.
 pub(crate) const NEUTRON: &str = "neutron";
-/// The topics that a nova-compute serves since release 2026.2.
+/// The topics that a nova-compute may serve, each with an RPC server of its own; which ones a release does is in its data.
 pub(crate) const TOPICS: [&str; 2] = ["compute", "compute-alt"];
 /// Consumers of one RPC server: the topic, the topic on this host, everyone.
 pub(crate) const CONSUMERS_PER_SERVER: u16 = 3;

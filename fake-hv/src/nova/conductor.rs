@@ -31,14 +31,11 @@ pub(crate) struct Author<'a> {
 }
 
 /// A remotable method of an instance of an object.
-fn on_object(objinst: Value, objmethod: &str, kwargs: Value) -> Body {
+fn on_object(release: &Release, objinst: Value, objmethod: &str, kwargs: Value) -> Body {
     let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
-    Body { method: "object_action", namespace: None, version: CONDUCTOR, args, reads_deleted: false }
+    let version = release.rpc_versions.conductor;
+    Body { method: "object_action", namespace: None, version, args, reads_deleted: false }
 }
-
-/// RPC version of the conductor API that all calls of 2026.2 name.
-pub(crate) const CONDUCTOR: &str = "3.0";
-const SCHEDULER: &str = "4.2";
 
 /// The message of a call, or `None` when it is about a VM that this host has no record of.
 pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body> {
@@ -47,20 +44,22 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         C::Ping => Body {
             method: "ping",
             namespace: Some("baseapi"),
-            version: "1.0",
+            version: author.release.rpc_versions.baseapi,
             args: json!({"arg": "1.21 GigaWatts"}),
             reads_deleted: false,
         },
-        C::CreateService => on_object(Rows::new_service(author.release, author.identity), "create", json!({})),
+        C::CreateService => {
+            on_object(author.release, Rows::new_service(author.release, author.identity), "create", json!({}))
+        }
         C::SaveService { report_count } => author.service(Some(*report_count)),
         C::CreateNode => {
             let node = author.rows.new_node(author.release, author.identity, author.resources);
-            on_object(node, "create", json!({}))
+            on_object(author.release, node, "create", json!({}))
         }
         C::SaveNode { usage, touched } => {
             let save = Save { usage, touched: *touched };
             let node = author.rows.node(author.release, author.identity, author.resources, save);
-            on_object(node, "save", json!({}))
+            on_object(author.release, node, "save", json!({}))
         }
         C::SaveInstance(..)
         | C::DestroyInstance(_)
@@ -81,7 +80,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
 
 impl Author<'_> {
     fn service(&self, report_count: Option<u64>) -> Body {
-        on_object(self.rows.service(self.release, self.identity, report_count), "save", json!({}))
+        on_object(self.release, self.rows.service(self.release, self.identity, report_count), "save", json!({}))
     }
 
     /// A remotable class method: a question.
@@ -90,7 +89,8 @@ impl Author<'_> {
             "objname": objname, "objmethod": objmethod, "object_versions": self.release.versions_of(objname),
             "args": args, "kwargs": kwargs,
         });
-        Body { method: "object_class_action_versions", namespace: None, version: CONDUCTOR, args, reads_deleted: false }
+        let version = self.release.rpc_versions.conductor;
+        Body { method: "object_class_action_versions", namespace: None, version, args, reads_deleted: false }
     }
 
     fn query(&self, call: &ConductorCall) -> Body {
@@ -194,18 +194,21 @@ impl Author<'_> {
         let body = match call {
             C::SaveInstance(_, state) => {
                 let (object, kwargs) = document.enter(*state, host, node_id, self.now, self.context);
-                Body { reads_deleted: *state == InstanceState::Cleaned, ..on_object(object, "save", kwargs) }
+                let reads_deleted = *state == InstanceState::Cleaned;
+                Body { reads_deleted, ..on_object(release, object, "save", kwargs) }
             }
-            C::DestroyInstance(_) => on_object(document.destroyed(), "destroy", json!({})),
-            C::RefreshInstance(_) => on_object(document.object.clone(), "refresh", json!({"use_slave": false})),
-            C::RefreshInfoCache(_) => on_object(document.field("info_cache").clone(), "refresh", json!({})),
+            C::DestroyInstance(_) => on_object(release, document.destroyed(), "destroy", json!({})),
+            C::RefreshInstance(_) => {
+                on_object(release, document.object.clone(), "refresh", json!({"use_slave": false}))
+            }
+            C::RefreshInfoCache(_) => on_object(release, document.field("info_cache").clone(), "refresh", json!({})),
             C::SaveInfoCache(_) => {
                 document.mark_changed(["info_cache"]);
-                on_object(info_cache(release, uuid, document), "save", json!({}))
+                on_object(release, info_cache(release, uuid, document), "save", json!({}))
             }
-            C::SaveBlockDevice(_) => on_object(root_disk(document)?, "save", json!({})),
+            C::SaveBlockDevice(_) => on_object(release, root_disk(document)?, "save", json!({})),
             C::CreateInterface { port, .. } => {
-                on_object(interface(release, uuid, document, *port)?, "create", json!({}))
+                on_object(release, interface(release, uuid, document, *port)?, "create", json!({}))
             }
             C::CreateFault { message, .. } => {
                 let data = json!({
@@ -213,7 +216,7 @@ impl Author<'_> {
                     "details": message, "host": host,
                 });
                 let changes = ["instance_uuid", "code", "message", "details", "host"];
-                on_object(release.object("InstanceFault", data, &changes), "create", json!({}))
+                on_object(release, release.object("InstanceFault", data, &changes), "create", json!({}))
             }
             _ => return None,
         };
@@ -222,14 +225,14 @@ impl Author<'_> {
 }
 
 /// `InstanceInfoCache.refresh` of an info cache that came with an event.
-pub(crate) fn refresh(cache: &Value) -> Body {
-    on_object(cache.clone(), "refresh", json!({}))
+pub(crate) fn refresh(release: &Release, cache: &Value) -> Body {
+    on_object(release, cache.clone(), "refresh", json!({}))
 }
 
 /// `InstanceInfoCache.save` of one.
 pub(crate) fn save(release: &Release, instance: Uuid, cache: &Value) -> Body {
     let data = json!({"instance_uuid": instance, "network_info": cache["nova_object.data"]["network_info"]});
-    on_object(release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"]), "save", json!({}))
+    on_object(release, release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"]), "save", json!({}))
 }
 
 /// The VM that a call carries the record of.
@@ -279,7 +282,8 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
 /// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
-    let body = |method, args| Body { method, namespace: None, version: SCHEDULER, args, reads_deleted: false };
+    let version = author.release.rpc_versions.scheduler;
+    let body = |method, args| Body { method, namespace: None, version, args, reads_deleted: false };
     match notice {
         Notice::InstancesAtStart => {
             let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
@@ -320,7 +324,7 @@ impl Author<'_> {
             "injected_files": list("injected_files"), "requested_networks": list("requested_networks"),
             "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
         });
-        let namespace = Some("compute_task");
-        Some(Body { method: "build_instances", namespace, version: "1.19", args, reads_deleted: false })
+        let (namespace, version) = (Some("compute_task"), self.release.rpc_versions.compute_task);
+        Some(Body { method: "build_instances", namespace, version, args, reads_deleted: false })
     }
 }

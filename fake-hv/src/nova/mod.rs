@@ -12,7 +12,7 @@ mod replies;
 mod rows;
 mod states;
 
-pub(crate) use conductor::{Author, Body, CONDUCTOR, call, notice, refresh, save};
+pub(crate) use conductor::{Author, Body, call, notice, refresh, save};
 pub(crate) use dispatch::dispatch;
 pub(crate) use incoming::{EventCaches, Received, receive};
 pub(crate) use instance::{Documents, InstanceDocument, Port, forget};

@@ -10,11 +10,16 @@ use crate::procedure::{Procedure, Procedures};
 
 /// Object and service versions of one OpenStack release, made by `releases/dump_objects.py` from the installed package.
 #[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
 pub struct Release {
     /// Name of the release, such as `2026.2`.
     pub release: String,
     /// `SERVICE_VERSION` of its nova-compute.
     pub service_version: u32,
+    /// The version that it names to each RPC API.
+    pub(crate) rpc_versions: RpcVersions,
+    /// The topics that it serves.
+    pub(crate) rpc_topics: Vec<&'static str>,
     /// Traits that a nova-compute with the fake driver reports of its host.
     pub(crate) traits: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.
@@ -28,6 +33,15 @@ pub struct Release {
     object_versions: BTreeMap<String, Box<RawValue>>,
 }
 
+/// The version of an RPC API that a nova-compute names to it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RpcVersions {
+    pub(crate) conductor: &'static str,
+    pub(crate) scheduler: &'static str,
+    pub(crate) compute_task: &'static str,
+    pub(crate) baseapi: &'static str,
+}
+
 /// The harness has no data for a release.
 #[derive(Debug, thiserror::Error)]
 #[error("release {release} is not known; known: {known}. releases/dump_objects.py makes the data of another")]
@@ -37,11 +51,18 @@ pub struct ReleaseError {
 }
 
 /// Name, versions of objects, procedures.
-const RELEASES: &[(&str, &str, &str)] = &[(
-    "2026.2",
-    include_str!("../../releases/2026.2/objects.json"),
-    include_str!("../../releases/2026.2/procedures.json"),
-)];
+const RELEASES: &[(&str, &str, &str)] = &[
+    (
+        "2026.2",
+        include_str!("../../releases/2026.2/objects.json"),
+        include_str!("../../releases/2026.2/procedures.json"),
+    ),
+    (
+        "2024.2",
+        include_str!("../../releases/2024.2/objects.json"),
+        include_str!("../../releases/2024.2/procedures.json"),
+    ),
+];
 
 impl Release {
     /// The data of a release that ships with the harness.
@@ -93,6 +114,7 @@ pub(crate) fn object(name: &str, version: &str, data: Value, changes: &[&str]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amqp::TOPICS;
 
     #[test]
     fn every_release_that_ships_can_be_read() {
@@ -100,12 +122,13 @@ mod tests {
             let release = Release::load(name).expect("it ships");
             assert_eq!(release.release, *name);
             assert!(release.service_version > 0);
+            assert!(release.rpc_topics.iter().all(|topic| TOPICS.contains(topic)), "{:?}", release.rpc_topics);
         }
     }
 
     #[test]
     fn an_unknown_release_says_which_are_known() {
         let error = Release::load("1999.1").expect_err("there was none");
-        assert!(error.to_string().contains("2026.2"), "{error}");
+        assert!(error.to_string().contains("2026.2, 2024.2"), "{error}");
     }
 }

@@ -143,7 +143,7 @@ async fn calls_fanouts_and_failures_arrive_in_every_mode() {
 
 /// Starts both servers and waits until they are there: a call that comes earlier finds no queue and vanishes.
 async fn serve(fleet: &mut Fleet, link: &Link) {
-    link.serve();
+    link.serve(&["compute", "compute-alt"]);
     let mut topics = ["", ""];
     for topic in &mut topics {
         match fleet.next().await {

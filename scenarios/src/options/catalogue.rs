@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use crate::plan::WsgiPlan;
 
-/// The catalogues in the binary, by release.
-const EMBEDDED: [(&str, &str); 1] = [("2026.2", include_str!("../../options/2026.2.json"))];
+/// The catalogues in the binary, by release, newest first.
+const EMBEDDED: [(&str, &str); 2] =
+    [("2026.2", include_str!("../../options/2026.2.json")), ("2024.2", include_str!("../../options/2024.2.json"))];
 
 /// What the catalogue knows about one option.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -43,7 +44,7 @@ struct Catalogue {
     services: BTreeMap<String, ServiceOptions>,
 }
 
-/// The releases that there is a catalogue of.
+/// The releases that there is a catalogue of, newest first.
 pub fn releases() -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(release, _)| *release)
 }
@@ -51,6 +52,16 @@ pub fn releases() -> impl Iterator<Item = &'static str> {
 /// What is known about an option of a release, under its own name (not one that it had before).
 pub fn find(release: &str, service: &str, option: &str) -> Option<&'static OptionFacts> {
     service_options(release, service)?.get(option)
+}
+
+/// The name that an option has in a release: its own, or one that a newer release says it had before.
+pub fn name_in<'a>(release: &str, service: &str, option: &'a str) -> Option<&'a str> {
+    let options = service_options(release, service)?;
+    if options.contains_key(option) {
+        return Some(option);
+    }
+    let before = releases().filter_map(|newer| find(newer, service, option)).flat_map(|facts| &facts.deprecated);
+    before.map(String::as_str).find(|old| options.contains_key(*old))
 }
 
 pub(crate) fn service_options(release: &str, service: &str) -> Option<&'static ServiceOptions> {
@@ -61,7 +72,7 @@ pub(crate) fn service_options(release: &str, service: &str) -> Option<&'static S
 }
 
 /// Processes and threads of each WSGI service unless a scenario says otherwise.
-pub(crate) fn wsgi_defaults(release: &str) -> BTreeMap<String, WsgiPlan> {
+pub fn wsgi_defaults(release: &str) -> BTreeMap<String, WsgiPlan> {
     let mut services: BTreeMap<String, WsgiPlan> = BTreeMap::new();
     for (name, facts) in service_options(release, "wsgi").into_iter().flatten() {
         let (service, what) = name.split_once('.').expect("a WSGI setting is named service.what");
@@ -80,6 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_option_that_was_renamed_since_has_its_old_name() {
+        assert_eq!(name_in("2024.2", "neutron", "ml2.project_network_types"), Some("ml2.tenant_network_types"));
+        assert_eq!(name_in("1999.1", "neutron", "ml2.project_network_types"), None);
+    }
+
+    #[test]
     fn every_catalogue_is_complete() {
         for release in releases() {
             for service in super::super::SERVICES {
@@ -87,6 +104,8 @@ mod tests {
                 assert!(options.len() > 100, "{release} has {} options of {service}", options.len());
             }
             assert_eq!(wsgi_defaults(release).len(), 5);
+            assert_eq!(name_in(release, "nova", "DEFAULT.report_interval"), Some("DEFAULT.report_interval"));
+            assert_eq!(name_in(release, "nova", "DEFAULT.none"), None);
         }
         assert_eq!(
             find("2026.2", "nova", "DEFAULT.report_interval").map(|facts| facts.default.as_u64()),

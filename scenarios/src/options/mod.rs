@@ -9,11 +9,10 @@ mod value;
 
 use std::collections::BTreeMap;
 
-pub use catalogue::{OptionFacts, find, releases};
+pub use catalogue::{OptionFacts, find, name_in, releases, wsgi_defaults};
 pub use check::check;
 pub use compute::{AllocationRatios, FLEET_OPTIONS, allocation_ratios, compute_options};
 
-pub(crate) use catalogue::wsgi_defaults;
 pub(crate) use check::check_one;
 
 use crate::plan::Tuning;

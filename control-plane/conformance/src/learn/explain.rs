@@ -52,12 +52,12 @@ impl Pair {
                 let texts = |items: &[Value]| -> Option<BTreeSet<String>> {
                     items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
                 };
-                // A set: its order is chance.
-                if let (Some(a), Some(b)) = (texts(a_items), texts(b_items))
-                    && a == b
-                    && !a.iter().any(|text| looks_like_an_id(&text.as_str().into()))
+                if let (Some(set_a), Some(set_b)) = (texts(a_items), texts(b_items))
+                    && set_a == set_b
+                    && !set_a.iter().any(|text| looks_like_an_id(&text.as_str().into()))
                 {
-                    return Ok(json!(a));
+                    // A set, whose order is chance, unless it is the same both times.
+                    return Ok(if a_items == b_items { a.clone() } else { json!(set_a) });
                 }
                 if let Some(each) = self.explain_ports(path, a_items, b_items) {
                     return Ok(json!({"$ports": each}));
