@@ -1,0 +1,57 @@
+//! Learning and comparing, on what real nova-computes said.
+
+use std::fs;
+
+use conformance::{Take, compare, learn};
+use fake_hv::procedure::Procedures;
+
+/// The same operation, done to two pairs of real nova-computes with the roles of the hosts swapped; only the tokens are not those
+/// that were recorded.
+fn stop() -> [Take; 2] {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stop.json")).expect("it ships");
+    serde_json::from_str(&text).expect("two recordings")
+}
+
+#[test]
+fn what_is_learned_from_recordings_is_what_ships() {
+    let [once, again] = stop();
+    let pairs = [(once.recorded[0].clone(), again.recorded[0].clone())];
+    let lesson = learn("2026.2", &pairs);
+    assert!(lesson.left.is_empty(), "{:?}", lesson.left);
+    let ships = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fake-hv/releases/2026.2/procedures.json");
+    let ships: Procedures = serde_json::from_str(&fs::read_to_string(ships).expect("it ships")).expect("procedures");
+    let of_stop = |all: &Procedures| {
+        let found = all.procedures.iter().filter(|procedure| procedure.method == "stop_instance");
+        found.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(of_stop(&lesson.procedures), of_stop(&ships));
+    assert_eq!(of_stop(&ships).len(), 1);
+}
+
+#[test]
+fn two_real_ones_are_identical() {
+    let [once, mut again] = stop();
+    // The roles are swapped with the hosts; as seen from the operation, the first host is the first again.
+    again.recorded[0].traces.reverse();
+    let verdict = compare(once.variation, &once.recorded[0], &again.recorded[0]);
+    // What the flavor is called is the one thing that swapping the flavors changes.
+    let others: Vec<String> = verdict.differences.iter().map(ToString::to_string).collect();
+    assert!(verdict.compared > 0);
+    assert!(others.iter().all(|difference| difference.contains("flavor")), "{others:#?}");
+}
+
+#[test]
+fn a_message_that_is_left_out_is_found() {
+    let [once, _] = stop();
+    let mut shorter = once.recorded[0].clone();
+    let events = &mut shorter.traces[0].events;
+    let at = events
+        .iter()
+        .position(|event| event.what.fields["message"]["args"]["objmethod"] == "save")
+        .expect("a stopped VM is saved");
+    events.remove(at);
+    let verdict = compare(once.variation, &once.recorded[0], &shorter);
+    assert!(!verdict.identical);
+    let first = verdict.first_difference.expect("there is one").to_string();
+    assert!(first.contains("Instance.save is missing"), "{first}");
+}
