@@ -21,7 +21,10 @@ pub(crate) struct AgentRelease {
 }
 
 /// Name and data.
-const RELEASES: &[(&str, &str)] = &[("2026.2", include_str!("../../releases/2026.2/agent.json"))];
+const RELEASES: &[(&str, &str)] = &[
+    ("2026.2", include_str!("../../releases/2026.2/agent.json")),
+    ("2024.2", include_str!("../../releases/2024.2/agent.json")),
+];
 
 impl AgentRelease {
     /// The data of a release that nova's data is there for, too: they are made together.
