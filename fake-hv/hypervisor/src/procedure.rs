@@ -43,6 +43,8 @@ pub enum StepKind {
         timeout: Option<Duration>,
         /// What it says of the VM.
         saves: Saved,
+        /// Class of an exception that is an answer like another.
+        accepts: Option<&'static str>,
     },
     /// An HTTP request.
     Http(HttpService, &'static str),
@@ -189,9 +191,12 @@ fn steps<'a>(host: &'a Host, operation: &'a Operation, steps: &'a [Step], port: 
 async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<Uuid>) -> Result<(), Fault> {
     let message = |service, name| StepMessage { operation: operation.id, step: step.number, port, service, name };
     match &step.kind {
-        StepKind::Call { name, timeout, saves } => {
+        StepKind::Call { name, timeout, saves, accepts } => {
             let timeout = timeout.unwrap_or(host.peek().config.options.rpc_response_timeout);
-            let answer = host.request(Request::Step(message(None, name)), Some(timeout)).await?;
+            let answer = match host.request(Request::Step(message(None, name)), Some(timeout)).await {
+                Err(Fault::Remote(class)) if *accepts == Some(&*class) => Response::Done,
+                answer => answer?,
+            };
             if let Response::Ports(ports) = answer {
                 take_ports(host, operation, ports);
             }

@@ -68,14 +68,16 @@ fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
         let number_of_it = numbered.len();
         numbered.push(step.clone());
         let kind = match step {
-            Step::Action { objinst, objmethod, .. } => {
+            Step::Action { objinst, objmethod, accepts, .. } => {
                 let name = format!("{}.{objmethod}", object_name(objinst));
-                StepKind::Call { name: intern(&name), timeout: None, saves: saved(objinst) }
+                let accepts = accepts.as_deref().map(intern);
+                StepKind::Call { name: intern(&name), timeout: None, saves: saved(objinst), accepts }
             }
-            Step::Query { objname, objmethod, .. } => StepKind::Call {
+            Step::Query { objname, objmethod, accepts, .. } => StepKind::Call {
                 name: intern(&format!("{objname}.{objmethod}")),
                 timeout: None,
                 saves: Saved::default(),
+                accepts: accepts.as_deref().map(intern),
             },
             Step::Http { service, method, path, .. } => {
                 StepKind::Http(http_service(service), intern(&format!("{method} {}", shape(path))))
@@ -84,6 +86,7 @@ fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
                 name: intern(method),
                 timeout: Some(Duration::from_millis(wait.timeout_ms)),
                 saves: Saved::default(),
+                accepts: None,
             },
             Step::Send { .. } => StepKind::Cast,
             Step::Reply { .. } | Step::Raise { .. } => StepKind::Answer,
@@ -400,14 +403,14 @@ fn write_step(
     let mut fill = |template: &Value| resolve(template, scope, now);
     let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
     Ok(match step {
-        Step::Action { objinst, objmethod, args, kwargs, context } => StepBody::Conductor {
+        Step::Action { objinst, objmethod, args, kwargs, context, accepts: _ } => StepBody::Conductor {
             context: context.clone(),
             method: "object_action",
             args: serde_json::json!({
                 "objinst": fill(objinst)?, "objmethod": objmethod, "args": fill(args)?, "kwargs": fill(kwargs)?,
             }),
         },
-        Step::Query { objname, objmethod, args, kwargs, context } => StepBody::Conductor {
+        Step::Query { objname, objmethod, args, kwargs, context, accepts: _ } => StepBody::Conductor {
             context: context.clone(),
             method: "object_class_action_versions",
             args: serde_json::json!({

@@ -66,6 +66,9 @@ pub enum Step {
         /// What its request context has otherwise than that of the RPC.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         context: BTreeMap<String, Value>,
+        /// Class of an exception that the conductor may raise without making the real one fail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accepts: Option<String>,
     },
     /// A remotable class method, carried out by the conductor.
     Query {
@@ -80,6 +83,9 @@ pub enum Step {
         /// What its request context has otherwise than that of the RPC.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         context: BTreeMap<String, Value>,
+        /// Class of an exception that the conductor may raise without making the real one fail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accepts: Option<String>,
     },
     /// A request to an HTTP service.
     Http {

@@ -260,6 +260,7 @@ impl Student {
                 args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
                 kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
                 context: self.otherwise(message_a),
+                accepts: accepted(a),
             }),
             Some("object_class_action_versions") => Ok(Step::Query {
                 objname: text(&args_a["objname"]),
@@ -267,6 +268,7 @@ impl Student {
                 args: self.pair.explain("args", &args_a["args"], &args_b["args"])?,
                 kwargs: self.pair.explain("kwargs", &args_a["kwargs"], &args_b["kwargs"])?,
                 context: self.otherwise(message_a),
+                accepts: accepted(a),
             }),
             Some(method) => {
                 let fanout = fields_a["exchange"].as_str().and_then(|name| name.strip_suffix("_fanout"));
@@ -349,6 +351,13 @@ impl Student {
 fn wait(fields: &Value) -> Option<Wait> {
     let timeout_ms = fields["properties"]["expiration"].as_str()?.parse().ok()?;
     Some(Wait { timeout_ms, monitor_s: fields["message"]["_timeout"].as_u64() })
+}
+
+/// What a call raised, and the hypervisor went on all the same.
+fn accepted(said: &Said) -> Option<String> {
+    let failure = said.reply.as_ref()?["failure"].as_str()?;
+    let told: Value = serde_json::from_str(failure).ok()?;
+    told["class"].as_str().map(str::to_owned)
 }
 
 fn answer(said: &Said) -> Value {
