@@ -15,7 +15,7 @@ use control_plane::{
     load::{Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
     real_compute::{self, Wires},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetSpec, ServiceApis};
+use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, Release, ServiceApis};
 use hypervisor::{ComputeOptions, Delay, Driver, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
@@ -303,11 +303,13 @@ impl Lab {
         if self.scale.counting {
             return Ok(());
         }
+        let release = Release::load(self.release()).map_err(FleetError::from)?;
+        let last = format!("{}_fanout_", release.rpc_topics().last().copied().unwrap_or_default());
         wait(&format!("RPC servers of {}", it.host), REGISTER_WITHIN, async || {
             // The last of its queues; that Nova takes it for up may come from before a restart.
             let serves = it.tap.since(from_us).iter().any(|event| {
                 let queue = event.what.fields["queue"].as_str().unwrap_or_default();
-                event.what.name == "basic.consume" && queue.starts_with("compute-alt_fanout_")
+                event.what.name == "basic.consume" && queue.starts_with(&last)
             });
             Ok(serves.then_some(()).ok_or_else(|| "no consumer of its last queue".to_owned()))
         })

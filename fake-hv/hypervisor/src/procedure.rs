@@ -58,7 +58,10 @@ pub enum StepKind {
         networks_known: bool,
     },
     /// Placement and the compute node record are told what is used.
-    Resources,
+    Resources {
+        /// Everything was counted anew.
+        audit: bool,
+    },
     /// Neutron is asked for its extensions, if it was not for a while.
     Extensions,
     /// The steps for each port of the VM.
@@ -221,7 +224,11 @@ async fn perform(host: &Host, operation: &Operation, step: &Step, port: Option<U
             None => Ok(()),
         },
         StepKind::Extensions => network::read_extensions(host).await,
-        StepKind::Resources => book(host, operation).await,
+        StepKind::Resources { audit: true } => {
+            let moved = operation.instance.as_ref().map(|instance| instance.uuid);
+            resources::tell_of_audit(host, moved).await
+        }
+        StepKind::Resources { audit: false } => book(host, operation).await,
         StepKind::EachPort(inner) => {
             let vm = operation.instance.as_ref().map(|instance| instance.uuid);
             let ports = vm.and_then(|vm| host.peek().guests.get(&vm).map(|guest| guest.ports.clone()));

@@ -216,6 +216,22 @@ pub(crate) async fn claim_again(host: &Host, instance: Uuid) -> Result<(), Fault
     book_claim(host, instance).await
 }
 
+/// An audit in the course of an operation, whose VM is not this node's any more.
+pub(crate) async fn tell_of_audit(host: &Host, moved: Option<Uuid>) -> Result<(), Fault> {
+    let _lock = host.acquire(LockName::Resources).await;
+    let here: Vec<Instance> = {
+        let state = host.peek();
+        let stay = state.guests.values().filter(|guest| Some(guest.instance.uuid) != moved);
+        stay.map(|guest| guest.instance.clone()).collect()
+    };
+    {
+        let mut state = host.state();
+        state.tracker.copy_resources();
+        state.tracker.audit(&here);
+    }
+    update(host).await
+}
+
 /// A move's claim, or the end of one. `size` has the resources that it is about.
 pub(crate) async fn tell_of_move(host: &Host, size: &Instance, begins: bool) -> Result<(), Fault> {
     let _lock = host.acquire(LockName::Resources).await;

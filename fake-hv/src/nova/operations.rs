@@ -91,7 +91,7 @@ fn number(steps: &[Step], numbered: &mut Vec<Step>) -> Vec<hypervisor::Step> {
             Step::Send { .. } => StepKind::Cast,
             Step::Reply { .. } | Step::Raise { .. } => StepKind::Answer,
             Step::NetworkInfo { networks_known } => StepKind::NetworkInfo { networks_known: *networks_known },
-            Step::Resources => StepKind::Resources,
+            Step::Resources { audit } => StepKind::Resources { audit: *audit },
             Step::Extensions => StepKind::Extensions,
             Step::EachPort { steps } => StepKind::EachPort(number(steps, numbered)),
         };
@@ -456,7 +456,7 @@ fn write_step(
                 Err(Raised { class: class.clone().into(), module: module.clone().into(), message, kwargs }),
             )
         }
-        Step::NetworkInfo { .. } | Step::Resources | Step::Extensions | Step::EachPort { .. } => {
+        Step::NetworkInfo { .. } | Step::Resources { .. } | Step::Extensions | Step::EachPort { .. } => {
             return Err("a step without a message".to_owned());
         }
     })

@@ -65,6 +65,11 @@ const RELEASES: &[(&str, &str, &str)] = &[
 ];
 
 impl Release {
+    /// Topics of the RPC servers of its nova-compute, in the order they start.
+    pub fn rpc_topics(&self) -> &[&'static str] {
+        &self.rpc_topics
+    }
+
     /// The data of a release that ships with the harness.
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 //! | `{"$text": "compute-alt.{args/migration/dest_compute}"}` | a text with values in it |
 //! | `{"$json": "vif"}` | a value as JSON in a text |
 //! | `{"$map": [[key, value], ...]}` | a dictionary whose keys are values, too |
-//! | `{"$ports": ...}` | a list with one element for each port of the VM, in which `port` and `vif` are its own |
+//! | `{"$ports": ...}` | a list with one element for each port of the VM, in which `port` and `vif` are its own, and `@` in a path is its place |
 //! | `{"$now": true}` | this moment, as Nova writes times |
 //! | `{"$new": true}` | a new UUID |
 
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use scope::{Scope, identity, is_object, resolve};
+pub use scope::{PORT_INDEX, Scope, identity, is_object, resolve};
 
 /// Everything that the nova-compute of a release does on RPCs, apart from building and terminating.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -140,7 +140,11 @@ pub enum Step {
         networks_known: bool,
     },
     /// The resource tracker's update of Placement and of the compute node record (`_update`).
-    Resources,
+    Resources {
+        /// After it has counted everything anew.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        audit: bool,
+    },
     /// Neutron is asked for its extensions, if it was not within `[neutron] extension_sync_interval`.
     Extensions,
     /// The same steps for each port of the VM.

@@ -15,6 +15,8 @@ const NAME: &str = "nova_object.name";
 /// and in a loop `port` and `vif`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
+    /// Which of the VM's ports a loop is at.
+    port_index: Option<usize>,
     values: Map<String, Value>,
 }
 
@@ -30,6 +32,9 @@ pub fn identity(object: &Value) -> Option<(&str, &Value)> {
     let id = ["uuid", "id", "instance_uuid"].into_iter().find_map(|key| data.get(key).filter(|id| !id.is_null()))?;
     Some((object.get(NAME)?.as_str()?, id))
 }
+
+/// In a path: the place of the port that a loop is at, in a list that has an element for each port.
+pub const PORT_INDEX: &str = "@";
 
 fn enter<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
     match value {
@@ -110,6 +115,8 @@ impl Scope {
 
     /// The port that a loop is at.
     pub fn set_port(&mut self, vif: &Value) {
+        let vifs = self.get("vifs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        self.port_index = vifs.iter().position(|known| known["id"] == vif["id"]);
         self.set("port", vif["id"].clone());
         self.set("vif", vif.clone());
     }
@@ -118,7 +125,11 @@ impl Scope {
     pub fn get(&self, path: &str) -> Option<&Value> {
         let mut steps = path.split('/');
         let root = self.values.get(steps.next()?)?;
-        steps.try_fold(root, enter)
+        steps.try_fold(root, |value, step| match step {
+            // In a list that has an element for each port: the port's own.
+            PORT_INDEX => value.get(self.port_index?),
+            step => enter(value, step),
+        })
     }
 
     /// The value at a path, to change it.

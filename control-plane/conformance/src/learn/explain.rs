@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_hv::procedure::{Scope, identity, is_object};
+use fake_hv::procedure::{PORT_INDEX, Scope, identity, is_object};
 use serde_json::{Map, Value, json};
 
 const DATA: &str = "nova_object.data";
@@ -82,10 +82,10 @@ impl Pair {
             return None;
         }
         let mut template = None;
-        for ((a, b), (vif_a, vif_b)) in a.iter().zip(b).zip(vifs_a.iter().zip(&vifs_b)) {
+        for (index, ((a, b), (vif_a, vif_b))) in a.iter().zip(b).zip(vifs_a.iter().zip(&vifs_b)).enumerate() {
             self.a.set_port(vif_a);
             self.b.set_port(vif_b);
-            let explained = self.explain(path, a, b).ok()?;
+            let explained = of_each(&self.explain(path, a, b).ok()?, &index.to_string());
             if template.get_or_insert_with(|| explained.clone()) != &explained {
                 return None;
             }
@@ -184,7 +184,8 @@ impl Pair {
         if same && !looks_like_an_id(a) && !path.ends_with("generation") {
             return Ok(a.clone());
         }
-        if let Some(found) = self.common_path(a, b) {
+        let found = if path.ends_with("generation") { self.common_generation(a, b) } else { self.common_path(a, b) };
+        if let Some(found) = found {
             return Ok(json!({"$": found}));
         }
         if let (Value::String(a), Value::String(b)) = (a, b)
@@ -239,6 +240,15 @@ impl Pair {
         best(in_a.intersection(&in_b))
     }
 
+    /// The like for a generation, which other numbers may be by chance.
+    fn common_generation(&self, a: &Value, b: &Value) -> Option<String> {
+        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
+        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
+        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
+        // The last answer knows best.
+        in_a.intersection(&in_b).filter(|path| path.ends_with("generation")).max_by_key(|path| step_of(path)).cloned()
+    }
+
     /// Where both scopes have the objects that these are later states of.
     fn known_object(&self, a: &Value, b: &Value) -> Option<String> {
         let (id_a, id_b) = (identity(a)?, identity(b)?);
@@ -246,6 +256,25 @@ impl Pair {
         self.a.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_a), &mut in_a));
         self.b.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_b), &mut in_b));
         best(in_a.intersection(&in_b))
+    }
+}
+
+/// A template for the element of one port, as that of each: where paths have its index, they have the port's.
+fn of_each(template: &Value, index: &str) -> Value {
+    let path = |path: &str| {
+        let steps = path.split('/').map(|step| if step == index { PORT_INDEX } else { step });
+        steps.collect::<Vec<_>>().join("/")
+    };
+    match template {
+        Value::Object(map) => {
+            let item = |(key, value): (&String, &Value)| match value.as_str() {
+                Some(text) if matches!(key.as_str(), "$" | "$object" | "$json") => (key.clone(), path(text).into()),
+                _ => (key.clone(), of_each(value, index)),
+            };
+            Value::Object(map.iter().map(item).collect())
+        }
+        Value::Array(items) => items.iter().map(|item| of_each(item, index)).collect(),
+        other => other.clone(),
     }
 }
 
@@ -286,6 +315,11 @@ fn find(path: &str, value: &Value, wanted: &dyn Fn(&Value) -> bool, found: &mut 
         }
         _ => {}
     }
+}
+
+/// Number of the step whose answer a path leads into.
+fn step_of(path: &str) -> usize {
+    path.strip_prefix("answers/").and_then(|rest| rest.split('/').next()?.parse().ok()).unwrap_or(0)
 }
 
 fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {

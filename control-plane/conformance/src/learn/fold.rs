@@ -16,15 +16,25 @@ pub(crate) enum Raw {
         /// Networks were not asked for.
         networks_known: bool,
     },
-    Resources,
+    Resources {
+        /// The VMs of the node were asked for before.
+        audit: bool,
+    },
     /// Neutron's list of extensions, where it is not too old.
     Extensions,
     /// The steps for the first of these ports.
     EachPort(String, Vec<Raw>),
 }
 
+/// A port of the VM: what is said of it, or of its network, is said for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    pub(crate) id: String,
+    pub(crate) network: String,
+}
+
 /// Folds what an RPC made the hypervisor say. `ports` are those of its VM.
-pub(crate) fn fold(invocation: &Invocation, ports: &[String]) -> Vec<Raw> {
+pub(crate) fn fold(invocation: &Invocation, ports: &[Port]) -> Vec<Raw> {
     // A method may leave its work to another thread, and which of the two speaks first is chance.
     let (ends, mut said): (Vec<Said>, Vec<Said>) =
         invocation.said.iter().cloned().partition(|said| args(said)["objmethod"] == "event_finish_with_failure");
@@ -80,7 +90,8 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
             folded.push(Raw::NetworkInfo { saved: saved.as_str().unwrap_or_default().to_owned(), networks_known });
             taken
         } else if let Some(taken) = resources(rest) {
-            folded.push(Raw::Resources);
+            let audits = |step: &Raw| matches!(step, Raw::Said(said) if args(said)["objmethod"] == "get_by_host_and_node");
+            folded.push(Raw::Resources { audit: folded.iter().any(audits) });
             taken
         } else if is_http(first, "neutron", "GET", |path| path == "/v2.0/extensions") {
             folded.push(Raw::Extensions);
@@ -95,13 +106,13 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
 }
 
 /// Steps that come once for the first port, then again for the second, and so on.
-fn fold_ports(steps: Vec<Raw>, ports: &[String]) -> Vec<Raw> {
+fn fold_ports(steps: Vec<Raw>, ports: &[Port]) -> Vec<Raw> {
     let shapes: Vec<(Option<usize>, String)> = steps.iter().map(|step| shape(step, ports)).collect();
     let (mut folded, mut at) = (Vec::new(), 0);
     while at < steps.len() {
         match loop_at(&shapes[at..], ports.len()) {
             Some((first, length)) => {
-                folded.push(Raw::EachPort(ports[first].clone(), steps[at..at + length].to_vec()));
+                folded.push(Raw::EachPort(ports[first].id.clone(), steps[at..at + length].to_vec()));
                 at += length * ports.len();
             }
             None => {
@@ -130,7 +141,7 @@ fn loop_at(shapes: &[(Option<usize>, String)], ports: usize) -> Option<(usize, u
 }
 
 /// The port that a step is about, if it is one, and what the step is apart from it.
-fn shape(step: &Raw, ports: &[String]) -> (Option<usize>, String) {
+fn shape(step: &Raw, ports: &[Port]) -> (Option<usize>, String) {
     let Raw::Said(said) = step else { return (None, String::new()) };
     let fields = &said.event.what.fields;
     let about = match said.event.what.name.as_str() {
@@ -144,9 +155,13 @@ fn shape(step: &Raw, ports: &[String]) -> (Option<usize>, String) {
         ),
         _ => format!("{} {} {}", fields["message"]["method"], args(said)["objmethod"], args(said)["args"]),
     };
-    let mentioned: Vec<usize> = (0..ports.len()).filter(|index| about.contains(&ports[*index])).collect();
+    let mentions = |index: &usize| {
+        let Port { id, network } = &ports[*index];
+        about.contains(id.as_str()) || !network.is_empty() && about.contains(network.as_str())
+    };
+    let mentioned: Vec<usize> = (0..ports.len()).filter(mentions).collect();
     match mentioned[..] {
-        [port] => (Some(port), about.replace(&ports[port], "PORT")),
+        [port] => (Some(port), about.replace(&ports[port].id, "PORT").replace(&ports[port].network, "NETWORK")),
         _ => (None, about),
     }
 }

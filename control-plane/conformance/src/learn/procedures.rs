@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     explain::{Pair, Unexplained, is_time, looks_like_an_id},
-    fold::{Raw, fold},
+    fold::{Port, Raw, fold},
     invocations::{Invocation, Said, invocations},
 };
 use crate::{compare::short_name, run::Recorded, trace::Event};
@@ -100,8 +100,8 @@ fn note(known: &mut BTreeMap<String, Vec<Learned>>, learned: Learned) {
     variants.push(learned);
 }
 
-/// UUIDs of the ports in the network information that came with the RPC.
-fn ports_of(invocation: &Invocation) -> Vec<String> {
+/// The ports in the network information that came with the RPC.
+fn ports_of(invocation: &Invocation) -> Vec<Port> {
     let cache = &invocation.message["args"]["instance"]["nova_object.data"]["info_cache"]["nova_object.data"];
     let with_it = ports_in(&cache["network_info"]);
     if !with_it.is_empty() {
@@ -114,9 +114,13 @@ fn ports_of(invocation: &Invocation) -> Vec<String> {
     found.map(|object| ports_in(&object["nova_object.data"]["network_info"])).unwrap_or_default()
 }
 
-fn ports_in(network_info: &Value) -> Vec<String> {
+fn ports_in(network_info: &Value) -> Vec<Port> {
     let vifs: Value = network_info.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    vifs.as_array().into_iter().flatten().filter_map(|vif| vif["id"].as_str()).map(str::to_owned).collect()
+    let port = |vif: &Value| {
+        let network = vif["network"]["id"].as_str().unwrap_or_default().to_owned();
+        Some(Port { id: vif["id"].as_str()?.to_owned(), network })
+    };
+    vifs.as_array().into_iter().flatten().filter_map(port).collect()
 }
 
 fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
@@ -217,7 +221,9 @@ impl Student {
                 }
                 Ok(Step::NetworkInfo { networks_known: *networks_known })
             }
-            (Raw::Resources, Raw::Resources) => Ok(Step::Resources),
+            (Raw::Resources { audit }, Raw::Resources { audit: of_b }) if audit == of_b => {
+                Ok(Step::Resources { audit: *audit })
+            }
             (Raw::Extensions, Raw::Extensions) => Ok(Step::Extensions),
             (Raw::EachPort(port_a, a), Raw::EachPort(port_b, b)) => {
                 enter_port(&mut self.pair.a, port_a);
@@ -372,7 +378,7 @@ fn describe(step: &Raw) -> String {
         Raw::Said(said) => short_name(&said.event),
         Raw::NetworkInfo { networks_known: true, .. } => "network info of known networks".to_owned(),
         Raw::NetworkInfo { .. } => "network info".to_owned(),
-        Raw::Resources => "resources".to_owned(),
+        Raw::Resources { .. } => "resources".to_owned(),
         Raw::Extensions => "extensions".to_owned(),
         Raw::EachPort(_, steps) => format!("each port [{}]", steps.iter().map(describe).collect::<Vec<_>>().join(", ")),
     }

@@ -1,4 +1,4 @@
-//! Building VMs, and what can come between.
+//! Building VMs, and what can come between, or at the end.
 
 use std::time::Duration;
 
@@ -48,6 +48,12 @@ operations! { Stage::Plain,
         tokio::time::sleep(NOT_BEGUN_AFTER).await;
         s.hold_network(0, false);
         s.gone(&vm).await?;
+    }
+    "delete-resized": |s| {
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"resize": {"flavorRef": s.flavor(true)}}), "VERIFY_RESIZE").await?;
+        s.begin().await;
+        s.delete(&vm).await?;
     }
     "server-group": |s| {
         let body = json!({"server_group": {"name": s.lab.tenants.run.named("group"), "policy": "anti-affinity"}});
