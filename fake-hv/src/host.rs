@@ -151,14 +151,22 @@ impl Host {
         self.give_up(now, effects);
     }
 
-    /// Lets go of what nothing more can come of.
+    /// Lets go of what nothing more can come of. Whoever still waits for the end of an RPC is told of it.
     fn forget(&mut self, milestone: hypervisor::Milestone) {
-        if let hypervisor::Milestone::OperationEnded(id) = milestone
+        let ended = match milestone {
+            // The method returns nothing, and was called all the same.
+            hypervisor::Milestone::OperationEnded(id) => Some((id, Ok(Value::Null))),
+            hypervisor::Milestone::OperationFailed(id) => {
+                let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
+                let (class, module) = ("NovaException".into(), "nova.exception".into());
+                Some((id, Err(Raised { class, module, message, kwargs: Value::Null })))
+            }
+            _ => None,
+        };
+        if let Some((id, result)) = ended
             && let Some(reply_to) = self.operations.end(id)
         {
-            let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
-            let (class, module) = ("NovaException".into(), "nova.exception".into());
-            self.answer(Some(reply_to), Err(Raised { class, module, message, kwargs: Value::Null }));
+            self.answer(Some(reply_to), result);
         }
         nova::forget(&mut self.documents, milestone);
     }

@@ -119,6 +119,8 @@ pub enum Milestone {
     Gone(Uuid),
     /// An RPC has been carried out: what the driver keeps for it can go.
     OperationEnded(OperationId),
+    /// An RPC could not be carried out, likewise.
+    OperationFailed(OperationId),
 }
 
 /// The kind of RPC event that a `compute` method is wrapped in (`InstanceActionEvent`).

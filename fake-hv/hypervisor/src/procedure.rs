@@ -142,10 +142,13 @@ pub(crate) async fn run(host: Host, operation: Operation) {
         None => None,
     };
     let done = steps(&host, &operation, &operation.procedure.steps, None).await;
-    if let (Err(fault), Some(vm)) = (done, vm) {
-        fail(&host, &operation, vm, &fault).await;
+    if let (Err(fault), Some(vm)) = (&done, vm) {
+        fail(&host, &operation, vm, fault).await;
     }
-    host.milestone(Milestone::OperationEnded(operation.id));
+    host.milestone(match done {
+        Ok(()) => Milestone::OperationEnded(operation.id),
+        Err(_) => Milestone::OperationFailed(operation.id),
+    });
     if let Some(vm) = vm {
         leave(&host, &operation, vm);
     }

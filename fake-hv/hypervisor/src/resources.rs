@@ -229,6 +229,8 @@ pub(crate) async fn tell_of_audit(host: &Host, moved: Option<Uuid>) -> Result<()
         state.tracker.copy_resources();
         state.tracker.audit(&here);
     }
+    // Consumers that are no VMs of this node: the one that moved, under the name of its migration, and it is left alone.
+    host.placement(PlacementRequest::GetProviderAllocations).await?;
     update(host).await
 }
 

@@ -90,7 +90,8 @@ fn fold_known(said: &[Said]) -> Vec<Raw> {
             folded.push(Raw::NetworkInfo { saved: saved.as_str().unwrap_or_default().to_owned(), networks_known });
             taken
         } else if let Some(taken) = resources(rest) {
-            let audits = |step: &Raw| matches!(step, Raw::Said(said) if args(said)["objmethod"] == "get_by_host_and_node");
+            let audits =
+                |step: &Raw| matches!(step, Raw::Said(said) if args(said)["objmethod"] == "get_by_host_and_node");
             folded.push(Raw::Resources { audit: folded.iter().any(audits) });
             taken
         } else if is_http(first, "neutron", "GET", |path| path == "/v2.0/extensions") {
