@@ -20,7 +20,12 @@ fn read(body: &[u8]) {
     let context = request.context.as_object().expect("a context is an object");
     assert!(context.keys().all(|key| key.starts_with("_context_")), "nothing else is in a context");
     let Some(to) = request.reply_to else { return };
-    let raised = Raised { class: "Boom".into(), module: "builtins".into(), message: request.method };
+    let raised = Raised {
+        class: "Boom".into(),
+        module: "builtins".into(),
+        message: request.method,
+        kwargs: serde_json::Value::Null,
+    };
     for (result, succeeds) in [(Ok(request.args), true), (Err(raised), false)] {
         // An id that is none of ours is that of another's call, whose answer never comes here.
         if let Some(reply) = read_reply(&write_reply(&to, result)) {

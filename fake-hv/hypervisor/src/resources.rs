@@ -213,6 +213,8 @@ pub(crate) async fn release(host: &Host, instance: Uuid) -> Result<(), Fault> {
 /// A claim for a VM that is here already: it is unshelved.
 pub(crate) async fn claim_again(host: &Host, instance: Uuid) -> Result<(), Fault> {
     let _lock = host.acquire(LockName::Resources).await;
+    // The operation has looked at its disks.
+    host.state().disks_known.insert(instance);
     book_claim(host, instance).await
 }
 
