@@ -1,5 +1,7 @@
 //! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
 
+mod events;
+
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use hypervisor::{
@@ -356,7 +358,7 @@ impl Host {
         let Some(asked) = self.asked.remove(&id) else { return };
         let result = match answer {
             Some(answer) => match &asked.request {
-                Request::Step(step) => self.read_step(common, step, answer),
+                Request::Step(step) => self.read_step(common, step, answer, asked.origin),
                 request => self.client(common, asked.origin).decode(request, answer),
             },
             None => Err(Fault::Disconnected),
@@ -364,10 +366,19 @@ impl Host {
         self.finish(common, now, id, asked, result, effects);
     }
 
-    fn read_step(&mut self, common: &Common, step: &StepMessage, answer: HttpAnswer) -> Result<Response, Fault> {
+    fn read_step(
+        &mut self,
+        common: &Common,
+        step: &StepMessage,
+        answer: HttpAnswer,
+        origin: Origin,
+    ) -> Result<Response, Fault> {
         let fine = answer.status < 400 || self.operations.accepts(&common.catalogue, step, answer.status);
         if !fine {
             return Err(Fault::Http(answer.status));
+        }
+        if let Some(instance) = self.operations.asks_for_networks(&common.catalogue, step) {
+            self.client(common, origin).keep_networks(instance, &answer.body);
         }
         Ok(self.operations.read(&common.catalogue, &mut self.documents, step, answer.body))
     }
@@ -462,24 +473,6 @@ impl Host {
     fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, Raised>) {
         if let Some(reply_to) = reply_to {
             self.link.reply(reply_to, result);
-        }
-    }
-
-    /// The info cache that a call is about when an event is the reason for it.
-    fn event_cache(&self, origin: Origin, call: &ConductorCall) -> Option<&Value> {
-        let caches = self.event_caches.get(&origin)?;
-        match call {
-            ConductorCall::RefreshInfoCache(instance) => caches.to_refresh.get(instance),
-            ConductorCall::SaveInfoCache(instance) => caches.to_save.get(instance),
-            _ => None,
-        }
-    }
-
-    fn about_event(&self, common: &Common, origin: Origin, call: &ConductorCall) -> Option<Body> {
-        let cache = self.event_cache(origin, call)?;
-        match call {
-            ConductorCall::SaveInfoCache(instance) => Some(nova::save(&common.release, *instance, cache)),
-            _ => Some(nova::refresh(&common.release, cache)),
         }
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Client, HttpAnswer, HttpRequest, list, successful, vif};
 use crate::{
     contexts::{request_id, user_token},
-    nova::Port,
+    nova::{InstanceDocument, Port},
 };
 
 impl Client<'_> {
@@ -108,7 +108,11 @@ impl Client<'_> {
             N::GetPorts(instance) | N::GetAllPorts(instance) => {
                 let ports = list(&body["ports"]);
                 self.keep_ports(*instance, ports);
-                Ok(Response::Ports(ports.iter().filter_map(|port| port["id"].as_str()?.parse().ok()).collect()))
+                let ports: Vec<Uuid> = ports.iter().filter_map(|port| port["id"].as_str()?.parse().ok()).collect();
+                if matches!(request, N::GetPorts(_)) {
+                    self.forget_ports_but(*instance, &ports);
+                }
+                Ok(Response::Ports(ports))
             }
             N::GetRequestedNetworks(instance) | N::GetNetworks { instance, .. } => {
                 self.keep_networks(*instance, &body);
@@ -170,7 +174,18 @@ impl Client<'_> {
         }
     }
 
-    fn keep_networks(&mut self, instance: Uuid, body: &Value) {
+    /// A port that Neutron does not have any more is in no network information from now on.
+    fn forget_ports_but(&mut self, instance: Uuid, current: &[Uuid]) {
+        let Some(document) = self.documents.get_mut(&instance) else { return };
+        for port in InstanceDocument::cached_ports(&document.object) {
+            if !current.contains(&port) {
+                vif::forget(document, port);
+            }
+        }
+    }
+
+    /// What Neutron says of networks, for the VM's network information.
+    pub(crate) fn keep_networks(&mut self, instance: Uuid, body: &Value) {
         let Some(document) = self.documents.get_mut(&instance) else { return };
         for record in list(&body["networks"]) {
             let text = |name: &str| record[name].as_str().unwrap_or_default();

@@ -302,6 +302,15 @@ impl Operations {
         self.ongoing.len()
     }
 
+    /// The VM whose networks a step asks Neutron for.
+    pub(crate) fn asks_for_networks(&self, catalogue: &Catalogue, message: &hypervisor::StepMessage) -> Option<Uuid> {
+        let ongoing = self.ongoing.get(&message.operation)?;
+        match &catalogue.entries[ongoing.entry].steps[message.step] {
+            Step::Http { method, path, .. } if method == "GET" && path == "/v2.0/networks" => ongoing.instance,
+            _ => None,
+        }
+    }
+
     /// Whether a status that means failure is none here.
     pub(crate) fn accepts(&self, catalogue: &Catalogue, message: &hypervisor::StepMessage, status: u16) -> bool {
         let Some(ongoing) = self.ongoing.get(&message.operation) else { return false };

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use scope::{PORT_INDEX, Scope, identity, is_object, resolve};
+pub use scope::{LAST, PORT_INDEX, Scope, identity, is_object, resolve};
 
 /// Everything that the nova-compute of a release does on RPCs, apart from building and terminating.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -36,12 +36,16 @@ pub fn identity(object: &Value) -> Option<(&str, &Value)> {
 /// In a path: the place of the port that a loop is at, in a list that has an element for each port.
 pub const PORT_INDEX: &str = "@";
 
+/// In a path: the last element of a list, such as the port that was just added.
+pub const LAST: &str = "last";
+
 fn enter<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
     match value {
         Value::Object(map) => match map.get(step) {
             Some(found) => Some(found),
             None => map.get(DATA)?.get(step),
         },
+        Value::Array(items) if step == LAST => items.last(),
         Value::Array(items) => items.get(step.parse::<usize>().ok()?),
         _ => None,
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_hv::procedure::{PORT_INDEX, Scope, identity, is_object};
+use fake_hv::procedure::{LAST, PORT_INDEX, Scope, identity, is_object};
 use serde_json::{Map, Value, json};
 
 const DATA: &str = "nova_object.data";
@@ -319,7 +319,9 @@ fn find(path: &str, value: &Value, wanted: &dyn Fn(&Value) -> bool, found: &mut 
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
-                find(&format!("{path}/{index}"), value, wanted, found);
+                let last = path == "vifs" && index + 1 == items.len();
+                let step = if last { LAST.to_owned() } else { index.to_string() };
+                find(&format!("{path}/{step}"), value, wanted, found);
             }
         }
         _ => {}
