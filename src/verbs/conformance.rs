@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Release that the cloud must be of [default: whichever it is]
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     /// Only this operation; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with = "load")]
     operation: Vec<String>,
@@ -87,9 +90,25 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+/// The cloud that is up, if it is of the release that was asked for.
+fn cloud_of(args: &Args) -> Result<(StateDir, Cloud), LabError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let cloud = Cloud::open(&state)?;
+    let is = &cloud.spec.release;
+    match &args.release {
+        Some(asked) if asked != is => {
+            let why = format!(
+                "the cloud in {} is {is}, not {asked}; `kagemusha up --release {asked} --state DIR` makes another",
+                state.path().display()
+            );
+            Err(std::io::Error::other(why).into())
+        }
+        _ => Ok((state, cloud)),
+    }
+}
+
+async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+    let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     let mut verdicts = Vec::new();
     for stage in [Stage::Plain, Stage::Reschedules, Stage::Aborts] {
@@ -106,8 +125,7 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
 }
 
 async fn on_agents(args: &Args) -> Result<Vec<Verdict>, LabError> {
-    let state = StateDir::resolve(args.state.as_deref())?;
-    let cloud = Cloud::open(&state)?;
+    let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     match compare_agents(&cloud, |verdict| tell(args, verdict)).await? {
         Agents::Compared(verdicts) => Ok(verdicts),

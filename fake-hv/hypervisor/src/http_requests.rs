@@ -26,6 +26,10 @@ pub enum PlacementRequest {
     GetProviderAllocations,
     /// `GET /allocations/{consumer}`.
     GetAllocations(Uuid),
+    /// `GET /allocations/{consumer}` of a VM that was evacuated: what it has elsewhere will stay.
+    GetEvacuatedAllocations(Uuid),
+    /// `PUT /allocations/{consumer}` without those on this node.
+    RemoveAllocations(Uuid),
     /// `DELETE /allocations/{consumer}`.
     DeleteAllocations(Uuid),
     /// `PUT /resource_providers/{uuid}/inventories`.

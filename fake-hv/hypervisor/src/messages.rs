@@ -231,7 +231,7 @@ pub enum ConductorCall {
     GetInstancesAtStart,
     /// `InstanceList.get_by_host` of a periodic task; answers [`Response::Instances`].
     GetInstances,
-    /// `MigrationList.get_by_filters`: was anything evacuated away?
+    /// `MigrationList.get_by_filters`: was anything evacuated away? Answers [`Response::Uuids`] with the VMs.
     GetEvacuations,
     /// `Service.create`.
     CreateService,
@@ -320,6 +320,10 @@ pub enum ConductorCall {
     GetResources(Uuid),
     /// `ConsoleAuthToken.clean_console_auths_for_instance`.
     CleanInstanceConsoleTokens(Uuid),
+    /// `Instance.get_by_uuid` of a VM that was evacuated from here.
+    GetEvacuated(Uuid),
+    /// `Migration.save`: this end of the evacuation of a VM is over, too.
+    EndEvacuation(Uuid),
     /// `InstanceGroup.get_by_uuid`; answers [`Response::Uuids`] with its members.
     GetGroup(Uuid),
     /// `InstanceList.get_uuids_by_host`; answers [`Response::Uuids`].

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::{
-    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, Request, Servers, Session, executor::Host,
-    resources, state::Guest,
+    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, PlacementRequest, Request, Servers, Session,
+    executor::Host, resources, state::Guest,
 };
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
@@ -55,11 +57,24 @@ async fn attempt(host: &Host) -> Result<(), Fault> {
     resources::audit(host, resources::Occasion::Start).await
 }
 
+/// `_destroy_evacuated_instances`: a VM that was evacuated while this host was away is not its own any more.
+async fn let_go(host: &Host, evacuated: Uuid) -> Result<(), Fault> {
+    if host.conductor(ConductorCall::GetEvacuated(evacuated)).await.is_err() {
+        return Ok(()); // it was deleted meanwhile
+    }
+    host.placement(PlacementRequest::GetEvacuatedAllocations(evacuated)).await?;
+    host.placement(PlacementRequest::GetTree).await?;
+    host.placement(PlacementRequest::RemoveAllocations(evacuated)).await?;
+    host.conductor(ConductorCall::EndEvacuation(evacuated)).await.map(drop)
+}
+
 /// `ComputeManager.init_host`: takes over the VMs that Nova has here.
 async fn init_host(host: &Host) -> Result<(), Fault> {
     let node_known = host.conductor(ConductorCall::GetNodesByUuid).await?.found();
     let instances = host.conductor(ConductorCall::GetInstancesAtStart).await?.instances();
-    host.conductor(ConductorCall::GetEvacuations).await?;
+    for evacuated in host.conductor(ConductorCall::GetEvacuations).await?.uuids() {
+        let_go(host, evacuated).await?;
+    }
     let found = !instances.is_empty();
     let driver = host.peek().config.driver;
     for instance in instances {

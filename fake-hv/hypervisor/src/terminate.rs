@@ -43,7 +43,10 @@ async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
     destroy_guest(host, instance, ports).await;
     network::deallocate(host, instance).await?;
     host.conductor(ConductorCall::SaveInstance(instance, InstanceState::Deleted)).await?;
-    host.conductor(ConductorCall::GetResources(instance)).await?;
+    // What it had is let go of, if it was counted here.
+    if host.peek().tracker.tracks(instance) {
+        host.conductor(ConductorCall::GetResources(instance)).await?;
+    }
     resources::release(host, instance).await?;
     if host.peek().config.options.consoles {
         host.conductor(ConductorCall::CleanInstanceConsoleTokens(instance)).await?;

@@ -52,6 +52,8 @@ pub(crate) struct Sessions {
     /// Aggregates of this host's provider.
     aggregates: Vec<String>,
     provider_generation: u64,
+    /// Allocations of a VM that was evacuated from here, without those here.
+    evacuated: Value,
 }
 
 /// What a hypervisor needs to write its requests and to read their answers.

@@ -29,6 +29,10 @@ impl Client<'_> {
             P::GetTraits => ("GET", provider("/traits"), Some("1.6"), None),
             P::GetProviderAllocations => ("GET", provider("/allocations"), None, None),
             P::GetAllocations(consumer) => ("GET", format!("/allocations/{consumer}"), Some("1.28"), None),
+            P::GetEvacuatedAllocations(consumer) => ("GET", format!("/allocations/{consumer}"), Some("1.28"), None),
+            P::RemoveAllocations(consumer) => {
+                ("PUT", format!("/allocations/{consumer}"), Some("1.28"), Some(self.sessions.evacuated.clone()))
+            }
             P::DeleteAllocations(consumer) => ("DELETE", format!("/allocations/{consumer}"), None, None),
             P::PutInventories => ("PUT", provider("/inventories"), Some("1.26"), Some(self.inventories())),
             P::GetTraitNames => {
@@ -97,6 +101,18 @@ impl Client<'_> {
                 let aggregates = answer.body["aggregates"].as_array().into_iter().flatten();
                 self.sessions.aggregates = aggregates.filter_map(Value::as_str).map(str::to_owned).collect();
                 Response::Found(!self.sessions.aggregates.is_empty())
+            }
+            P::GetEvacuatedAllocations(_) => {
+                let mut elsewhere = answer.body.clone();
+                if let Some(allocations) = elsewhere["allocations"].as_object_mut() {
+                    allocations.remove(&self.identity.node.to_string());
+                }
+                self.sessions.evacuated = elsewhere;
+                Response::Done
+            }
+            P::RemoveAllocations(_) => {
+                self.sessions.evacuated = Value::Null;
+                Response::Done
             }
             P::GetProviderAllocations => Response::Consumers(consumers(&answer.body)),
             _ => Response::Done,

@@ -61,6 +61,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
             let node = author.rows.node(author.release, author.identity, author.resources, save);
             on_object(author.release, node, "save", json!({}))
         }
+        C::EndEvacuation(uuid) => on_object(author.release, author.rows.end_evacuation(*uuid)?, "save", json!({})),
         C::SaveInstance(..)
         | C::DestroyInstance(_)
         | C::RefreshInstance(_)
@@ -108,6 +109,7 @@ impl Author<'_> {
             C::GetInstances => {
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
             }
+            C::GetEvacuated(uuid) => self.ask("Instance", "get_by_uuid", json!([uuid]), none()),
             C::GetEvacuations => self.ask("MigrationList", "get_by_filters", json!([self.evacuations()]), none()),
             C::GetNodesByHost => {
                 self.ask("ComputeNodeList", "get_all_by_host", json!([host]), json!({"use_slave": true}))
@@ -197,7 +199,7 @@ impl Author<'_> {
                 let reads_deleted = *state == InstanceState::Cleaned;
                 Body { reads_deleted, ..on_object(release, object, "save", kwargs) }
             }
-            C::DestroyInstance(_) => on_object(release, document.destroyed(), "destroy", json!({})),
+            C::DestroyInstance(_) => on_object(release, document.object.clone(), "destroy", json!({})),
             C::RefreshInstance(_) => {
                 on_object(release, document.object.clone(), "refresh", json!({"use_slave": false}))
             }

@@ -244,10 +244,9 @@ impl InstanceDocument {
         }
     }
 
-    /// The record as `destroy` sends it: the resources that it held are let go of.
-    pub(crate) fn destroyed(&mut self) -> Value {
+    /// The resources that it held were read, and are let go of.
+    pub(crate) fn release_resources(&mut self) {
         self.set(json!({"resources": null}));
-        self.object.clone()
     }
 
     /// Network information in the record's info cache.

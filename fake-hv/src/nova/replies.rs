@@ -32,6 +32,11 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
         }
         C::CreateNode => take_updates(&result, |updates| rows.update_node(updates)),
         C::SaveNode { .. } => take_updates(&result, |updates| rows.update_node(updates)),
+        C::GetEvacuations => Response::Uuids(rows.keep_evacuations(objects(&result))),
+        C::EndEvacuation(uuid) => {
+            rows.evacuation_ended(*uuid);
+            Response::Done
+        }
         C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
         C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
@@ -39,6 +44,10 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             take_updates(&result, |updates| {
                 documents.entry(*uuid).and_modify(|document| document.update(updates));
             })
+        }
+        C::GetResources(uuid) => {
+            documents.entry(*uuid).and_modify(InstanceDocument::release_resources);
+            Response::Done
         }
         C::GetBlockDevices(uuid) => {
             documents.entry(*uuid).and_modify(|document| document.block_devices = result);

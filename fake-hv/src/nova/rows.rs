@@ -1,5 +1,7 @@
 //! The two records a nova-compute keeps of itself: its service and its compute node.
 
+use std::collections::BTreeMap;
+
 use hypervisor::{Resources, Touched, Usage};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -20,6 +22,8 @@ pub(crate) struct Identity {
 pub(crate) struct Rows {
     service: Option<Box<ServiceRow>>,
     node: Option<Box<NodeRow>>,
+    /// Migrations away from here that are to be ended, by their VMs.
+    evacuations: BTreeMap<Uuid, Value>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +80,27 @@ impl Rows {
                 _ => {}
             }
         }
+    }
+
+    /// Takes over migrations of VMs that were evacuated from here.
+    pub(crate) fn keep_evacuations(&mut self, migrations: &[Value]) -> Vec<Uuid> {
+        let of = |migration: &Value| migration["nova_object.data"]["instance_uuid"].as_str()?.parse().ok();
+        self.evacuations =
+            migrations.iter().filter_map(|migration| Some((of(migration)?, migration.clone()))).collect();
+        self.evacuations.keys().copied().collect()
+    }
+
+    /// The migration of a VM as it is when this end of it is over.
+    pub(crate) fn end_evacuation(&self, instance: Uuid) -> Option<Value> {
+        let mut migration = self.evacuations.get(&instance)?.clone();
+        migration["nova_object.data"]["status"] = "completed".into();
+        migration["nova_object.changes"] = json!(["status"]);
+        Some(migration)
+    }
+
+    /// It is saved, and need not be kept.
+    pub(crate) fn evacuation_ended(&mut self, instance: Uuid) {
+        self.evacuations.remove(&instance);
     }
 
     /// Takes over what a reply says of the compute node.

@@ -85,7 +85,10 @@ impl PlacementOps {
             PlacementRequest::GetAggregates => self.aggregates,
             PlacementRequest::GetTraits => self.traits,
             PlacementRequest::GetProviderAllocations => self.provider_allocations,
-            PlacementRequest::GetAllocations(_) => self.allocations,
+            // No host of the model is evacuated.
+            PlacementRequest::GetAllocations(_)
+            | PlacementRequest::GetEvacuatedAllocations(_)
+            | PlacementRequest::RemoveAllocations(_) => self.allocations,
             PlacementRequest::DeleteAllocations(_) => self.delete,
             PlacementRequest::PutInventories => self.put_inventories,
             PlacementRequest::GetTraitNames => self.trait_names,
