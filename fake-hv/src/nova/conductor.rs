@@ -200,9 +200,7 @@ impl Author<'_> {
                 Body { reads_deleted, ..on_object(release, object, "save", kwargs) }
             }
             C::DestroyInstance(_) => on_object(release, document.object.clone(), "destroy", json!({})),
-            C::RefreshInstance(_) => {
-                on_object(release, document.object.clone(), "refresh", json!({"use_slave": false}))
-            }
+            C::RefreshInstance(_) => on_object(release, document.object.clone(), "refresh", json!({"use_slave": true})),
             C::RefreshInfoCache(_) => on_object(release, document.field("info_cache").clone(), "refresh", json!({})),
             C::SaveInfoCache(_) => {
                 document.mark_changed(["info_cache"]);
