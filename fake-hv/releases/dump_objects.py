@@ -29,7 +29,8 @@ from oslo_versionedobjects import base as ovo_base
 # The objects whose remotable class methods a nova-compute calls.
 ASKED_FOR = [
     "BlockDeviceMappingList", "ComputeNode", "ComputeNodeList", "ConsoleAuthToken", "Instance", "InstanceActionEvent",
-    "InstanceList", "MigrationList", "PciDeviceList", "ResourceList", "Service", "ShareMappingList", "VirtualInterface",
+    "InstanceGroup", "InstanceList", "MigrationList", "PciDeviceList", "ResourceList", "Service", "ShareMappingList",
+    "VirtualInterface", "VirtualInterfaceList",
 ]
 # The objects that it sends whole.
 SENT = ["ComputeNode", "HVSpec", "InstanceFault", "InstanceInfoCache", "InstanceList", "PciDevicePoolList", "Service", "VirtualInterface"]

@@ -56,6 +56,8 @@ pub enum NetworkRequest {
     GetProjectNetworks(Uuid),
     /// `GET /networks` that are shared, likewise.
     GetSharedNetworks,
+    /// `GET /ports` of the VM with nothing but where they are bound.
+    GetPortBindings(Uuid),
     /// `GET /extensions`, cached for `[neutron] extension_sync_interval`; answers [`Response::Found`] when networks may
     /// have several segments (`multi-provider`).
     GetExtensions,

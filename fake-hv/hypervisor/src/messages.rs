@@ -324,6 +324,10 @@ pub enum ConductorCall {
     GetEvacuated(Uuid),
     /// `Migration.save`: this end of the evacuation of a VM is over, too.
     EndEvacuation(Uuid),
+    /// `Instance.get_by_uuid` with its info cache, which is to be healed.
+    GetInstanceToHeal(Uuid),
+    /// `VirtualInterfaceList.get_by_instance_uuid`: the order of its ports.
+    GetInterfaces(Uuid),
     /// `InstanceGroup.get_by_uuid`; answers [`Response::Uuids`] with its members.
     GetGroup(Uuid),
     /// `InstanceList.get_uuids_by_host`; answers [`Response::Uuids`].

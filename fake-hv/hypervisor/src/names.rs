@@ -72,7 +72,8 @@ impl ConductorCall {
             Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
             Self::SaveInfoCache(_) => "InstanceInfoCache.save",
             Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
-            Self::GetEvacuated(_) => "Instance.get_by_uuid",
+            Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) => "Instance.get_by_uuid",
+            Self::GetInterfaces(_) => "VirtualInterfaceList.get_by_instance_uuid",
             Self::EndEvacuation(_) => "Migration.save",
             Self::GetGroup(_) => "InstanceGroup.get_by_uuid",
             Self::GetUuidsOnHost => "InstanceList.get_uuids_by_host",
@@ -116,7 +117,9 @@ impl NetworkRequest {
             Self::GetExtensions => "GET /v2.0/extensions",
             Self::CreatePort { .. } => "POST /v2.0/ports",
             Self::BindPort { .. } => "PUT /v2.0/ports/{id}",
-            Self::GetPorts(_) | Self::GetAllPorts(_) | Self::GetDhcpPorts { .. } => "GET /v2.0/ports",
+            Self::GetPorts(_) | Self::GetPortBindings(_) | Self::GetAllPorts(_) | Self::GetDhcpPorts { .. } => {
+                "GET /v2.0/ports"
+            }
             Self::GetFloatingIps { .. } => "GET /v2.0/floatingips",
             Self::GetSubnets { .. } => "GET /v2.0/subnets",
             Self::DeletePort { .. } => "DELETE /v2.0/ports/{id}",

@@ -17,6 +17,8 @@ pub(crate) enum Refresh {
     Port(Uuid),
     /// Those that the cache has.
     All,
+    /// Likewise, and the database is asked for their order.
+    Forced,
 }
 
 /// `allocate_for_instance`: makes and binds one port for each network, then fills the VM's info cache.
@@ -81,10 +83,13 @@ pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Ref
     };
     let ports = match refresh {
         Refresh::Allocated => known,
-        Refresh::Port(_) | Refresh::All if !cached => Vec::new(),
+        Refresh::Port(_) | Refresh::All | Refresh::Forced if !cached => Vec::new(),
         Refresh::Port(port) => known.into_iter().filter(|candidate| *candidate == port).collect(),
-        Refresh::All => known,
+        Refresh::All | Refresh::Forced => known,
     };
+    if refresh == Refresh::Forced {
+        host.conductor(ConductorCall::GetInterfaces(instance)).await?;
+    }
     if refresh != Refresh::Allocated {
         read_networks(host, instance, &ports).await?;
     }

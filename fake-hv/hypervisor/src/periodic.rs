@@ -6,7 +6,7 @@ use rand::Rng;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, ConductorCall, Fault, InstanceState, Milestone, Notice, Time,
+    ComputeOptions, ConductorCall, Fault, InstanceState, Milestone, NetworkRequest, Notice, Time,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
@@ -185,7 +185,11 @@ async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
         next
     };
     match next {
-        Some(instance) => network::refresh_info_cache(host, instance, Refresh::All).await,
+        Some(instance) => {
+            host.network(NetworkRequest::GetPortBindings(instance)).await?;
+            host.conductor(ConductorCall::GetInstanceToHeal(instance)).await?;
+            network::refresh_info_cache(host, instance, Refresh::Forced).await
+        }
         None => Ok(()),
     }
 }

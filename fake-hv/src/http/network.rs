@@ -33,6 +33,10 @@ impl Client<'_> {
                 ("GET", format!("/v2.0/networks?tenant_id={project}&shared=False"), None, None)
             }
             N::GetSharedNetworks => ("GET", "/v2.0/networks?shared=True".to_owned(), None, None),
+            N::GetPortBindings(instance) => {
+                let fields = "fields=binding%3Ahost_id&fields=binding%3Avif_type";
+                ("GET", format!("/v2.0/ports?device_id={instance}&{fields}"), None, None)
+            }
             N::GetExtensions => ("GET", "/v2.0/extensions".to_owned(), None, user),
             N::CreatePort { instance, network } => {
                 let document = self.documents.get(instance)?;
@@ -150,7 +154,9 @@ impl Client<'_> {
                 let several = list(&body["extensions"]).iter().any(|extension| extension["alias"] == "multi-provider");
                 Ok(Response::Found(several))
             }
-            N::GetFloatingIps { .. } | N::GetProjectNetworks(_) | N::GetSharedNetworks => Ok(Response::Done),
+            N::GetFloatingIps { .. } | N::GetPortBindings(_) | N::GetProjectNetworks(_) | N::GetSharedNetworks => {
+                Ok(Response::Done)
+            }
         }
     }
 

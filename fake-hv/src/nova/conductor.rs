@@ -109,6 +109,12 @@ impl Author<'_> {
             C::GetInstances => {
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
             }
+            C::GetInstanceToHeal(uuid) => {
+                self.ask("Instance", "get_by_uuid", json!([]), json!({"expected_attrs": ["info_cache"], "uuid": uuid}))
+            }
+            C::GetInterfaces(uuid) => {
+                self.ask("VirtualInterfaceList", "get_by_instance_uuid", json!([uuid]), json!({}))
+            }
             C::GetEvacuated(uuid) => self.ask("Instance", "get_by_uuid", json!([uuid]), none()),
             C::GetEvacuations => self.ask("MigrationList", "get_by_filters", json!([self.evacuations()]), none()),
             C::GetNodesByHost => {

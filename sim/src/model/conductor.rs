@@ -138,7 +138,9 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,
         // No server of a scenario is in a group; a query is like another.
-        ConductorCall::GetEvacuated(_) => 16,
+        ConductorCall::GetEvacuated(_) | ConductorCall::GetInstanceToHeal(_) => 16,
+        // A few rows of one VM, as its block devices are.
+        ConductorCall::GetInterfaces(_) => 25,
         ConductorCall::EndEvacuation(_) => 17,
         ConductorCall::GetGroup(_) | ConductorCall::GetUuidsOnHost => 32,
         ConductorCall::GetIncomingMigrations => 14,

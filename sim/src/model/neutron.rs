@@ -139,9 +139,10 @@ impl World {
             NetworkRequest::CreatePort { instance, .. } => (ops.create_port, facts::number_of(*instance), NONE),
             NetworkRequest::BindPort { port, .. } => (ops.bind_port, NONE, facts::number_of(*port)),
             NetworkRequest::DeletePort { port, .. } => (ops.delete_port, NONE, facts::number_of(*port)),
-            NetworkRequest::GetPorts(_) | NetworkRequest::GetAllPorts(_) | NetworkRequest::GetDhcpPorts { .. } => {
-                (ops.ports, NONE, NONE)
-            }
+            NetworkRequest::GetPorts(_)
+            | NetworkRequest::GetPortBindings(_)
+            | NetworkRequest::GetAllPorts(_)
+            | NetworkRequest::GetDhcpPorts { .. } => (ops.ports, NONE, NONE),
             NetworkRequest::GetFloatingIps { .. } => (ops.floating_ips, NONE, NONE),
             NetworkRequest::GetSubnets { .. } => (ops.subnets, NONE, NONE),
             NetworkRequest::GetSegments { .. } | NetworkRequest::GetPhysicalNetwork { .. } => (ops.network, NONE, NONE),
