@@ -273,10 +273,7 @@ impl Host {
     }
 
     fn message(&mut self, body: Body, origin: Origin) -> Message {
-        let mut context = self.contexts.get(origin).clone();
-        if body.reads_deleted {
-            context["_context_read_deleted"] = "yes".into();
-        }
+        let context = body.context(self.contexts.get(origin).clone());
         Message::new(body.method, body.namespace, body.version, body.args, context)
     }
 

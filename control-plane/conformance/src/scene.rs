@@ -184,11 +184,11 @@ impl<'a> Scene<'a> {
 
     /// Asks for a server without saying on which host; the second one has less room, so that the first one comes first.
     pub(crate) async fn create_where_there_is_room(&self, nics: usize) -> Result<Server, LabError> {
-        let large = json!({"flavorRef": self.flavor(true)});
+        let large = json!({"server": {"flavorRef": self.flavor(true)}});
         let filler = self.create(1, 0, large).await?;
         self.reach(&filler, "ACTIVE").await?;
         self.begin().await;
-        self.create(0, nics, json!({"availability_zone": self.side.zone})).await
+        self.create(0, nics, json!({"server": {"availability_zone": self.side.zone}})).await
     }
 
     /// A server that runs.

@@ -231,6 +231,8 @@ pub enum ConductorCall {
     GetInstancesAtStart,
     /// `InstanceList.get_by_host` of a periodic task; answers [`Response::Instances`].
     GetInstances,
+    /// The same, to tell the schedulers of them.
+    GetInstancesToSync,
     /// `MigrationList.get_by_filters`: was anything evacuated away? Answers [`Response::Uuids`] with the VMs.
     GetEvacuations,
     /// `Service.create`.

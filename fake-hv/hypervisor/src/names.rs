@@ -42,7 +42,7 @@ impl ConductorCall {
             Self::GetMinimumVersion => "Service.get_minimum_version",
             Self::GetService => "Service.get_by_host_and_binary",
             Self::GetNodesByUuid => "ComputeNodeList.get_all_by_uuids",
-            Self::GetInstancesAtStart | Self::GetInstances => "InstanceList.get_by_host",
+            Self::GetInstancesAtStart | Self::GetInstances | Self::GetInstancesToSync => "InstanceList.get_by_host",
             Self::GetEvacuations | Self::GetIncompleteMigrations => "MigrationList.get_by_filters",
             Self::CreateService => "Service.create",
             Self::SaveService { .. } => "Service.save",

@@ -71,7 +71,7 @@ fn schedule(options: &ComputeOptions, started: Time) -> Vec<Entry> {
 
 /// Runs what is due and says how long the thread may pause.
 async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
-    let mut idle_for = DEFAULT_INTERVAL;
+    let (mut idle_for, mut begun) = (DEFAULT_INTERVAL, false);
     for entry in entries {
         idle_for = idle_for.min(entry.spacing);
         if let Some(last_run) = entry.last_run {
@@ -82,7 +82,9 @@ async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
             }
         }
         entry.last_run = Some(nearest_boundary(host, entry));
-        host.begin_task();
+        if !std::mem::replace(&mut begun, true) {
+            host.begin_task(); // all that is due together has one request context
+        }
         // A failed task is logged and runs again at its next turn.
         let _failed = perform(host, entry.task).await.err();
     }
@@ -145,7 +147,7 @@ async fn sync_scheduler(host: &Host) -> Result<(), Fault> {
     if !host.peek().config.options.track_instance_changes {
         return Ok(());
     }
-    let instances = host.conductor(ConductorCall::GetInstances).await?.instances();
+    let instances = host.conductor(ConductorCall::GetInstancesToSync).await?.instances();
     host.notice(Notice::InstanceSync(instances.iter().map(|instance| instance.uuid).collect()));
     Ok(())
 }

@@ -15,6 +15,21 @@ pub(crate) struct Body {
     pub(crate) args: Value,
     /// Whether rows that are marked as deleted count, which the request context says.
     pub(crate) reads_deleted: bool,
+    /// Said as an administrator, whoever asked (`context.elevated()`).
+    pub(crate) elevated: bool,
+}
+
+impl Body {
+    /// The request context that it is said in, from that of its reason.
+    pub(crate) fn context(&self, mut context: Value) -> Value {
+        if self.reads_deleted {
+            context["_context_read_deleted"] = "yes".into();
+        }
+        if self.elevated {
+            context["_context_roles"] = json!(["admin"]);
+        }
+        context
+    }
 }
 
 /// What a hypervisor needs to write its messages.
@@ -34,7 +49,7 @@ pub(crate) struct Author<'a> {
 fn on_object(release: &Release, objinst: Value, objmethod: &str, kwargs: Value) -> Body {
     let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
     let version = release.rpc_versions.conductor;
-    Body { method: "object_action", namespace: None, version, args, reads_deleted: false }
+    Body { method: "object_action", namespace: None, version, args, reads_deleted: false, elevated: false }
 }
 
 /// The message of a call, or `None` when it is about a VM that this host has no record of.
@@ -47,6 +62,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
             version: author.release.rpc_versions.baseapi,
             args: json!({"arg": "1.21 GigaWatts"}),
             reads_deleted: false,
+            elevated: false,
         },
         C::CreateService => {
             on_object(author.release, Rows::new_service(author.release, author.identity), "create", json!({}))
@@ -71,9 +87,12 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
         query => {
-            let reads_deleted =
-                matches!(query, C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_));
-            return Some(Body { reads_deleted, ..author.query(query) });
+            let reads_deleted = matches!(
+                query,
+                C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_) | C::GetPendingDeletes
+            );
+            let elevated = matches!(query, C::GetInstancesToSync);
+            return Some(Body { reads_deleted, elevated, ..author.query(query) });
         }
     };
     Some(body)
@@ -91,7 +110,14 @@ impl Author<'_> {
             "args": args, "kwargs": kwargs,
         });
         let version = self.release.rpc_versions.conductor;
-        Body { method: "object_class_action_versions", namespace: None, version, args, reads_deleted: false }
+        Body {
+            method: "object_class_action_versions",
+            namespace: None,
+            version,
+            args,
+            reads_deleted: false,
+            elevated: false,
+        }
     }
 
     fn query(&self, call: &ConductorCall) -> Body {
@@ -106,7 +132,7 @@ impl Author<'_> {
                 let attrs = json!(["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]);
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": attrs}))
             }
-            C::GetInstances => {
+            C::GetInstances | C::GetInstancesToSync => {
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
             }
             C::GetInstanceToHeal(uuid) => {
@@ -289,7 +315,8 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
     let version = author.release.rpc_versions.scheduler;
-    let body = |method, args| Body { method, namespace: None, version, args, reads_deleted: false };
+    let elevated = matches!(notice, Notice::InstancesAtStart | Notice::InstanceSync(_));
+    let body = |method, args| Body { method, namespace: None, version, args, reads_deleted: false, elevated };
     match notice {
         Notice::InstancesAtStart => {
             let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
@@ -331,6 +358,6 @@ impl Author<'_> {
             "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
         });
         let (namespace, version) = (Some("compute_task"), self.release.rpc_versions.compute_task);
-        Some(Body { method: "build_instances", namespace, version, args, reads_deleted: false })
+        Some(Body { method: "build_instances", namespace, version, args, reads_deleted: false, elevated: false })
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
         }
         C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
         C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
-        C::GetInstances | C::GetInstancesByNode => Response::Instances(instances(&result)),
+        C::GetInstances | C::GetInstancesToSync | C::GetInstancesByNode => Response::Instances(instances(&result)),
         C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {
             take_updates(&result, |updates| {
                 documents.entry(*uuid).and_modify(|document| document.update(updates));

@@ -105,7 +105,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetMinimumVersion => 1,
         ConductorCall::GetService => 2,
         ConductorCall::GetNodesByUuid => 3,
-        ConductorCall::GetInstancesAtStart | ConductorCall::GetInstances => 4,
+        ConductorCall::GetInstancesAtStart | ConductorCall::GetInstances | ConductorCall::GetInstancesToSync => 4,
         ConductorCall::GetEvacuations | ConductorCall::GetIncompleteMigrations => 5,
         ConductorCall::CreateService => 6,
         ConductorCall::SaveService { .. } => 7,
