@@ -12,8 +12,9 @@ use crate::{
 /// File of the state folder with the first port that its databases know.
 pub(crate) const BASE_PORT_FILE: &str = "base-port.json";
 
-/// The release whose schemas the databases of a state folder have; `None`: they are not there yet.
-pub(crate) fn made_with(state: &StateDir) -> Option<String> {
+/// The release of the cloud in a state folder, whose schemas its databases have; `None`: there is none that was prepared to the
+/// end.
+pub fn release_of(state: &StateDir) -> Option<String> {
     state.done_as("migrations")
 }
 

@@ -42,6 +42,7 @@ mod up;
 pub mod watch;
 
 pub use cloud::{Amqp, Cloud, Credentials, Database, ManagedProcess};
+pub use database::release_of;
 pub use doctor::{Finding, Verdict, doctor};
 pub use down::down;
 pub use error::UpError;
@@ -53,7 +54,7 @@ pub use secret::Secret;
 pub use spec::{CloudSpec, WSGI_SERVICES};
 pub use state_dir::StateDir;
 pub use status::{Health, ProcessStatus, status};
-pub use up::{Up, bring_up, release_of};
+pub use up::{Up, bring_up};
 
 /// First port of the cloud's range unless another is asked for: below the ephemeral ports, and of no known service.
 pub const DEFAULT_BASE_PORT: u16 = 21_000;

@@ -53,30 +53,24 @@ struct Replay {
 
 const NOW: &str = "2026-11-23T05:57:35Z";
 
-fn resources() -> Resources {
-    Resources {
-        vcpus: 1000,
-        memory_mb: 800_000,
-        local_gb: 600_000,
-        cpu_allocation_ratio: 4.0,
-        ram_allocation_ratio: 1.0,
-        disk_allocation_ratio: 1.0,
-    }
-}
-
 impl Replay {
     fn new(host: &str, node: &str, answers: Vec<Value>) -> Self {
         let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
         let hour = Duration::from_secs(3600);
         let options = ComputeOptions { periodic_fuzzy_delay: hour, report_interval: hour, ..ComputeOptions::default() };
-        let config =
-            Config { options, resources: resources(), times, driver: Driver::Fake, services: Services::default() };
+        let config = Config {
+            options,
+            resources: Resources::fake_driver(),
+            times,
+            driver: Driver::Fake,
+            services: Services::default(),
+        };
         Self {
             machine: Hypervisor::new(Rc::new(config), 1),
             now: Time::ZERO,
             release: Release::load("2026.2").expect("it ships"),
             identity: Identity { host: host.into(), node: node.parse().expect("a UUID") },
-            resources: resources(),
+            resources: Resources::fake_driver(),
             rows: Rows::default(),
             documents: Documents::new(),
             context: Value::Null,

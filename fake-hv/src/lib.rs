@@ -22,6 +22,7 @@ mod nova;
 mod secret;
 mod stats;
 mod timestamp;
+mod values;
 mod worker;
 
 pub use amqp::{Broker, BrokerAddress, LinkError};

@@ -127,7 +127,8 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
 async fn on_agents(args: &Args) -> Result<Vec<Verdict>, LabError> {
     let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
-    match compare_agents(&cloud, |verdict| tell(args, verdict)).await? {
+    let folder = tempfile::tempdir()?;
+    match compare_agents(&cloud, &folder.path().join("agents"), |verdict| tell(args, verdict)).await? {
         Agents::Compared(verdicts) => Ok(verdicts),
         Agents::Skipped(reason) => Err(std::io::Error::other(format!("L2 agents are not compared: {reason}")).into()),
     }

@@ -51,10 +51,10 @@ async fn carry_out(args: &Args) -> Result<bool, LabError> {
     let folder = tempfile::tempdir()?;
     let kept = args.recordings.clone().unwrap_or_else(|| folder.path().join("recordings"));
     let recordings = Recordings::open(&kept)?;
-    if !missing(&recordings)?.is_empty() {
-        record_missing(args, &recordings, &folder.path().join("run")).await?;
-    }
-    if !missing(&recordings)?.is_empty() {
+    let missing = missing(&recordings)?;
+    let complete =
+        missing.is_empty() || record_missing(args, &recordings, &missing, &folder.path().join("run")).await?;
+    if !complete {
         eprintln!("Interrupted: nothing learned");
         return Ok(false);
     }
@@ -103,25 +103,30 @@ fn load(recordings: &Recordings, (operation, variation): Turn) -> Result<Take, L
     Ok(recordings.load(operation.name, variation)?.ok_or_else(gone)?)
 }
 
-/// Records on the cloud that is up, until all is there or Ctrl-C comes.
-async fn record_missing(args: &Args, recordings: &Recordings, folder: &Path) -> Result<(), LabError> {
+/// Records on the cloud that is up; whether all is there now, or Ctrl-C came before.
+async fn record_missing(
+    args: &Args,
+    recordings: &Recordings,
+    missing: &[[Turn; 2]],
+    folder: &Path,
+) -> Result<bool, LabError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let cloud = Cloud::open(&state)?;
     let _mine = Lock::take(&state)?;
     // Each operation is done in both variations at once, on hypervisors of their own.
     let lab = Lab::open(&cloud, &[Kind::Real, Kind::Real], Stage::Plain, &quiet_options(true), folder).await?;
     let recorded = tokio::select! {
-        recorded = record_all(&lab, recordings) => recorded,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        recorded = record_all(&lab, recordings, missing) => recorded.map(|()| true),
+        _ = tokio::signal::ctrl_c() => Ok(false),
     };
     lab.close().await?;
     recorded
 }
 
-async fn record_all(lab: &Lab, recordings: &Recordings) -> Result<(), LabError> {
-    for [(operation, once), (_, again)] in missing(recordings)? {
-        let recorded = record(lab, operation, &[once, again]).await?;
-        for (variation, recorded) in [once, again].into_iter().zip(recorded) {
+async fn record_all(lab: &Lab, recordings: &Recordings, missing: &[[Turn; 2]]) -> Result<(), LabError> {
+    for [(operation, once), (_, again)] in missing {
+        let recorded = record(lab, operation, &[*once, *again]).await?;
+        for (variation, recorded) in [*once, *again].into_iter().zip(recorded) {
             let how = recorded.failure.clone().unwrap_or_else(|| "recorded".to_owned());
             eprintln!("{:26} {} NICs: {how}", operation.name, variation.nics);
             let take = Take { release: lab.release().to_owned(), variation, recorded: vec![recorded] };

@@ -16,7 +16,7 @@ use control_plane::{
     real_compute::{self, Wires},
 };
 use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, Release, ServiceApis};
-use hypervisor::{ComputeOptions, Delay, Driver, Services, Times};
+use hypervisor::{ComputeOptions, Delay, Driver, Resources, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
     options::compute_options,
@@ -28,7 +28,7 @@ use crate::tap::Tap;
 
 pub use error::LabError;
 pub use stage::Stage;
-use things::{create_flavor, create_network, fake_driver_resources};
+use things::{create_flavor, create_network};
 
 /// Whose hypervisors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +238,7 @@ impl Lab {
                 hypervisors: hosts,
                 connections: ConnectionMode::Faithful,
                 start_per_s: None,
-                resources: fake_driver_resources(),
+                resources: Resources::fake_driver(),
                 times: Times {
                     image_fetch: Delay::ZERO,
                     spawn: Delay::ZERO,

@@ -55,12 +55,19 @@ pub fn compare(variation: Variation, real: &Recorded, simulated: &Recorded) -> V
             found.extend(differences(role, &theirs, &its));
         }
     }
-    Verdict {
-        name: real.operation.clone(),
-        identical: found.is_empty(),
-        first_difference: found.first().cloned(),
-        differences: found,
-        compared,
+    Verdict::new(&real.operation, found, compared)
+}
+
+impl Verdict {
+    /// Of all that was not the same.
+    pub(crate) fn new(name: &str, differences: Vec<Difference>, compared: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            identical: differences.is_empty(),
+            first_difference: differences.first().cloned(),
+            differences,
+            compared,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     Cloud, CloudSpec, DEFAULT_BASE_PORT, Progress, StateDir, UpError,
     config::{DATABASE_SOCKET, Secrets, Settings},
-    database::{BASE_PORT_FILE, made_with},
+    database::{BASE_PORT_FILE, release_of},
     install::{self, find_release},
     lock::Lock,
     ports::Ports,
@@ -134,14 +134,9 @@ impl Signals {
     }
 }
 
-/// The release of the cloud in a state folder; `None`: there is none that was prepared to the end.
-pub fn release_of(state: &StateDir) -> Option<String> {
-    made_with(state)
-}
-
 /// A cloud keeps its release: its schemas would have to be taken through every release between, and never back.
 fn check_release(state: &StateDir, asked: &str) -> Result<(), UpError> {
-    match made_with(state) {
+    match release_of(state) {
         Some(made) if made != asked => Err(UpError::invalid(format!(
             "the cloud in {} is of release {made}, and {asked} is asked for: ask for {made} (up --release {made}, \
              run --set release={made}), choose another folder with --state DIR, or remove that cloud first: \

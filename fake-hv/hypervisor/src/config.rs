@@ -23,6 +23,20 @@ pub struct Resources {
     pub disk_allocation_ratio: f64,
 }
 
+impl Resources {
+    /// What Nova's fake driver reports (`nova/virt/fake.py`), under the release's own ratios.
+    pub fn fake_driver() -> Self {
+        Self {
+            vcpus: 1000,
+            memory_mb: 800_000,
+            local_gb: 600_000,
+            cpu_allocation_ratio: 4.0,
+            ram_allocation_ratio: 1.0,
+            disk_allocation_ratio: 1.0,
+        }
+    }
+}
+
 /// How long things take that a real hypervisor does and a simulated one only waits for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Times {

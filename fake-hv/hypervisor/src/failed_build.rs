@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use crate::{
-    ConductorCall, InstanceState, Milestone, Notice, PlacementRequest,
+    ConductorCall, Fault, InstanceState, Milestone, Notice, PlacementRequest,
     build::{Failure, Order},
     executor::Host,
     network::{self, Refresh},
@@ -47,17 +47,19 @@ pub(crate) async fn forget(host: &Host, uuid: Uuid) {
 /// `_shutdown_instance` of a guest that did not come up.
 pub(crate) async fn shut_down(host: &Host, uuid: Uuid) {
     let _lost = host.conductor(ConductorCall::GetShares(uuid)).await.err();
+    let _lost = look_for_ports(host, uuid).await.err();
+}
+
+/// Without cached network information the original looks for some before it gives anything back.
+async fn look_for_ports(host: &Host, uuid: Uuid) -> Result<(), Fault> {
     let cached = host.peek().guests.get(&uuid).is_some_and(|guest| guest.ports_cached);
-    if !cached {
-        let _lost = network::refresh_info_cache(host, uuid, Refresh::All).await.err();
-    }
+    if cached { Ok(()) } else { network::refresh_info_cache(host, uuid, Refresh::All).await }
 }
 
 /// `_cleanup_allocated_networks`.
 async fn give_networks_back(host: &Host, order: &Order) {
     let uuid = order.instance.uuid;
-    let cached = host.peek().guests.get(&uuid).is_some_and(|guest| guest.ports_cached);
-    if !cached && network::refresh_info_cache(host, uuid, Refresh::All).await.is_err() {
+    if look_for_ports(host, uuid).await.is_err() {
         return;
     }
     if !order.networks.is_empty() && network::deallocate(host, uuid).await.is_err() {

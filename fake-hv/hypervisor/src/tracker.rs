@@ -120,8 +120,6 @@ struct Counted {
 pub(crate) struct Tracker {
     /// `tracked_instances`.
     tracked: BTreeSet<Uuid>,
-    /// `tracked_migrations`: VMs on their way here, or away.
-    moving: BTreeSet<Uuid>,
     /// `Stats.states`.
     counted: Vec<Counted>,
     stats: Stats,
@@ -153,7 +151,6 @@ impl Tracker {
     /// Everything is counted anew (`_update_usage_from_instances`).
     pub(crate) fn audit<'a>(&mut self, instances: impl IntoIterator<Item = &'a Instance>) {
         self.tracked.clear();
-        self.moving.clear();
         let stats = std::mem::take(&mut self.usage.stats);
         self.usage = Usage { memory_mb: RESERVED_HOST_MEMORY_MB, stats, ..Usage::default() };
         self.touched.audited = true;
@@ -231,7 +228,6 @@ impl Tracker {
     pub(crate) fn move_in(&mut self, size: &Instance) {
         if !self.tracks(size.uuid) {
             self.use_resources(size, 1);
-            self.moving.insert(size.uuid);
         }
     }
 
@@ -239,7 +235,6 @@ impl Tracker {
     /// they are until the next audit.
     pub(crate) fn drop_move(&mut self, size: &Instance) {
         self.use_resources(size, -1);
-        self.moving.remove(&size.uuid);
         self.tracked.remove(&size.uuid);
     }
 

@@ -12,7 +12,10 @@ use hypervisor::Response;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::amqp::Incoming;
+use crate::{
+    amqp::Incoming,
+    values::{list, uuid, uuids},
+};
 
 /// Messages whose content is kept for the agents that get them next.
 const RECENT: usize = 16;
@@ -95,7 +98,7 @@ impl Cloud {
             return Rc::clone(known);
         }
         let deleted = push.args["event_type"] == "deleted";
-        let objects = push.args["resource_list"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let objects = list(&push.args["resource_list"]);
         let read = |object| if deleted { self.remove(object) } else { self.learn(object) };
         let news: Rc<[News]> = objects.iter().filter_map(read).collect();
         if self.recent.len() == RECENT {
@@ -137,7 +140,7 @@ impl Cloud {
         let host: Option<Rc<str>> = active.filter(|host| segment && !host.is_empty()).map(Rc::from);
         let port = Port {
             network: uuid(&data["network_id"]).unwrap_or_default(),
-            groups: list(&data["security_group_ids"]).iter().filter_map(uuid).collect(),
+            groups: uuids(&data["security_group_ids"]),
             admin_up: data["admin_state_up"] == true,
             host: host.clone(),
         };
@@ -186,14 +189,6 @@ fn content(data: &Value) -> u64 {
         }
     }
     hasher.finish()
-}
-
-fn uuid(value: &Value) -> Option<Uuid> {
-    value.as_str()?.parse().ok()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -21,8 +21,10 @@ use self::{
     messages::AgentContext,
 };
 use crate::{
-    amqp::{Incoming, Link, Message, Raised, Target},
+    amqp::{Incoming, Link, Message, Target},
+    nova::unsupported_version,
     timestamp,
+    values::list,
 };
 
 /// The L2 agent of one hypervisor.
@@ -57,13 +59,10 @@ impl Agent {
 
     /// Starts the RPC servers of one kind.
     pub(crate) fn serve(&self, servers: Servers) {
-        let resources = self.release.resource_topics.len();
         match servers {
             Servers::Compute => {}
-            Servers::Resources => self.link.serve_some(0..resources),
-            Servers::Notifications => {
-                self.link.serve_some(resources..resources + self.release.notification_topics.len());
-            }
+            Servers::Resources => self.link.serve(&self.release.resource_topics),
+            Servers::Notifications => self.link.serve(&self.release.notification_topics),
         }
     }
 
@@ -133,10 +132,9 @@ impl Agent {
     }
 
     fn pulled(&mut self, lookup: &Lookup, answer: &Value) -> Response {
-        let objects = answer.as_array().map(Vec::as_slice).unwrap_or_default();
         let news: Vec<News> = {
             let mut cloud = self.cloud.borrow_mut();
-            objects.iter().filter_map(|object| cloud.learn(object)).collect()
+            list(answer).iter().filter_map(|object| cloud.learn(object)).collect()
         };
         for it in &news {
             self.note(it);
@@ -172,7 +170,7 @@ impl Agent {
     /// What a request to the agent comes to; most of those to all agents come to nothing.
     pub(crate) fn heard(&mut self, request: &Arc<Incoming>) -> Vec<Push> {
         if let Some(reply_to) = &request.reply_to {
-            self.link.reply(reply_to.clone(), Err(unsupported(request)));
+            self.link.reply(reply_to.clone(), Err(unsupported_version(&request.version, &request.method)));
             return Vec::new();
         }
         if request.method != "push" {
@@ -209,17 +207,6 @@ impl Agent {
                 None
             }
         }
-    }
-}
-
-/// What oslo.messaging answers to a call of a method that no endpoint has.
-fn unsupported(request: &Incoming) -> Raised {
-    let (version, method) = (&request.version, &request.method);
-    Raised {
-        class: "UnsupportedVersion".into(),
-        module: "oslo_messaging.rpc.dispatcher".into(),
-        message: format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
-        kwargs: Value::Null,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one hypervisor holds of the broker.
 
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use hypervisor::RequestId;
 use serde_json::Value;
@@ -200,16 +200,7 @@ impl Link {
     /// Starts the RPC servers of these topics.
     pub fn serve(&self, topics: &[impl AsRef<str>]) {
         let is_served = |server: &usize| topics.iter().any(|topic| topic.as_ref() == self.process.topics[*server]);
-        self.serve_these((0..self.process.topics.len()).filter(is_served));
-    }
-
-    /// Starts some of the RPC servers.
-    pub(crate) fn serve_some(&self, servers: Range<usize>) {
-        self.serve_these(servers);
-    }
-
-    fn serve_these(&self, servers: impl Iterator<Item = usize>) {
-        for server in servers {
+        for server in (0..self.process.topics.len()).filter(is_served) {
             let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.servers[server]);
             self.to(handle, Order::Serve { server });
         }

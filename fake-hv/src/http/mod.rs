@@ -139,11 +139,6 @@ impl Client<'_> {
     }
 }
 
-/// The items of a list; none of what is no list.
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
 /// `Ok` for a status that means success.
 fn successful(status: u16) -> Result<(), Fault> {
     if (200..300).contains(&status) { Ok(()) } else { Err(Fault::Http(status)) }

@@ -6,10 +6,11 @@ use hypervisor::{Fault, NetworkRequest, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Client, HttpAnswer, HttpRequest, list, successful, vif};
+use super::{Client, HttpAnswer, HttpRequest, successful, vif};
 use crate::{
     contexts::{request_id, user_token},
     nova::{InstanceDocument, Port},
+    values::{list, uuid},
 };
 
 impl Client<'_> {
@@ -112,7 +113,7 @@ impl Client<'_> {
             N::GetPorts(instance) | N::GetAllPorts(instance) => {
                 let ports = list(&body["ports"]);
                 self.keep_ports(*instance, ports);
-                let ports: Vec<Uuid> = ports.iter().filter_map(|port| port["id"].as_str()?.parse().ok()).collect();
+                let ports: Vec<Uuid> = ports.iter().filter_map(|port| uuid(&port["id"])).collect();
                 if matches!(request, N::GetPorts(_)) {
                     self.forget_ports_but(*instance, &ports);
                 }
@@ -296,14 +297,7 @@ mod tests {
             },
             release: &Release::load("2026.2").expect("it ships"),
             identity: &Identity { host: "host".into(), node: Uuid::nil() },
-            resources: &Resources {
-                vcpus: 1,
-                memory_mb: 1,
-                local_gb: 1,
-                cpu_allocation_ratio: 1.0,
-                ram_allocation_ratio: 1.0,
-                disk_allocation_ratio: 1.0,
-            },
+            resources: &Resources::fake_driver(),
             sessions: &mut Sessions::default(),
             context: &Value::Null,
             documents: &mut documents,

@@ -28,8 +28,9 @@ impl Client<'_> {
             }
             P::GetTraits => ("GET", provider("/traits"), Some("1.6"), None),
             P::GetProviderAllocations => ("GET", provider("/allocations"), None, None),
-            P::GetAllocations(consumer) => ("GET", format!("/allocations/{consumer}"), Some("1.28"), None),
-            P::GetEvacuatedAllocations(consumer) => ("GET", format!("/allocations/{consumer}"), Some("1.28"), None),
+            P::GetAllocations(consumer) | P::GetEvacuatedAllocations(consumer) => {
+                ("GET", format!("/allocations/{consumer}"), Some("1.28"), None)
+            }
             P::RemoveAllocations(consumer) => {
                 ("PUT", format!("/allocations/{consumer}"), Some("1.28"), Some(self.sessions.evacuated.clone()))
             }

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::list;
-use crate::amqp::json;
-use crate::nova::{InstanceDocument, Port};
+use crate::{
+    amqp::json,
+    nova::{InstanceDocument, Port},
+    values::list,
+};
 
 /// Longest name of an interface, as Nova has it.
 const NIC_NAME_LEN: usize = 14;

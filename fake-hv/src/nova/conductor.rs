@@ -20,6 +20,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// To a main API, said as whoever asked.
+    fn new(method: &'static str, version: &'static str, args: Value) -> Self {
+        Self { method, namespace: None, version, args, reads_deleted: false, elevated: false }
+    }
+
     /// The request context that it is said in, from that of its reason.
     pub(crate) fn context(&self, mut context: Value) -> Value {
         if self.reads_deleted {
@@ -48,8 +53,7 @@ pub(crate) struct Author<'a> {
 /// A remotable method of an instance of an object.
 fn on_object(release: &Release, objinst: Value, objmethod: &str, kwargs: Value) -> Body {
     let args = json!({"objinst": objinst, "objmethod": objmethod, "args": [], "kwargs": kwargs});
-    let version = release.rpc_versions.conductor;
-    Body { method: "object_action", namespace: None, version, args, reads_deleted: false, elevated: false }
+    Body::new("object_action", release.rpc_versions.conductor, args)
 }
 
 /// The message of a call, or `None` when it is about a VM that this host has no record of.
@@ -57,12 +61,8 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
     use ConductorCall as C;
     let body = match call {
         C::Ping => Body {
-            method: "ping",
             namespace: Some("baseapi"),
-            version: author.release.rpc_versions.baseapi,
-            args: json!({"arg": "1.21 GigaWatts"}),
-            reads_deleted: false,
-            elevated: false,
+            ..Body::new("ping", author.release.rpc_versions.baseapi, json!({"arg": "1.21 GigaWatts"}))
         },
         C::CreateService => {
             on_object(author.release, Rows::new_service(author.release, author.identity), "create", json!({}))
@@ -109,15 +109,7 @@ impl Author<'_> {
             "objname": objname, "objmethod": objmethod, "object_versions": self.release.versions_of(objname),
             "args": args, "kwargs": kwargs,
         });
-        let version = self.release.rpc_versions.conductor;
-        Body {
-            method: "object_class_action_versions",
-            namespace: None,
-            version,
-            args,
-            reads_deleted: false,
-            elevated: false,
-        }
+        Body::new("object_class_action_versions", self.release.rpc_versions.conductor, args)
     }
 
     fn query(&self, call: &ConductorCall) -> Body {
@@ -316,7 +308,7 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
     let version = author.release.rpc_versions.scheduler;
     let elevated = matches!(notice, Notice::InstancesAtStart | Notice::InstanceSync(_));
-    let body = |method, args| Body { method, namespace: None, version, args, reads_deleted: false, elevated };
+    let body = |method, args| Body { elevated, ..Body::new(method, version, args) };
     match notice {
         Notice::InstancesAtStart => {
             let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
@@ -357,7 +349,7 @@ impl Author<'_> {
             "injected_files": list("injected_files"), "requested_networks": list("requested_networks"),
             "security_groups": list("security_groups"), "request_spec": list("request_spec"), "host_lists": [list("host_list")],
         });
-        let (namespace, version) = (Some("compute_task"), self.release.rpc_versions.compute_task);
-        Some(Body { method: "build_instances", namespace, version, args, reads_deleted: false, elevated: false })
+        let body = Body::new("build_instances", self.release.rpc_versions.compute_task, args);
+        Some(Body { namespace: Some("compute_task"), ..body })
     }
 }

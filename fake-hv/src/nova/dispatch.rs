@@ -58,12 +58,21 @@ pub(crate) fn dispatch(interfaces: &[Interface], incoming: &Incoming) -> Result<
         }
         served = true;
     }
-    let (class, message) = if served {
-        ("NoSuchMethod", format!("Endpoint does not support RPC method {method}"))
-    } else {
-        ("UnsupportedVersion", format!("Endpoint does not support RPC version {version}. Attempted method: {method}"))
-    };
-    Err(Raised { class: class.into(), module: DISPATCHER.into(), message, kwargs: Value::Null })
+    Err(match served {
+        true => by_dispatcher("NoSuchMethod", format!("Endpoint does not support RPC method {method}")),
+        false => unsupported_version(version, method),
+    })
+}
+
+/// What oslo.messaging answers to a call that no endpoint serves in this version.
+pub(crate) fn unsupported_version(version: &str, method: &str) -> Raised {
+    let message = format!("Endpoint does not support RPC version {version}. Attempted method: {method}");
+    by_dispatcher("UnsupportedVersion", message)
+}
+
+/// An exception of oslo.messaging's dispatcher.
+pub(super) fn by_dispatcher(class: &'static str, message: String) -> Raised {
+    Raised { class: class.into(), module: DISPATCHER.into(), message, kwargs: Value::Null }
 }
 
 /// The same major version, and no later one (`_utils.version_is_compatible`).

@@ -6,7 +6,10 @@ use hypervisor::Rpc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, InstanceDocument};
+use super::{
+    Documents, InstanceDocument,
+    dispatch::{by_dispatcher, unsupported_version},
+};
 use crate::amqp::Raised;
 
 /// Info caches of VMs that came with events: an event is about what Nova knew when it was sent, not about what is kept here.
@@ -54,10 +57,7 @@ pub(crate) fn receive(
             message: String::new(),
             kwargs: Value::Null,
         }),
-        _ => unknown(
-            "UnsupportedVersion",
-            format!("Endpoint does not support RPC version {version}. Attempted method: {method}"),
-        ),
+        _ => Received::Unknown(unsupported_version(version, method)),
     }
 }
 
@@ -66,16 +66,7 @@ fn pong(arg: Option<Value>) -> Value {
 }
 
 fn malformed(method: &str, what: &str) -> Received {
-    unknown("RemoteError", format!("{method}: {what}"))
-}
-
-fn unknown(class: &'static str, message: String) -> Received {
-    Received::Unknown(Raised {
-        class: class.into(),
-        module: "oslo_messaging.rpc.dispatcher".into(),
-        message,
-        kwargs: Value::Null,
-    })
+    Received::Unknown(by_dispatcher("RemoteError", format!("{method}: {what}")))
 }
 
 fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {

@@ -13,7 +13,7 @@ mod rows;
 mod states;
 
 pub(crate) use conductor::{Author, Body, call, notice, refresh, save};
-pub(crate) use dispatch::dispatch;
+pub(crate) use dispatch::{dispatch, unsupported_version};
 pub(crate) use incoming::{EventCaches, Received, receive};
 pub(crate) use instance::{Documents, InstanceDocument, Port, forget};
 pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Documents, InstanceDocument, Rows};
+use crate::values::{uuid, uuids};
 
 /// Takes over what a reply says and tells the state machine what it needs of it.
 pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, documents: &mut Documents) -> Response {
@@ -81,14 +82,6 @@ pub(crate) fn refreshed_ports(mut cache: Value, result: &Value) -> Vec<Uuid> {
         data["network_info"] = network_info.clone();
     }
     InstanceDocument::ports_of_cache(&cache)
-}
-
-fn uuid(value: &Value) -> Option<Uuid> {
-    value.as_str()?.parse().ok()
-}
-
-fn uuids(list: &Value) -> Vec<Uuid> {
-    list.as_array().into_iter().flatten().filter_map(uuid).collect()
 }
 
 fn object_data(object: &Value) -> Option<&Map<String, Value>> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Release;
+use crate::values::uuid;
 
 /// Who a simulated hypervisor is.
 #[derive(Debug, Clone)]
@@ -84,7 +85,7 @@ impl Rows {
 
     /// Takes over migrations of VMs that were evacuated from here.
     pub(crate) fn keep_evacuations(&mut self, migrations: &[Value]) -> Vec<Uuid> {
-        let of = |migration: &Value| migration["nova_object.data"]["instance_uuid"].as_str()?.parse().ok();
+        let of = |migration: &Value| uuid(&migration["nova_object.data"]["instance_uuid"]);
         self.evacuations =
             migrations.iter().filter_map(|migration| Some((of(migration)?, migration.clone()))).collect();
         self.evacuations.keys().copied().collect()

@@ -3,9 +3,9 @@
 use std::{fs, process::ExitCode, time::Duration};
 
 use conformance::{LabError, LoadPlan, LoadReport, load};
-use control_plane::{Cloud, Lock, StateDir};
+use control_plane::Lock;
 
-use super::{Args, DIFFERS};
+use super::{Args, DIFFERS, cloud_of};
 use crate::verbs::{exit, fail, runtime};
 
 /// What only a measurement of load takes.
@@ -37,8 +37,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn measure(args: &Args) -> Result<Option<LoadReport>, LabError> {
-    let state = StateDir::resolve(args.state.as_deref())?;
-    let cloud = Cloud::open(&state)?;
+    let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     let folder = tempfile::tempdir()?;
     let Options { hosts, idle, boots, .. } = args.load;

@@ -4,7 +4,7 @@ mod real;
 mod stage;
 mod verdict;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use control_plane::Cloud;
 
@@ -28,15 +28,15 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// Reports that are compared of agents that have nothing to do.
 const IDLE_REPORTS: u32 = 2;
 
-/// Does the same to a real and to a simulated L2 agent, and tells each verdict when it is there.
+/// Does the same to a real and to a simulated L2 agent, and tells each verdict when it is there. `folder` is for what it writes.
 ///
 /// # Errors
 /// When the cloud does not do its part, or an agent does not start.
-pub async fn compare_agents(cloud: &Cloud, tell: impl FnMut(&Verdict)) -> Result<Agents, LabError> {
+pub async fn compare_agents(cloud: &Cloud, folder: &Path, tell: impl FnMut(&Verdict)) -> Result<Agents, LabError> {
     if let Some(reason) = OpenVswitch::obstacle() {
         return Ok(Agents::Skipped(reason));
     }
-    let mut stage = Stage::open(cloud, tell).await?;
+    let mut stage = Stage::open(cloud, folder, tell).await?;
     let done = tokio::select! {
         done = do_all(&mut stage) => done,
         _ = tokio::signal::ctrl_c() => {

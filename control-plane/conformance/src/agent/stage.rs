@@ -1,6 +1,9 @@
 //! One real and one simulated L2 agent, each behind a relay, and what is done to both.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use control_plane::{
     Cloud,
@@ -52,12 +55,11 @@ pub(crate) struct Stage<T> {
     from_us: u64,
     verdicts: Vec<Verdict>,
     tell: T,
-    folder: std::path::PathBuf,
 }
 
 impl<T: FnMut(&Verdict)> Stage<T> {
-    /// Starts both.
-    pub(crate) async fn open(cloud: &Cloud, tell: T) -> Result<Self, LabError> {
+    /// Starts both. What is recorded of their start goes to `folder`.
+    pub(crate) async fn open(cloud: &Cloud, folder: &Path, tell: T) -> Result<Self, LabError> {
         let target = Target::own(cloud);
         let admin = target.log_in(Http::new(None)).await?;
         let (run, origin) = (RunName::generate(), Instant::now());
@@ -67,13 +69,12 @@ impl<T: FnMut(&Verdict)> Stage<T> {
         let sides = [side(SIDES[0]).await?, side(SIDES[1]).await?];
         let mut switch = OpenVswitch::start(cloud).await?;
         switch.start_agent(cloud, &sides[0].host, sides[0].tap.amqp_port())?;
-        let folder = std::env::temp_dir().join(run.named("agents"));
         let manifest = Manifest { schema: Manifest::SCHEMA, ..Manifest::default() };
-        let recorder = Recorder::create(&folder, &manifest, "{}").map_err(std::io::Error::other)?;
+        let recorder = Recorder::create(folder, &manifest, "{}").map_err(std::io::Error::other)?;
         let spec = fleet_spec(cloud, &target, format!("{}-{}", run.named("agent"), SIDES[1]), sides[1].tap.amqp_port());
         let fleet = Fleet::start(spec, recorder, origin).await?;
         let (ports, networks, verdicts) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { admin, run, sides, switch, fleet, ports, networks, from_us: 0, verdicts, tell, folder })
+        Ok(Self { admin, run, sides, switch, fleet, ports, networks, from_us: 0, verdicts, tell })
     }
 
     /// Waits until both are ready, and compares everything they said so far.
@@ -214,7 +215,6 @@ impl<T: FnMut(&Verdict)> Stage<T> {
                 self.admin.delete("clean-up", Service::Network, path).await?;
             }
         }
-        std::fs::remove_dir_all(&self.folder)?;
         Ok(self.verdicts)
     }
 }
@@ -226,20 +226,12 @@ fn id(text: &str) -> Uuid {
 fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u16) -> FleetSpec {
     let none = Delay::ZERO;
     let times = Times { image_fetch: none.clone(), spawn: none.clone(), wiring: none.clone(), destroy: none };
-    let resources = Resources {
-        vcpus: 1,
-        memory_mb: 1,
-        local_gb: 1,
-        cpu_allocation_ratio: 1.0,
-        ram_allocation_ratio: 1.0,
-        disk_allocation_ratio: 1.0,
-    };
     FleetSpec {
         plan: FleetPlan {
             hypervisors: 1,
             connections: ConnectionMode::Faithful,
             start_per_s: None,
-            resources,
+            resources: Resources::fake_driver(),
             times,
             register_within: STARTED_WITHIN,
             servers: 0,

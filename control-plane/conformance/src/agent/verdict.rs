@@ -59,13 +59,7 @@ fn judge(
     });
     let compared = real.said.len();
     found.extend(differences("agent", &[real], &[simulated]));
-    Verdict {
-        name: name.to_owned(),
-        identical: found.is_empty(),
-        first_difference: found.first().cloned(),
-        differences: found,
-        compared,
-    }
+    Verdict::new(name, found, compared)
 }
 
 fn names(trace: &Trace) -> Names {

@@ -1,7 +1,6 @@
-//! What operations need beyond the things that every run makes, and what hosts offer.
+//! What operations need beyond the things that every run makes.
 
 use control_plane::load::{Call, RunName, Service, Session};
-use hypervisor::Resources;
 use serde_json::{Value, json};
 
 use super::LabError;
@@ -25,16 +24,4 @@ pub(super) async fn create_flavor(admin: &Session, run: &RunName) -> Result<Stri
     let body = json!({"flavor": {"name": run.named("flavor-large"), "vcpus": 2, "ram": 1024, "disk": 1}});
     let answer: Value = admin.call(&Call::post("flavor", Service::Compute, "/flavors", body)).await?.json()?;
     Ok(answer["flavor"]["id"].as_str().unwrap_or_default().to_owned())
-}
-
-/// What `nova/virt/fake.py` offers.
-pub(super) fn fake_driver_resources() -> Resources {
-    Resources {
-        vcpus: 1000,
-        memory_mb: 800_000,
-        local_gb: 600_000,
-        cpu_allocation_ratio: 4.0,
-        ram_allocation_ratio: 1.0,
-        disk_allocation_ratio: 1.0,
-    }
 }

@@ -19,7 +19,6 @@ mod tally;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use control_plane::Cloud;
-use scenarios::plan::OptionValue;
 
 pub use equivalence::{Likeness, LoadReport, Row, Window};
 pub use periods::Period;
@@ -58,7 +57,7 @@ pub async fn load(
     for (kind, name) in [(Kind::Real, "real"), (Kind::Simulated, "simulated")] {
         let say = |what: &str| tell(&format!("{name}: {what}"));
         let scale = Scale { hosts: plan.hosts, stage: Stage::Plain, counting: true };
-        let mut lab = Lab::prepare(cloud, &[kind], &defaults(), &folder.join(name), scale).await?;
+        let mut lab = Lab::prepare(cloud, &[kind], &BTreeMap::new(), &folder.join(name), scale).await?;
         let measured = tokio::select! {
             measured = stage::measure(&mut lab, plan, &say) => measured.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
@@ -83,9 +82,4 @@ pub async fn load(
         periods: periods::fits(&cloud.spec.tuning, plan.idle),
         windows: real.iter().zip(&simulated).map(|(real, it)| equivalence::equivalence(real, it, plan.hosts)).collect(),
     }))
-}
-
-/// The release's defaults, where a cloud of ours has others: it has no consoles, of which a nova-compute cleans up.
-fn defaults() -> BTreeMap<String, OptionValue> {
-    BTreeMap::from([("vnc.enabled".to_owned(), OptionValue::Bool(true))])
 }

@@ -8,12 +8,12 @@ mod publisher;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use amq_protocol::{
     frame::AMQPContentHeader,
     protocol::{AMQPClass, basic, channel},
 };
-use std::sync::Arc;
-
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
