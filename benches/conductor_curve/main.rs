@@ -146,6 +146,7 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
         release: cloud.spec.release.clone(),
         seed: plan.seed,
         host_prefix: run.as_str().to_owned(),
+        first_host_prefix: None,
         first_host: 1,
         broker: target.broker(),
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),

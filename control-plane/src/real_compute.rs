@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,8 @@ pub const KEEPS_ITS_NODE: &str = "fake.FakeDriverWithoutFakeNodes";
 pub struct Spec {
     /// `[DEFAULT] host`: letters, digits, `-` and `_`.
     pub host: String,
+    /// What its host is called now, if that is not what it was when it was first started.
+    pub renamed: Option<String>,
     /// `[DEFAULT] compute_driver`, of the fake drivers in `nova/virt/fake.py`.
     pub driver: String,
     /// Where it finds the services; `None`: where they are.
@@ -53,7 +56,13 @@ pub struct Wires {
 impl Spec {
     /// The plain fake driver, on the services' own addresses.
     pub fn plain(host: &str) -> Self {
-        Self { host: host.to_owned(), driver: "fake.FakeDriver".to_owned(), wires: None, options: BTreeMap::new() }
+        Self {
+            host: host.to_owned(),
+            renamed: None,
+            driver: "fake.FakeDriver".to_owned(),
+            wires: None,
+            options: BTreeMap::new(),
+        }
     }
 }
 
@@ -66,31 +75,55 @@ impl Spec {
 /// # Errors
 /// When the name is none, Nova still has servers on that host, the process ends, or it is not up in time.
 pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError> {
+    let state = state_of(cloud)?;
+    let session = Session::new(&settings(&state, cloud)?);
+    let (record, mut child) = begin(cloud, &state, &session, spec).await?;
+    let up = wait_up(&record, &spec.host, &session, || child.try_wait().ok().flatten()).await;
+    if up.is_err() {
+        stop_recorded(&state, std::slice::from_ref(&record)).await?;
+    }
+    up.map(|()| record.process)
+}
+
+/// Starts a nova-compute that is to refuse to start, and waits until it has ended.
+///
+/// # Errors
+/// When it is still there after two minutes.
+pub async fn start_in_vain(cloud: &Cloud, spec: &Spec) -> Result<(), UpError> {
+    let state = state_of(cloud)?;
+    let session = Session::new(&settings(&state, cloud)?);
+    let (record, mut child) = begin(cloud, &state, &session, spec).await?;
+    let started = Instant::now();
+    while started.elapsed() < UP_WITHIN {
+        if child.try_wait().ok().flatten().is_some() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stop_recorded(&state, std::slice::from_ref(&record)).await?;
+    let reason = format!("it did not end within {} s, as it should", UP_WITHIN.as_secs());
+    Err(UpError::step(format!("start {}", record.process.name), reason, Some(&record.process.log_path)))
+}
+
+async fn begin(cloud: &Cloud, state: &StateDir, session: &Session, spec: &Spec) -> Result<(Record, Child), UpError> {
     let host = spec.host.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if host.is_empty() || !host.chars().all(plain) {
         return Err(UpError::invalid(format!("`{host}` is no host name: letters, digits, - and _ only")));
     }
-    let state = state_of(cloud)?;
-    let settings = settings(&state, cloud)?;
+    let settings = settings(state, cloud)?;
     let folder = format!("data/nova-compute/{host}");
     state.make_dir(&folder)?;
     let conf = state.join(&folder).join("nova.conf");
     state.write_private(&conf, config::compute_conf(&settings, spec)?.as_bytes())?;
     let launch_it = service::real_compute(&settings, host, &conf);
-    if load(&state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
+    if load(state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
         return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
     }
-    let session = Session::new(&settings);
     if spec.driver != KEEPS_ITS_NODE {
-        forget_host(&session, host).await?;
+        forget_host(session, host).await?;
     }
-    let (record, mut child) = launch(&state, &launch_it)?;
-    let up = wait_up(&record, host, &session, || child.try_wait().ok().flatten()).await;
-    if up.is_err() {
-        stop_recorded(&state, std::slice::from_ref(&record)).await?;
-    }
-    up.map(|()| record.process)
+    launch(state, &launch_it)
 }
 
 /// Stops a nova-compute that [`start`] started, with SIGTERM first. Nova keeps what it knows of the host.

@@ -37,6 +37,8 @@ pub struct FleetSpec {
     pub seed: u64,
     /// Hosts are named `{prefix}-{number}`, five digits.
     pub host_prefix: String,
+    /// What they were named after when they were first started, if they have been renamed since: they keep their nodes' identity.
+    pub first_host_prefix: Option<String>,
     /// Number of the first host.
     pub first_host: u32,
     /// The broker.
@@ -56,13 +58,18 @@ impl FleetSpec {
     }
 
     fn host_name(&self, index: u32) -> String {
-        format!("{}-{:05}", self.host_prefix, self.first_host + index)
+        self.name_after(&self.host_prefix, index)
+    }
+
+    fn name_after(&self, prefix: &str, index: u32) -> String {
+        format!("{prefix}-{:05}", self.first_host + index)
     }
 
     fn identity(&self, index: u32) -> Identity {
         let host = self.host_name(index);
-        // A nova-compute keeps its node's UUID on disk; ours follows from its name and the seed.
-        let node = Uuid::from_u128((u128::from(self.seed) << 64) ^ fnv(&host));
+        // A nova-compute keeps its node's UUID on disk; ours follows from its first name and the seed.
+        let first = self.name_after(self.first_host_prefix.as_ref().unwrap_or(&self.host_prefix), index);
+        let node = Uuid::from_u128((u128::from(self.seed) << 64) ^ fnv(&first));
         let node = uuid::Builder::from_random_bytes(*node.as_bytes()).into_uuid();
         Identity { host: host.into_boxed_str(), node }
     }

@@ -123,7 +123,7 @@ impl Replay {
                     let failure: Value = serde_json::from_str(failure).expect("JSON in a string");
                     return Err(hypervisor::Fault::Remote(failure["class"].as_str().unwrap_or_default().to_owned()));
                 }
-                Ok(nova::reply(call, reply["result"].clone(), &mut self.rows, &mut self.documents))
+                Ok(nova::reply(call, reply["result"].clone(), &self.identity.host, &mut self.rows, &mut self.documents))
             }
             Request::Placement(PlacementRequest::GetTree) => Ok(Response::Found(false)),
             Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {

@@ -332,7 +332,9 @@ impl Host {
                     _ => Response::Done,
                 })
             }
-            (Request::Conductor(call), Ok(value)) => Ok(nova::reply(call, value, &mut self.rows, &mut self.documents)),
+            (Request::Conductor(call), Ok(value)) => {
+                Ok(nova::reply(call, value, &self.identity.host, &mut self.rows, &mut self.documents))
+            }
             (Request::Step(step), Ok(value)) => {
                 Ok(self.operations.read(&common.catalogue, &mut self.documents, step, value))
             }
@@ -459,7 +461,11 @@ impl Host {
         mut incoming: Incoming,
         effects: &mut Vec<Effect>,
     ) -> Option<Incoming> {
-        let facts = Facts { identity: &self.identity, node_id: self.rows.node_id() };
+        let facts = Facts {
+            identity: &self.identity,
+            node_id: self.rows.node_id(),
+            offloads_at_once: common.config.options.offloads_at_once,
+        };
         let begun = self.operations.begin(&common.catalogue, &mut self.documents, facts, &mut incoming);
         let Some(operation) = begun else { return Some(incoming) };
         let ticket = self.ticket(incoming.context);

@@ -19,6 +19,8 @@ pub struct FleetStats {
     pub started: u64,
     /// Hypervisors whose start-up went through.
     pub registered: u64,
+    /// Hypervisors that refused to start, as a nova-compute does whose host was renamed.
+    pub refused: u64,
     /// Links that are lost at this moment.
     pub links_down: u64,
     /// Requests sent, of any kind.
@@ -59,6 +61,7 @@ pub struct BuildTimeline {
 pub(crate) struct Counters {
     pub(crate) started: AtomicU64,
     pub(crate) registered: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) links_down: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -78,6 +81,7 @@ impl Counters {
         FleetStats {
             started: get(&self.started),
             registered: get(&self.registered),
+            refused: get(&self.refused),
             links_down: get(&self.links_down),
             requests: get(&self.requests),
             failed: get(&self.failed),

@@ -216,6 +216,10 @@ impl Worker {
         match effect {
             Effect::Http(id, request) => self.send_http(index, id, request),
             Effect::Milestone(Milestone::Registered) => add(&self.counters.registered),
+            Effect::Milestone(Milestone::RefusedToStart) => {
+                add(&self.counters.refused);
+                self.event("warning", index, "its node belongs to a host of another name: it does not start");
+            }
             Effect::Milestone(milestone) => {
                 if let Some(host) = self.hosts.get(&index) {
                     self.counters.note(&host.identity.host, now, milestone);

@@ -5,8 +5,8 @@ mod load;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Agents, Kind, Lab, LabError, Operation, Recorded, Recordings, Stage, Take, Variation, Verdict, choose, compare,
-    compare_agents, quiet_options, record, start_up,
+    Agents, Kind, Lab, LabError, Operation, Recorded, Recordings, SKIPPED, Stage, Take, Variation, Verdict, choose,
+    compare, compare_agents, quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;
@@ -40,7 +40,8 @@ pub(crate) struct Args {
     /// NICs of each server
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(0..=4))]
     nics: u8,
-    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}]}`, or with --load
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}], "skipped": [{"name",
+    /// "reason"}]}`, or with --load
     /// `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "likeness"}]}]}`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,6 +74,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     if args.list {
         operations.iter().for_each(|operation| println!("{}", operation.name));
+        skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
         return ExitCode::from(exit::OK);
     }
     let compared = runtime().map_err(LabError::from).and_then(|runtime| {
@@ -201,13 +203,21 @@ fn tell(args: &Args, verdict: &Verdict) {
     }
 }
 
+/// What was asked for, as everything is unless a few are, and cannot be done.
+fn skipped(args: &Args) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = args.operation.is_empty() && !args.agent;
+    SKIPPED.into_iter().filter(move |_| all)
+}
+
 /// Sums up, and writes the file; whether all were identical.
 fn finish(args: &Args, verdicts: &[Verdict]) -> Result<bool, LabError> {
     let identical = verdicts.iter().filter(|verdict| verdict.identical).count();
+    skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
     println!("{identical} of {} operations identical", verdicts.len());
     if let Some(path) = &args.json {
-        let text =
-            serde_json::to_string_pretty(&json!({"operations": verdicts})).expect("verdicts have text keys only");
+        let skipped = skipped(args).map(|(name, reason)| json!({"name": name, "reason": reason}));
+        let result = json!({"operations": verdicts, "skipped": skipped.collect::<Vec<_>>()});
+        let text = serde_json::to_string_pretty(&result).expect("verdicts have text keys only");
         fs::write(path, text + "\n")?;
     }
     Ok(identical == verdicts.len() && !verdicts.is_empty())

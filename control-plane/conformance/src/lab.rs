@@ -59,6 +59,9 @@ pub(crate) struct Scale {
     pub(crate) counting: bool,
 }
 
+/// In the names of hosts of either kind that were renamed: as long as those of both, so that messages have the same size.
+const RENAMED: &str = "else";
+
 /// How long a simulated hypervisor may take to register; the real one has its own limit.
 const REGISTER_WITHIN: Duration = Duration::from_secs(120);
 
@@ -252,6 +255,7 @@ impl Lab {
             release: self.cloud.spec.release.clone(),
             seed: 1,
             host_prefix: format!("{}-{name}", self.run),
+            first_host_prefix: None,
             first_host: first,
             broker: target.broker(),
             apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
@@ -260,36 +264,72 @@ impl Lab {
         }
     }
 
-    /// Starts a hypervisor, for the first time or again.
-    pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
+    async fn real_spec(&self, it: &Subject) -> real_compute::Spec {
         let mut options = self.options.clone();
         options.extend(it.options.lock().await.clone());
-        let (real_driver, driver) = it.stage.drivers();
-        let from_us = it.tap.now_us();
-        let running = match kind {
+        real_compute::Spec {
+            host: it.host.clone(),
+            renamed: None,
+            driver: it.stage.drivers().0.to_owned(),
+            wires: Some(wires(&it.tap)),
+            options,
+        }
+    }
+
+    async fn simulated_spec(&self, it: &Subject) -> FleetSpec {
+        let mut options = self.options.clone();
+        options.extend(it.options.lock().await.clone());
+        let spec = self.fleet_spec(Kind::Simulated.name(), it.index, 1, Services::ComputeOnly);
+        FleetSpec {
+            // Each is a fleet of its own: with one seed all would have the same jitter.
+            seed: it.index.into(),
+            driver: it.stage.drivers().1,
+            options: options_with(&self.cloud, &options),
+            broker: BrokerAddress { port: it.tap.amqp_port(), ..spec.broker },
+            apis: ServiceApis {
+                identity_url: it.tap.url("keystone"),
+                placement_url: it.tap.url("placement"),
+                network_url: it.tap.url("neutron"),
+                image_url: it.tap.url("glance"),
+                ..spec.apis
+            },
+            ..spec
+        }
+    }
+
+    /// Starts a hypervisor whose host has another name than before, which it refuses; comes back when it has.
+    pub(crate) async fn start_renamed(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
+        match kind {
             Kind::Real => {
-                let spec = real_compute::Spec {
-                    host: it.host.clone(),
-                    driver: real_driver.to_owned(),
-                    wires: Some(wires(&it.tap)),
-                    options,
-                };
-                Running::Real(real_compute::start(&self.cloud, &spec).await?)
+                let spec = self.real_spec(it).await;
+                let renamed = it.host.replace(kind.name(), RENAMED);
+                let spec = real_compute::Spec { renamed: Some(renamed), ..spec };
+                Ok(real_compute::start_in_vain(&self.cloud, &spec).await?)
             }
             Kind::Simulated => {
-                let mut spec = self.fleet_spec(kind.name(), it.index, 1, Services::ComputeOnly);
-                // Each is a fleet of its own: with one seed all would have the same jitter.
-                spec.seed = it.index.into();
-                spec.driver = driver;
-                spec.options = options_with(&self.cloud, &options);
-                spec.broker = BrokerAddress { port: it.tap.amqp_port(), ..spec.broker };
-                spec.apis = ServiceApis {
-                    identity_url: it.tap.url("keystone"),
-                    placement_url: it.tap.url("placement"),
-                    network_url: it.tap.url("neutron"),
-                    image_url: it.tap.url("glance"),
-                    ..spec.apis
-                };
+                let spec = self.simulated_spec(it).await;
+                let host_prefix = spec.host_prefix.replace(kind.name(), RENAMED);
+                let spec = FleetSpec { first_host_prefix: Some(spec.host_prefix), host_prefix, ..spec };
+                let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
+                let what = format!("refusal of {}", it.host);
+                let refused = wait(&what, REGISTER_WITHIN, async || {
+                    let stats = fleet.stats();
+                    Ok((stats.refused > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
+                })
+                .await;
+                fleet.halt().await;
+                refused
+            }
+        }
+    }
+
+    /// Starts a hypervisor, for the first time or again.
+    pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
+        let from_us = it.tap.now_us();
+        let running = match kind {
+            Kind::Real => Running::Real(real_compute::start(&self.cloud, &self.real_spec(it).await).await?),
+            Kind::Simulated => {
+                let spec = self.simulated_spec(it).await;
                 let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
                 wait(&format!("registration of {}", it.host), REGISTER_WITHIN, async || {
                     let stats = fleet.stats();

@@ -1,6 +1,7 @@
 //! Real and simulated hypervisors side by side on one cloud.
 
 mod agent;
+mod caller;
 mod compare;
 mod lab;
 mod learn;
@@ -18,7 +19,7 @@ pub use compare::Difference;
 pub use lab::{Kind, Lab, LabError, Stage, quiet_options};
 pub use learn::{Lesson, learn};
 pub use load::{Group, Likeness, LoadPlan, LoadReport, Period, Row, Window, load};
-pub use operations::{Operation, all_operations, learnable};
+pub use operations::{Operation, SKIPPED, all_operations, learnable};
 pub use recordings::{Recordings, Take};
 pub use run::{Recorded, choose, record, start_up};
 pub use scene::Variation;

@@ -1,12 +1,17 @@
 //! One operation on the hypervisors of one kind: what it needs, what it does, and what was said on the wire meanwhile.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use control_plane::load::{Answer, ApiError, Call, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    caller::Caller,
     compare::short_name,
     lab::{Lab, LabError, Side, wait},
     trace::Trace,
@@ -39,13 +44,24 @@ pub(crate) struct Scene<'a> {
     to_us: Cell<u64>,
     servers: Cell<u32>,
     name: &'a str,
+    /// Of the hypervisor that was started with others than the laboratory's, while it counts.
+    options: RefCell<BTreeMap<String, i64>>,
     pub(crate) variation: Variation,
 }
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(lab: &'a Lab, side: &'a Side, name: &'a str, variation: Variation) -> Self {
         let from_us = Cell::new(side.subjects[0].tap.now_us());
-        Self { lab, side, from_us, to_us: Cell::new(u64::MAX), servers: Cell::new(0), name, variation }
+        Self {
+            lab,
+            side,
+            from_us,
+            to_us: Cell::new(u64::MAX),
+            servers: Cell::new(0),
+            name,
+            options: RefCell::default(),
+            variation,
+        }
     }
 
     /// Name of a host: zero is the one that servers are booted on, one the other.
@@ -280,7 +296,16 @@ impl<'a> Scene<'a> {
 
     /// Ends a hypervisor and starts it with these options; without any as it was.
     pub(crate) async fn restart_with(&self, host: usize, options: &[(&str, i64)]) -> Result<(), LabError> {
-        self.lab.restart_with(self.side.kind, self.subject(host), options).await
+        self.lab.restart_with(self.side.kind, self.subject(host), options).await?;
+        if self.to_us.get() == u64::MAX {
+            self.options.replace(options.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect());
+        }
+        Ok(())
+    }
+
+    /// Options of the hypervisor that is looked at, over the laboratory's.
+    pub(crate) fn options(&self) -> BTreeMap<String, i64> {
+        self.options.borrow().clone()
     }
 
     /// Holds what a hypervisor wants to change in Neutron, or lets it go.
@@ -315,9 +340,19 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// A client that asks a hypervisor for what Nova would not.
+    pub(crate) fn caller(&self, host: usize) -> Caller {
+        Caller::of(self.lab, self.host(host))
+    }
+
     /// Ends a hypervisor.
     pub(crate) async fn halt(&self, host: usize) -> Result<(), LabError> {
         self.lab.stop(self.subject(host)).await
+    }
+
+    /// Starts a hypervisor whose host was renamed, which it refuses.
+    pub(crate) async fn start_renamed(&self, host: usize) -> Result<(), LabError> {
+        self.lab.start_renamed(self.side.kind, self.subject(host)).await
     }
 
     /// Ends a hypervisor and starts it again.

@@ -47,7 +47,11 @@ pub(crate) fn compute_conf(settings: &Settings<'_>, spec: &Spec) -> Result<Strin
     common(settings, &mut ini);
     ini.own(
         "DEFAULT",
-        &[("host", &spec.host), ("compute_driver", &spec.driver), ("state_path", &settings.path(&folder))],
+        &[
+            ("host", spec.renamed.as_ref().unwrap_or(&spec.host)),
+            ("compute_driver", &spec.driver),
+            ("state_path", &settings.path(&folder)),
+        ],
     );
     ini.own("oslo_concurrency", &[("lock_path", &settings.path(format!("{folder}/lock")))]);
     if let Some(wires) = &spec.wires {

@@ -67,6 +67,7 @@ fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
         release: release.clone(),
         seed: *seed,
         host_prefix: run.name.as_str().to_owned(),
+        first_host_prefix: None,
         first_host: 1,
         broker: run.target.broker(),
         apis: run.target.service_apis(login),

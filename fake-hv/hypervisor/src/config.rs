@@ -89,6 +89,8 @@ pub struct ComputeOptions {
     pub track_instance_changes: bool,
     /// Whether there are consoles to have tokens for: `enabled` of `[vnc]`, `[spice]`, `[serial_console]` or `[mks]`.
     pub consoles: bool,
+    /// Whether `[DEFAULT] shelved_offload_time` is zero: what is shelved leaves the host at once.
+    pub offloads_at_once: bool,
     /// `[AGENT] report_interval` of the L2 agent.
     pub agent_report_interval: Duration,
     /// `[DEFAULT] rpc_response_timeout` of the L2 agent.
@@ -124,6 +126,7 @@ impl Default for ComputeOptions {
             vif_plugging_is_fatal: true,
             track_instance_changes: true,
             consoles: true,
+            offloads_at_once: true,
             agent_report_interval: s(30),
             agent_rpc_response_timeout: s(60),
             neutron_timeout: None,

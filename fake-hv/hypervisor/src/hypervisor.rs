@@ -122,7 +122,9 @@ async fn boot(host: Host) {
     if services == Services::AgentOnly {
         return;
     }
-    startup::run(&host).await;
+    if !startup::run(&host).await {
+        return;
+    }
     host.set_origin(Origin::StartUp);
     host.spawn(heartbeat::run(host.clone()));
     host.spawn(periodic::run(host.clone()));

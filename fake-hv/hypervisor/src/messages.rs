@@ -97,6 +97,8 @@ pub enum Output {
 pub enum Milestone {
     /// Start-up went through: the compute service and its node are known to Nova and to Placement.
     Registered,
+    /// Start-up ended for good: the host is called otherwise than when its node was made (`_check_for_host_rename`).
+    RefusedToStart,
     /// `build_and_run_instance` arrived.
     BuildReceived(Uuid),
     /// The build got its slot of `max_concurrent_builds`.
@@ -401,6 +403,8 @@ pub enum Response {
     Groups(Vec<Uuid>),
     /// The agent that reports was taken for dead.
     Revived,
+    /// The compute node of this identity belongs to another host.
+    OfAnotherHost,
 }
 
 /// Why a request failed.

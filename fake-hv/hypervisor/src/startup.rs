@@ -5,8 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, PlacementRequest, Request, Servers, Session,
-    executor::Host, resources, state::Guest,
+    ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, PlacementRequest, Request, Response, Servers,
+    Session, executor::Host, resources, state::Guest,
 };
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
@@ -16,15 +16,24 @@ const QUICK_PINGS: u32 = 10;
 /// long in between.
 const RESTART_DELAY: Duration = Duration::from_secs(2);
 
-/// Registers the compute service and its node; comes back when RPC may be served.
-pub(crate) async fn run(host: &Host) {
+/// Registers the compute service and its node; comes back when RPC may be served, or never: then it says `false`.
+pub(crate) async fn run(host: &Host) -> bool {
     host.begin_task();
     wait_for_conductor(host).await;
-    while attempt(host).await.is_err() {
-        host.sleep(RESTART_DELAY).await;
+    loop {
+        match attempt(host).await {
+            Ok(()) => break,
+            // That does not mend itself, however often it is started.
+            Err(Exit::Renamed) => {
+                host.milestone(Milestone::RefusedToStart);
+                return false;
+            }
+            Err(Exit::Failed) => host.sleep(RESTART_DELAY).await,
+        }
     }
     host.emit(Output::Serve(Servers::Compute));
     host.milestone(Milestone::Registered);
+    true
 }
 
 async fn wait_for_conductor(host: &Host) {
@@ -40,7 +49,20 @@ async fn wait_for_conductor(host: &Host) {
     }
 }
 
-async fn attempt(host: &Host) -> Result<(), Fault> {
+/// Why a start-up ended before it was through.
+enum Exit {
+    Failed,
+    /// The host has another name than its node was made with, and Nova cannot rename hosts.
+    Renamed,
+}
+
+impl From<Fault> for Exit {
+    fn from(_: Fault) -> Self {
+        Self::Failed
+    }
+}
+
+async fn attempt(host: &Host) -> Result<(), Exit> {
     // Each part makes a request context of its own; the service's record keeps the one that it was read with.
     host.begin_task();
     host.open_session(Session::Placement).await?;
@@ -54,7 +76,7 @@ async fn attempt(host: &Host) -> Result<(), Fault> {
         host.conductor(ConductorCall::CreateService).await?;
     }
     host.begin_task();
-    resources::audit(host, resources::Occasion::Start).await
+    Ok(resources::audit(host, resources::Occasion::Start).await?)
 }
 
 /// `_destroy_evacuated_instances`: a VM that was evacuated while this host was away is not its own any more.
@@ -69,8 +91,11 @@ async fn let_go(host: &Host, evacuated: Uuid) -> Result<(), Fault> {
 }
 
 /// `ComputeManager.init_host`: takes over the VMs that Nova has here.
-async fn init_host(host: &Host) -> Result<(), Fault> {
-    let node_known = host.conductor(ConductorCall::GetNodesByUuid).await?.found();
+async fn init_host(host: &Host) -> Result<(), Exit> {
+    let node_known = match host.conductor(ConductorCall::GetNodesByUuid).await? {
+        Response::OfAnotherHost => return Err(Exit::Renamed),
+        answer => answer.found(),
+    };
     let instances = host.conductor(ConductorCall::GetInstancesAtStart).await?.instances();
     for evacuated in host.conductor(ConductorCall::GetEvacuations).await?.uuids() {
         let_go(host, evacuated).await?;

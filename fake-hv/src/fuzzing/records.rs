@@ -72,7 +72,7 @@ impl Records {
     pub fn ask(&mut self, number: usize, status: u16, token: Option<&str>, body: Value) {
         if let Some(call) = self.calls.get(number).cloned() {
             let _message = nova::call(&mut self.author(), &call);
-            let _response = nova::reply(&call, body, &mut self.rows, &mut self.documents);
+            let _response = nova::reply(&call, body, "realfake-2", &mut self.rows, &mut self.documents);
         } else if let Some(request) = self.requests.get(number - self.calls.len()).cloned() {
             let mut client = self.client();
             let _request = client.encode(&request);

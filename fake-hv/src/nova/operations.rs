@@ -222,12 +222,14 @@ impl Operations {
         let ports = instance.as_ref().map(|it| known_ports(&args["instance"], it.uuid, documents)).unwrap_or_default();
         let mut scope = Scope::default();
         scope.set("args", args);
+        scope.read_network_info(INSTANCE);
         scope.set("context", short_context(&incoming.context));
         scope.set("host", facts.identity.host.as_ref().into());
         scope.set("node_uuid", facts.identity.node.to_string().into());
         scope.set("node_id", facts.node_id.into());
         scope.set("my_ip", MY_IP.into());
         scope.set("has_ports", (!ports.is_empty()).into());
+        scope.set("offloads_at_once", facts.offloads_at_once.into());
         scope.set("answers", Value::Object(Map::new()));
         let Some(entry) = catalogue.find(&incoming.method, &scope) else {
             incoming.args = scope.get_mut("args").map(Value::take).unwrap_or_default();
@@ -343,6 +345,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) identity: &'a Identity,
     /// The number that the conductor gave its compute node.
     pub(crate) node_id: Option<u64>,
+    /// Whether what is shelved leaves the host at once.
+    pub(crate) offloads_at_once: bool,
 }
 
 /// What the fake driver says is its host's address (`get_host_ip_addr`).

@@ -8,7 +8,13 @@ use super::{Documents, InstanceDocument, Rows};
 use crate::values::{uuid, uuids};
 
 /// Takes over what a reply says and tells the state machine what it needs of it.
-pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, documents: &mut Documents) -> Response {
+pub(crate) fn reply(
+    call: &ConductorCall,
+    result: Value,
+    host: &str,
+    rows: &mut Rows,
+    documents: &mut Documents,
+) -> Response {
     use ConductorCall as C;
     match call {
         C::GetService => {
@@ -38,7 +44,10 @@ pub(crate) fn reply(call: &ConductorCall, result: Value, rows: &mut Rows, docume
             rows.evacuation_ended(*uuid);
             Response::Done
         }
-        C::GetNodesByUuid => Response::Found(!objects(&result).is_empty()),
+        C::GetNodesByUuid => match objects(&result) {
+            nodes if nodes.iter().any(|node| node["nova_object.data"]["host"] != host) => Response::OfAnotherHost,
+            nodes => Response::Found(!nodes.is_empty()),
+        },
         C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesToSync | C::GetInstancesByNode => Response::Instances(instances(&result)),
         C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {

@@ -8,7 +8,7 @@
 //! | template | stands for |
 //! |---|---|
 //! | `{"$": "args/instance/uuid"}` | a value of the [scope](Scope), by its path; a path enters a versioned object's data by itself |
-//! | `{"$object": "args/migration", "set": {...}, "unset": [...], "changes": [...]}` | a versioned object of the scope, with these fields changed first |
+//! | `{"$object": "args/migration", "set": {...}, "unset": [...], "changes": [...]}` | a versioned object of the scope, with these fields changed first; with `"labels": true` a notification has listed the VM's addresses |
 //! | `{"$text": "compute-alt.{args/migration/dest_compute}"}` | a text with values in it |
 //! | `{"$json": "vif"}` | a value as JSON in a text |
 //! | `{"$map": [[key, value], ...]}` | a dictionary whose keys are values, too |
@@ -16,6 +16,7 @@
 //! | `{"$now": true}` | this moment, as Nova writes times |
 //! | `{"$new": true}` | a new UUID |
 
+mod labels;
 mod scope;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use labels::{NETWORK_INFO, is_labelled, label, read_again};
 pub use scope::{LAST, PORT_INDEX, Scope, identity, is_object, resolve};
 
 /// Everything that the nova-compute of a release does on RPCs, apart from building and terminating.

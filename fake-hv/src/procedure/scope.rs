@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::labels::{NETWORK_INFO, label, read_again};
 use crate::amqp::json;
 
 /// Key of a versioned object's fields.
@@ -11,7 +12,7 @@ pub(crate) const CHANGES: &str = "nova_object.changes";
 const NAME: &str = "nova_object.name";
 
 /// The values that a procedure works with: `args` of the RPC, `context` of the request, `answers` by number of the step,
-/// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `vifs`,
+/// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `offloads_at_once`, `vifs`,
 /// and in a loop `port` and `vif`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
@@ -93,13 +94,17 @@ fn put(value: &mut Value, path: &str, new: Value) {
     }
 }
 
+fn below_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('/').try_fold(value, enter_mut)
+}
+
 fn remove(value: &mut Value, path: &str) {
     let (parent, last) = path.rsplit_once('/').map_or((None, path), |(parent, last)| (Some(parent), last));
-    let mut value = Some(value);
-    for step in parent.into_iter().flat_map(|parent| parent.split('/')) {
-        value = value.and_then(|value| enter_mut(value, step));
-    }
-    let Some(Value::Object(map)) = value else { return };
+    let above = match parent {
+        Some(parent) => below_mut(value, parent),
+        None => Some(value),
+    };
+    let Some(Value::Object(map)) = above else { return };
     let fields = if map.contains_key(DATA) { map.get_mut(DATA).and_then(Value::as_object_mut) } else { Some(map) };
     if let Some(fields) = fields {
         fields.remove(last);
@@ -110,6 +115,15 @@ impl Scope {
     /// A value by the name of its root.
     pub fn set(&mut self, root: &str, value: Value) {
         self.values.insert(root.to_owned(), value);
+    }
+
+    /// Reads the network information that came with a VM, as Nova reads it.
+    pub fn read_network_info(&mut self, vm: &str) {
+        if let Some(info) = self.get_mut(&format!("{vm}/{NETWORK_INFO}"))
+            && let Some(text) = info.as_str()
+        {
+            *info = read_again(text).into();
+        }
     }
 
     /// The VM's network information, as the text that its cache has.
@@ -236,6 +250,12 @@ fn resolve_object(map: &Map<String, Value>, scope: &mut Scope, now: &str) -> Res
     for (name, template) in map.get("set").and_then(Value::as_object).into_iter().flatten() {
         let value = resolve(template, scope, now)?;
         put(&mut object, name, value);
+    }
+    if map.contains_key("labels")
+        && let Some(info) = below_mut(&mut object, NETWORK_INFO)
+        && let Some(text) = info.as_str()
+    {
+        *info = label(text).into();
     }
     set_changes(&mut object, map.get("changes").and_then(Value::as_array).cloned());
     scope.put(&path, object.clone());

@@ -45,6 +45,7 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "filter_scheduler.track_instance_changes"),
     ("nova", "DEFAULT.sync_power_state_pool_size"),
     ("nova", "neutron.extension_sync_interval"),
+    ("nova", "DEFAULT.shelved_offload_time"),
     ("nova", "vnc.enabled"),
     ("nova", "spice.enabled"),
     ("nova", "serial_console.enabled"),
@@ -126,6 +127,8 @@ pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
             || ["spice.enabled", "serial_console.enabled", "mks.enabled"]
                 .iter()
                 .any(|option| nova.flag(option) == Some(true)),
+        // One above zero offloads by a periodic task, which is not done here.
+        offloads_at_once: nova.number("DEFAULT.shelved_offload_time").is_none_or(|seconds| seconds == 0.0),
         agent_report_interval: neutron
             .number("agent.report_interval")
             .map_or(defaults.agent_report_interval, seconds_of),

@@ -240,6 +240,7 @@ fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u1
         release: cloud.spec.release.clone(),
         seed: 1,
         host_prefix,
+        first_host_prefix: None,
         first_host: 1,
         broker: BrokerAddress { port: amqp_port, ..target.broker() },
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),

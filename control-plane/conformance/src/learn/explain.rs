@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use fake_hv::procedure::{LAST, PORT_INDEX, Scope, identity, is_object};
+use fake_hv::procedure::{LAST, PORT_INDEX, Scope, identity, is_labelled, is_object};
 use serde_json::{Map, Value, json};
 
 const DATA: &str = "nova_object.data";
@@ -141,6 +141,9 @@ impl Pair {
                 (a, b) => return Err(unexplained(&format!("{path}/{name}"), &json!(a), &json!(b))),
             }
         }
+        let labelled = |object: &Value| is_labelled(network_info(&object[DATA]));
+        let newly = |old: &Value, new: &Value| labelled(new) && !labelled(old);
+        let labels = newly(&old.0, a) && newly(&old.1, b);
         // What is set to no task is set whatever task there was, though there was none in the recordings.
         let clears_task = |object: &Value| {
             let changed = object[CHANGES].as_array().is_some_and(|names| names.iter().any(|name| name == TASK));
@@ -152,6 +155,9 @@ impl Pair {
         self.a.put(&known, a.clone());
         self.b.put(&known, b.clone());
         let mut template = json!({"$object": known});
+        if labels {
+            template["labels"] = true.into();
+        }
         if !set.is_empty() {
             template["set"] = Value::Object(set);
         }
@@ -266,6 +272,11 @@ impl Pair {
         self.b.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_b), &mut in_b));
         best(in_a.intersection(&in_b))
     }
+}
+
+/// The network information in the data of a VM's record.
+fn network_info(data: &Value) -> &str {
+    data["info_cache"][DATA]["network_info"].as_str().unwrap_or_default()
 }
 
 /// A template for the element of one port, as that of each: where paths have its index, they have the port's.

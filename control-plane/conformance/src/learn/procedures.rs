@@ -37,7 +37,7 @@ pub fn learn(release: &str, recordings: &[(Recorded, Recorded)]) -> Lesson {
             lesson.left.push(format!("{}: {} RPCs the one time, {} the other", a.operation, of_a.len(), of_b.len()));
         }
         for (one, other) in of_a.iter().zip(&of_b) {
-            match procedure(one, other, &nodes) {
+            match procedure(one, other, &nodes, offloads(a)) {
                 Ok(learned) => note(&mut known, learned),
                 Err(why) => lesson.left.push(format!("{}: {}: {why}", a.operation, one.method())),
             }
@@ -123,9 +123,15 @@ fn ports_in(network_info: &Value) -> Vec<Port> {
     vifs.as_array().into_iter().flatten().filter_map(port).collect()
 }
 
-fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
+/// Whether what is shelved leaves the host at once, which is the default.
+fn offloads(recorded: &Recorded) -> bool {
+    recorded.options.get("DEFAULT.shelved_offload_time").is_none_or(|time| *time == 0)
+}
+
+fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes, offloads: bool) -> Scope {
     let mut scope = Scope::default();
     scope.set("args", invocation.message["args"].clone());
+    scope.read_network_info("args/instance");
     let context = invocation.message.as_object().into_iter().flatten();
     let context = context.filter_map(|(key, value)| Some((key.strip_prefix("_context_")?.to_owned(), value.clone())));
     // Of the context only what identifies is looked for: the rest goes with each message as it came.
@@ -137,19 +143,20 @@ fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes) -> Scope {
         scope.set("node_id", id.clone());
     }
     scope.set("has_ports", (ports > 0).into());
+    scope.set("offloads_at_once", offloads.into());
     scope.set("answers", json!({}));
     let cache = scope.get("args/instance/info_cache/network_info").and_then(Value::as_str).unwrap_or("[]").to_owned();
     scope.set_vifs(&cache);
     scope
 }
 
-fn procedure(a: &Invocation, b: &Invocation, nodes: &Nodes) -> Result<Learned, String> {
+fn procedure(a: &Invocation, b: &Invocation, nodes: &Nodes, offloads: bool) -> Result<Learned, String> {
     if a.method() != b.method() {
         return Err(format!("{} came the other time", b.method()));
     }
     let (ports_a, ports_b) = (ports_of(a), ports_of(b));
     let mut student = Student {
-        pair: Pair { a: scope(a, ports_a.len(), nodes), b: scope(b, ports_b.len(), nodes) },
+        pair: Pair { a: scope(a, ports_a.len(), nodes, offloads), b: scope(b, ports_b.len(), nodes, offloads) },
         tokens: (token(a), token(b)),
         context: context(a),
         number: 0,

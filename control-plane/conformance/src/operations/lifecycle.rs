@@ -9,6 +9,9 @@ use super::operations;
 /// By then a live migration waits for the ports of its VM on the destination.
 const PLUGGED_AFTER: Duration = Duration::from_secs(3);
 
+/// What is shelved stays on the host until it is told to leave.
+const KEEPS_SHELVED: &[(&str, i64)] = &[("DEFAULT.shelved_offload_time", -1)];
+
 operations! { Stage::Plain,
     "delete": |s| {
         let vm = s.boot().await?;
@@ -107,6 +110,35 @@ operations! { Stage::Plain,
         s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
         s.begin().await;
         s.act_until(&vm, json!({"unshelve": {"host": s.host(0)}}), "ACTIVE").await?;
+    }
+    "shelve-without-offload": |s| {
+        s.restart_with(0, KEEPS_SHELVED).await?;
+        let vm = s.boot().await?;
+        s.begin().await;
+        s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
+        s.settle().await;
+        s.finish();
+        s.restart_with(0, &[]).await?;
+    }
+    "shelve-offload": |s| {
+        s.restart_with(0, KEEPS_SHELVED).await?;
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
+        s.begin().await;
+        s.act_until(&vm, json!({"shelveOffload": null}), "SHELVED_OFFLOADED").await?;
+        s.settle().await;
+        s.finish();
+        s.restart_with(0, &[]).await?;
+    }
+    "unshelve-without-offload": |s| {
+        s.restart_with(0, KEEPS_SHELVED).await?;
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
+        s.begin().await;
+        s.act_until(&vm, json!({"unshelve": null}), "ACTIVE").await?;
+        s.settle().await;
+        s.finish();
+        s.restart_with(0, &[]).await?;
     }
     "rescue": |s| {
         let vm = s.boot().await?;

@@ -49,6 +49,10 @@ pub fn learnable() -> impl Iterator<Item = &'static Operation> {
     lifecycle::ALL.iter()
 }
 
+/// What a hypervisor does in its life and cannot be done here, each with the reason.
+pub const SKIPPED: [(&str, &str); 2] =
+    [("attach-volume", "the cloud has no Cinder"), ("detach-volume", "the cloud has no Cinder")];
+
 /// The operation of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Operation> {
     all_operations().find(|operation| operation.name == name)

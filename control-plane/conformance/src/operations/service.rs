@@ -11,9 +11,29 @@ const SPACING_S: i64 = 10;
 /// Two full periods, and half a one to be sure of the second.
 const WATCHED: Duration = Duration::from_secs(25);
 
+/// What stands where a VM is expected: nothing, a text, an object without its data, one of another project.
+const MALFORMED: [&str; 4] = [
+    "null",
+    r#""text""#,
+    r#"{"nova_object.name": "Instance", "nova_object.namespace": "nova", "nova_object.version": "2.8"}"#,
+    r#"{"nova_object.name": "Instance", "nova_object.namespace": "moon", "nova_object.version": "2.8", "nova_object.data": {}}"#,
+];
+
 operations! { Stage::Plain,
     "idle-resources": |s| { s.idle("DEFAULT.update_resources_interval").await?; }
     "idle-power-states": |s| { s.idle("DEFAULT.sync_power_state_interval").await?; }
+    "idle-power-state-repaired": |s| {
+        // A guest that stops without anyone having asked for it, as far as Nova knows.
+        s.restart_with(0, &[("DEFAULT.sync_power_state_interval", SPACING_S)]).await?;
+        let vm = s.boot().await?;
+        s.act_until(&vm, json!({"os-stop": null}), "SHUTOFF").await?;
+        s.begin().await;
+        s.act(&vm, json!({"os-resetState": {"state": "active"}})).await?;
+        s.reach(&vm, "SHUTOFF").await?;
+        s.settle().await;
+        s.finish();
+        s.restart_with(0, &[]).await?;
+    }
     "idle-scheduler-sync": |s| { s.idle("DEFAULT.scheduler_instance_sync_interval").await?; }
     "idle-network-information": |s| { s.idle("DEFAULT.heal_instance_info_cache_interval").await?; }
     "idle-running-deleted": |s| { s.idle("DEFAULT.running_deleted_instance_poll_interval").await?; }
@@ -65,6 +85,38 @@ operations! { Stage::Plain,
         s.begin().await;
         s.halt(0).await?;
         s.finish();
+        s.restart(0).await?;
+    }
+    "rpc-unknown-method": |s| {
+        let mut caller = s.caller(0);
+        caller.refused("dance", "6.0", &json!({})).await?;
+        caller.ping().await?;
+        caller.close().await;
+    }
+    "rpc-version-too-new": |s| {
+        let mut caller = s.caller(0);
+        for version in ["6.99", "7.0"] {
+            caller.refused("get_host_uptime", version, &json!({})).await?;
+        }
+        caller.ping().await?;
+        caller.close().await;
+    }
+    "rpc-malformed-object": |s| {
+        let mut caller = s.caller(0);
+        for instance in MALFORMED.map(|object| serde_json::from_str::<serde_json::Value>(object).unwrap_or_default()) {
+            caller.refused("stop_instance", "6.0", &json!({"instance": instance, "clean_shutdown": true})).await?;
+        }
+        caller.refused("stop_instance", "6.0", &json!({"clean_shutdown": true})).await?;
+        caller.ping().await?;
+        caller.close().await;
+    }
+    "restart-renamed": |s| {
+        s.boot().await?;
+        s.halt(0).await?;
+        s.begin().await;
+        s.start_renamed(0).await?;
+        s.settle().await;
+        // Its old name puts it right.
         s.restart(0).await?;
     }
     "restart-after-evacuation": |s| {
