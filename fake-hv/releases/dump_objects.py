@@ -28,7 +28,7 @@ from oslo_versionedobjects import base as ovo_base
 
 # The objects whose remotable class methods a nova-compute calls.
 ASKED_FOR = [
-    "BlockDeviceMappingList", "ComputeNode", "ComputeNodeList", "ConsoleAuthToken", "Instance", "InstanceActionEvent",
+    "BlockDeviceMappingList", "ComputeNode", "ComputeNodeList", "ConsoleAuthToken", "Instance", "InstanceAction", "InstanceActionEvent",
     "InstanceGroup", "InstanceList", "MigrationList", "PciDeviceList", "ResourceList", "Service", "ShareMappingList",
     "VirtualInterface", "VirtualInterfaceList",
 ]

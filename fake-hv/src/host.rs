@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     ServiceApis,
     agent::{Agent, AgentRelease, Cloud},
+    amqp::TOPICS,
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
@@ -285,6 +286,10 @@ impl Host {
         let message = self.message(body, origin);
         match notice {
             Notice::Reschedule { .. } => self.link.cast(Target::nova("conductor"), message),
+            Notice::Stop(_) => {
+                let this_host = format!("{}.{}", TOPICS[0], self.identity.host);
+                self.link.cast(Target::nova(this_host), message);
+            }
             _ => self.link.fanout("scheduler", message),
         }
     }

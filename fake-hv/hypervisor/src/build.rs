@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) group: Option<Uuid>,
     /// Whether other hosts may try when this one cannot.
     pub(crate) retry: bool,
+    /// Whether its root disk has a device name already.
+    pub(crate) disk_named: bool,
 }
 
 /// Handles the cast in a thread of its own, behind the semaphore of concurrent builds.
@@ -104,7 +106,9 @@ async fn start(host: &Host, order: &Order) -> Result<(), Failure> {
     host.milestone(Milestone::NetworkStarted(uuid));
     save(host, uuid, InstanceState::Networking).await?;
     let network = NetworkThread::start(host, uuid, order.networks.clone());
-    host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
+    if !order.disk_named {
+        host.conductor(ConductorCall::SaveBlockDevice(uuid)).await?;
+    }
     save(host, uuid, InstanceState::BlockDeviceMapping).await?;
     let spawned = async {
         save(host, uuid, InstanceState::Spawning).await?;

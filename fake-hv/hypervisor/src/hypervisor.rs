@@ -87,8 +87,8 @@ impl Hypervisor {
     fn dispatch(&mut self, origin: Origin, rpc: Rpc) {
         let host = self.executor.host().clone();
         match rpc {
-            Rpc::Build { instance, networks, group, retry } => {
-                let order = build::Order { instance, networks, group, retry };
+            Rpc::Build { instance, networks, group, retry, disk_named } => {
+                let order = build::Order { instance, networks, group, retry, disk_named };
                 host.spawn_for(origin, build::run(host.clone(), order));
             }
             Rpc::Terminate { instance } => host.spawn_for(origin, terminate::run(host.clone(), instance)),

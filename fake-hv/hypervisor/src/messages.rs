@@ -117,6 +117,8 @@ pub enum Milestone {
     BuildFailed(Uuid),
     /// The VM is deleted.
     Deleted(Uuid),
+    /// Its power state has been compared with Nova's.
+    PowerSynced(Uuid),
     /// The hypervisor will not speak of this VM any more: its record can go.
     Gone(Uuid),
     /// An RPC has been carried out: what the driver keeps for it can go.
@@ -267,7 +269,9 @@ pub enum ConductorCall {
     GetServiceOfNode,
     /// `Instance.get_by_uuid` for a VM that has an allocation here and is not tracked.
     GetInstance(Uuid),
-    /// `Instance.refresh` before its power state is compared.
+    /// `InstanceList.get_by_host`, to compare the power state of each; answers [`Response::Instances`].
+    GetInstancesWithPower,
+    /// `Instance.refresh` before its power state is compared; answers [`Response::Refreshed`].
     RefreshInstance(Uuid),
     /// `InstanceList.get_by_filters` of `_run_pending_deletes`; answers [`Response::Instances`].
     GetPendingDeletes,
@@ -328,8 +332,17 @@ pub enum ConductorCall {
     GetEvacuated(Uuid),
     /// `Migration.save`: this end of the evacuation of a VM is over, too.
     EndEvacuation(Uuid),
-    /// `Instance.get_by_uuid` with its info cache, which is to be healed.
+    /// `Instance.get_by_uuid` of the VM whose info cache is healed next; answers [`Response::Instances`], with none when it is not
+    /// here any more.
     GetInstanceToHeal(Uuid),
+    /// `Instance.get_by_uuid`, for the info cache that a list came without.
+    GetInfoCacheOf(Uuid),
+    /// `Instance.save` of the power state that the driver has.
+    SavePowerState(Uuid, u8),
+    /// `Instance.save` of a VM that stopped by itself: it is to be stopped.
+    SavePoweringOff(Uuid),
+    /// `InstanceAction.action_start` of that.
+    StartStop(Uuid),
     /// `VirtualInterfaceList.get_by_instance_uuid`: the order of its ports.
     GetInterfaces(Uuid),
     /// `InstanceGroup.get_by_uuid`; answers [`Response::Uuids`] with its members.
@@ -364,6 +377,8 @@ pub enum Notice {
     InstanceSync(Vec<Uuid>),
     /// A step of a procedure that nobody answers, or the answer to its RPC.
     Step(StepMessage),
+    /// Cast `stop_instance` to this very host: its guest stopped by itself, and Nova is to know.
+    Stop(Uuid),
     /// Cast `build_instances` to the conductor: try the VM on another host.
     Reschedule {
         /// The instance.
@@ -405,6 +420,15 @@ pub enum Response {
     Revived,
     /// The compute node of this identity belongs to another host.
     OfAnotherHost,
+    /// A VM as it is by now.
+    Refreshed {
+        /// Whether it is on this host and has no task.
+        settled: bool,
+        /// `power_state` of its record.
+        power_state: u8,
+        /// `vm_state` of its record.
+        vm_state: &'static str,
+    },
 }
 
 /// Why a request failed.
@@ -448,6 +472,8 @@ pub struct Instance {
     pub task_state: Option<&'static str>,
     /// The project that it belongs to.
     pub project: Rc<str>,
+    /// `power_state` of its record.
+    pub power_state: u8,
     /// `os_type` of its record.
     pub os_type: Option<Rc<str>>,
 }
@@ -465,6 +491,8 @@ pub enum Rpc {
         group: Option<Uuid>,
         /// Whether other hosts may try when this one cannot.
         retry: bool,
+        /// Whether its root disk has a device name, from a host that tried before.
+        disk_named: bool,
     },
     /// An RPC that is carried out as the release's data has it.
     Operation(Operation),

@@ -42,7 +42,9 @@ impl ConductorCall {
             Self::GetMinimumVersion => "Service.get_minimum_version",
             Self::GetService => "Service.get_by_host_and_binary",
             Self::GetNodesByUuid => "ComputeNodeList.get_all_by_uuids",
-            Self::GetInstancesAtStart | Self::GetInstances | Self::GetInstancesToSync => "InstanceList.get_by_host",
+            Self::GetInstancesAtStart | Self::GetInstances | Self::GetInstancesWithPower | Self::GetInstancesToSync => {
+                "InstanceList.get_by_host"
+            }
             Self::GetEvacuations | Self::GetIncompleteMigrations => "MigrationList.get_by_filters",
             Self::CreateService => "Service.create",
             Self::SaveService { .. } => "Service.save",
@@ -62,7 +64,8 @@ impl ConductorCall {
             Self::CleanConsoleTokens => "ConsoleAuthToken.clean_expired_console_auths",
             Self::StartEvent(..) => "InstanceActionEvent.event_start",
             Self::FinishEvent { .. } => "InstanceActionEvent.event_finish_with_failure",
-            Self::SaveInstance(..) => "Instance.save",
+            Self::SaveInstance(..) | Self::SavePowerState(..) | Self::SavePoweringOff(_) => "Instance.save",
+            Self::StartStop(_) => "InstanceAction.action_start",
             Self::CreateFault { .. } => "InstanceFault.create",
             Self::DestroyInstance(_) => "Instance.destroy",
             Self::GetBlockDevices(_) => "BlockDeviceMappingList.get_by_instance_uuid",
@@ -72,7 +75,7 @@ impl ConductorCall {
             Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
             Self::SaveInfoCache(_) => "InstanceInfoCache.save",
             Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
-            Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) => "Instance.get_by_uuid",
+            Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) | Self::GetInfoCacheOf(_) => "Instance.get_by_uuid",
             Self::GetInterfaces(_) => "VirtualInterfaceList.get_by_instance_uuid",
             Self::EndEvacuation(_) => "Migration.save",
             Self::GetGroup(_) => "InstanceGroup.get_by_uuid",

@@ -6,11 +6,12 @@ use rand::Rng;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, ConductorCall, Fault, InstanceState, Milestone, NetworkRequest, Notice, Time,
+    ComputeOptions, ConductorCall, Fault, Instance, InstanceState, Milestone, NetworkRequest, Notice, Response, Time,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
     resources,
+    state::{Guest, NO_STATE, RUNNING, SHUTDOWN},
 };
 
 /// `DEFAULT_INTERVAL` of oslo.service: longest pause of the thread, and the spacing that zero stands for.
@@ -154,44 +155,77 @@ async fn sync_scheduler(host: &Host) -> Result<(), Fault> {
 
 /// Each VM is looked at by a thread of a pool, unless the last look at it still goes on; the periodic thread does not wait.
 async fn sync_power_states(host: &Host) -> Result<(), Fault> {
-    let instances = host.conductor(ConductorCall::GetInstances).await?.instances();
+    let instances = host.conductor(ConductorCall::GetInstancesWithPower).await?.instances();
     for instance in instances {
         if host.state().power_syncs.insert(instance.uuid) {
-            host.spawn(sync_power_state(host.clone(), instance.uuid));
+            host.spawn(sync_power_state(host.clone(), instance));
         }
     }
     Ok(())
 }
 
-async fn sync_power_state(host: Host, instance: Uuid) {
+async fn sync_power_state(host: Host, instance: Instance) {
+    let vm = instance.uuid;
     let _thread = host.acquire(LockName::PowerSyncs).await;
-    let lock = host.lock_instance(instance, InstanceLockName::Operation).await;
-    // A VM that cannot be looked at now is logged, and looked at the next time.
-    let _failed = host.conductor(ConductorCall::RefreshInstance(instance)).await.err();
+    let lock = host.lock_instance(vm, InstanceLockName::Operation).await;
+    if instance.task_state.is_none() {
+        // A VM that cannot be looked at now is logged, and looked at the next time.
+        let _failed = align_power_state(&host, vm).await.err();
+    }
     drop(lock);
-    host.state().power_syncs.remove(&instance);
+    host.state().power_syncs.remove(&vm);
+    host.milestone(Milestone::PowerSynced(vm));
 }
 
-/// One VM at each turn, forced from Neutron; the next VM at the next turn.
-async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
-    host.conductor(ConductorCall::GetInstances).await?;
-    let next = {
-        let mut state = host.state();
-        let after = state.healed_last;
-        let next = match after {
-            Some(last) => state.guests.range(last..).map(|(uuid, _)| *uuid).find(|uuid| *uuid != last),
-            None => None,
-        };
-        let next = next.or_else(|| state.guests.keys().next().copied());
-        state.healed_last = next;
-        next
+/// `_sync_instance_power_state`: what the driver says goes into the record, and a guest that stopped by itself is stopped.
+async fn align_power_state(host: &Host, vm: Uuid) -> Result<(), Fault> {
+    let actual = host.peek().guests.get(&vm).map_or(NO_STATE, Guest::power_state);
+    let told = host.conductor(ConductorCall::RefreshInstance(vm)).await?;
+    let Response::Refreshed { settled: true, power_state, vm_state } = told else { return Ok(()) };
+    if actual != power_state {
+        host.conductor(ConductorCall::SavePowerState(vm, actual)).await?;
+    }
+    let unexpected = match vm_state {
+        "active" | "paused" => actual == SHUTDOWN,
+        "stopped" => actual == RUNNING,
+        _ => false,
     };
-    match next {
-        Some(instance) => {
-            host.network(NetworkRequest::GetPortBindings(instance)).await?;
-            host.conductor(ConductorCall::GetInstanceToHeal(instance)).await?;
-            network::refresh_info_cache(host, instance, Refresh::Forced).await
+    if unexpected {
+        host.conductor(ConductorCall::SavePoweringOff(vm)).await?;
+        host.conductor(ConductorCall::StartStop(vm)).await?;
+        host.notice(Notice::Stop(vm));
+    }
+    Ok(())
+}
+
+/// One VM at each turn, forced from Neutron.
+async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
+    let Some((instance, listed)) = next_to_heal(host).await? else { return Ok(()) };
+    if instance.task_state.is_none() {
+        host.network(NetworkRequest::GetPortBindings(instance.uuid)).await?;
+    }
+    if listed {
+        host.conductor(ConductorCall::GetInfoCacheOf(instance.uuid)).await?;
+    }
+    network::refresh_info_cache(host, instance.uuid, Refresh::Forced).await
+}
+
+/// The next VM of a list that is made anew when it has come to its end, and whether it comes from a list, without its info cache.
+async fn next_to_heal(host: &Host) -> Result<Option<(Instance, bool)>, Fault> {
+    let is_going = |instance: &Instance| instance.task_state == Some("deleting");
+    if host.peek().to_heal.is_empty() {
+        let listed = host.conductor(ConductorCall::GetInstances).await?.instances();
+        let mut found = listed.into_iter().filter(|it| it.vm_state != "building" && !is_going(it));
+        let first = found.next();
+        host.state().to_heal = found.map(|instance| instance.uuid).collect();
+        return Ok(first.map(|instance| (instance, true)));
+    }
+    loop {
+        let Some(next) = host.state().to_heal.pop_front() else { return Ok(None) };
+        // It may be gone by now, or on another host.
+        let found = host.conductor(ConductorCall::GetInstanceToHeal(next)).await.map(Response::instances);
+        if let Ok(Some(instance)) = found.map(|found| found.into_iter().find(|it| !is_going(it))) {
+            return Ok(Some((instance, false)));
         }
-        None => Ok(()),
     }
 }

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, PlacementRequest, Request, Response, Servers,
-    Session, executor::Host, resources, state::Guest,
+    Session,
+    executor::Host,
+    resources,
+    state::{Guest, RUNNING},
 };
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
@@ -104,7 +107,8 @@ async fn init_host(host: &Host) -> Result<(), Exit> {
     let driver = host.peek().config.driver;
     for instance in instances {
         let stays = driver == Driver::Plugging;
-        let guest = Guest { running: stays, on_driver: stays, ..Guest::new(instance) };
+        let running = stays && instance.power_state == RUNNING;
+        let guest = Guest { running, on_driver: stays, ..Guest::new(instance) };
         host.state().guests.insert(guest.instance.uuid, guest);
     }
     if node_known {

@@ -1,7 +1,7 @@
 //! What one hypervisor knows: its VMs, their ports, the resources in use.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     time::Duration,
 };
@@ -76,7 +76,22 @@ pub(crate) struct Guest {
     pub(crate) plugged: Vec<Uuid>,
 }
 
+/// `power_state` of a guest that the driver does not know, of one that runs, and of one that does not
+/// (`nova/compute/power_state.py`).
+pub(crate) const NO_STATE: u8 = 0;
+pub(crate) const RUNNING: u8 = 1;
+pub(crate) const SHUTDOWN: u8 = 4;
+
 impl Guest {
+    /// What its driver says of it.
+    pub(crate) fn power_state(&self) -> u8 {
+        match (self.on_driver, self.running) {
+            (false, _) => NO_STATE,
+            (true, true) => RUNNING,
+            (true, false) => SHUTDOWN,
+        }
+    }
+
     pub(crate) fn new(instance: Instance) -> Self {
         Self {
             instance,
@@ -110,8 +125,8 @@ pub(crate) struct State {
     pub(crate) extensions_read: Option<Time>,
     /// Whether Neutron has the extension `multi-provider`.
     pub(crate) multi_provider: bool,
-    /// The VM whose info cache was healed last.
-    pub(crate) healed_last: Option<Uuid>,
+    /// VMs whose info caches are healed in the next turns.
+    pub(crate) to_heal: VecDeque<Uuid>,
     /// What the L2 agent has to do.
     pub(crate) agent_work: AgentWork,
     /// Locks of VMs that threads hold.
@@ -146,7 +161,7 @@ impl State {
             network_session: false,
             extensions_read: None,
             multi_provider: false,
-            healed_last: None,
+            to_heal: VecDeque::new(),
             agent_work: AgentWork::default(),
             instance_locks: BTreeSet::new(),
             power_syncs: BTreeSet::new(),

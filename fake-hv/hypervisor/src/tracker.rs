@@ -291,7 +291,17 @@ mod tests {
 
     fn vm(vm_state: &'static str, task_state: Option<&'static str>) -> Instance {
         let (uuid, project) = (Uuid::from_u128(7), "p".into());
-        Instance { uuid, vcpus: 2, memory_mb: 1024, disk_gb: 3, vm_state, task_state, project, os_type: None }
+        Instance {
+            uuid,
+            vcpus: 2,
+            memory_mb: 1024,
+            disk_gb: 3,
+            vm_state,
+            task_state,
+            project,
+            power_state: 1,
+            os_type: None,
+        }
     }
 
     fn stats(tracker: &Tracker) -> Vec<(String, i64)> {

@@ -94,6 +94,7 @@ impl Records {
             Notice::InstancesAtStart,
             Notice::InstanceChanged(instance),
             Notice::InstanceDeleted(instance),
+            Notice::Stop(instance),
             Notice::Reschedule { instance, reason },
         ] {
             let _message = nova::notice(&self.author(), &notice);
@@ -161,6 +162,12 @@ fn calls(uuid: Uuid) -> Vec<ConductorCall> {
         C::GetServiceOfNode,
         C::GetInstance(uuid),
         C::RefreshInstance(uuid),
+        C::GetInstancesWithPower,
+        C::GetInstanceToHeal(uuid),
+        C::GetInfoCacheOf(uuid),
+        C::SavePowerState(uuid, 4),
+        C::SavePoweringOff(uuid),
+        C::StartStop(uuid),
         C::GetPendingDeletes,
         C::GetIncompleteMigrations,
         C::CleanConsoleTokens,

@@ -81,6 +81,8 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         C::SaveInstance(..)
         | C::DestroyInstance(_)
         | C::RefreshInstance(_)
+        | C::SavePowerState(..)
+        | C::SavePoweringOff(_)
         | C::RefreshInfoCache(_)
         | C::SaveInfoCache(_)
         | C::SaveBlockDevice(_)
@@ -89,7 +91,12 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         query => {
             let reads_deleted = matches!(
                 query,
-                C::GetEvacuations | C::GetNode | C::GetResources(_) | C::GetRunningDeleted(_) | C::GetPendingDeletes
+                C::GetEvacuations
+                    | C::GetNode
+                    | C::GetResources(_)
+                    | C::GetRunningDeleted(_)
+                    | C::GetPendingDeletes
+                    | C::GetInfoCacheOf(_)
             );
             let elevated = matches!(query, C::GetInstancesToSync);
             return Some(Body { reads_deleted, elevated, ..author.query(query) });
@@ -124,11 +131,16 @@ impl Author<'_> {
                 let attrs = json!(["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]);
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": attrs}))
             }
-            C::GetInstances | C::GetInstancesToSync => {
+            C::GetInstances | C::GetInstancesToSync | C::GetInstancesWithPower => {
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
             }
-            C::GetInstanceToHeal(uuid) => {
+            C::GetInfoCacheOf(uuid) => {
                 self.ask("Instance", "get_by_uuid", json!([]), json!({"expected_attrs": ["info_cache"], "uuid": uuid}))
+            }
+            C::GetInstanceToHeal(uuid) => {
+                let attrs = json!(["system_metadata", "info_cache", "flavor"]);
+                let kwargs = json!({"expected_attrs": attrs, "use_slave": true});
+                self.ask("Instance", "get_by_uuid", json!([uuid]), kwargs)
             }
             C::GetInterfaces(uuid) => {
                 self.ask("VirtualInterfaceList", "get_by_instance_uuid", json!([uuid]), json!({}))
@@ -184,6 +196,9 @@ impl Author<'_> {
                 let args = json!([instance, event_name(*event)]);
                 self.ask("InstanceActionEvent", "event_finish_with_failure", args, kwargs)
             }
+            C::StartStop(uuid) => {
+                self.ask("InstanceAction", "action_start", json!([uuid, "stop"]), json!({"want_result": false}))
+            }
             C::GetBlockDevices(uuid) => {
                 self.ask("BlockDeviceMappingList", "get_by_instance_uuid", json!([uuid]), json!({}))
             }
@@ -224,7 +239,17 @@ impl Author<'_> {
                 Body { reads_deleted, ..on_object(release, object, "save", kwargs) }
             }
             C::DestroyInstance(_) => on_object(release, document.object.clone(), "destroy", json!({})),
-            C::RefreshInstance(_) => on_object(release, document.object.clone(), "refresh", json!({"use_slave": true})),
+            C::RefreshInstance(_) => {
+                on_object(release, document.listed_with(json!({}))?, "refresh", json!({"use_slave": true}))
+            }
+            C::SavePowerState(_, power_state) => {
+                let object = document.listed_with(json!({"power_state": power_state}))?;
+                on_object(release, object, "save", json!({}))
+            }
+            C::SavePoweringOff(_) => {
+                let object = document.listed_with(json!({"progress": 0, "task_state": "powering-off"}))?;
+                on_object(release, object, "save", json!({"expected_task_state": [null]}))
+            }
             C::RefreshInfoCache(_) => on_object(release, document.field("info_cache").clone(), "refresh", json!({})),
             C::SaveInfoCache(_) => {
                 document.mark_changed(["info_cache"]);
@@ -266,6 +291,8 @@ fn subject(call: &ConductorCall) -> Option<Uuid> {
         C::SaveInstance(uuid, _)
         | C::DestroyInstance(uuid)
         | C::RefreshInstance(uuid)
+        | C::SavePowerState(uuid, _)
+        | C::SavePoweringOff(uuid)
         | C::RefreshInfoCache(uuid)
         | C::SaveInfoCache(uuid)
         | C::SaveBlockDevice(uuid)
@@ -303,6 +330,9 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
     Some(release.object("VirtualInterface", data, &["uuid", "tag", "address", "instance_uuid"]))
 }
 
+/// Version of `stop_instance` that Nova's own client names (`nova/compute/rpcapi.py`).
+const STOP_VERSION: &str = "6.0";
+
 /// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
@@ -312,7 +342,8 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     match notice {
         Notice::InstancesAtStart => {
             let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
-            let list = author.release.object("InstanceList", json!({"objects": all}), &["objects"]);
+            // As the conductor gave it.
+            let list = author.release.object("InstanceList", json!({"objects": all}), &[]);
             Some(body("update_instance_info", json!({"host_name": host, "instance_info": list})))
         }
         Notice::InstanceChanged(uuid) => {
@@ -328,6 +359,10 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
             Some(body("sync_instance_info", json!({"host_name": host, "instance_uuids": uuids})))
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
+        Notice::Stop(uuid) => {
+            let args = json!({"clean_shutdown": true, "instance": author.documents.get(uuid)?.listed});
+            Some(Body::new("stop_instance", STOP_VERSION, args))
+        }
         Notice::Step(_) => None,
     }
 }

@@ -80,8 +80,11 @@ fn build(mut args: Map<String, Value>, documents: &mut Documents) -> Received {
     let group = document.build_request.as_ref().and_then(anti_affinity_group);
     let filters = document.build_request.as_ref().and_then(|request| request.get("filter_properties"));
     let retry = filters.is_some_and(|filters| filters["retry"].is_object());
+    let disks = document.build_request.as_ref().and_then(|request| request.get("block_device_mapping"));
+    let name = disks.and_then(|disks| disks.pointer("/nova_object.data/objects/0/nova_object.data/device_name"));
+    let disk_named = name.is_some_and(Value::is_string);
     documents.insert(instance.uuid, document);
-    Received::Rpc(Rpc::Build { instance, networks, group, retry })
+    Received::Rpc(Rpc::Build { instance, networks, group, retry, disk_named })
 }
 
 /// The networks that were asked for; `none` asks for no network at all.

@@ -6,7 +6,7 @@ use hypervisor::{Instance, InstanceState, Milestone};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{task_state, vm_state};
+use super::{power_state, task_state, vm_state};
 
 /// The VMs that one hypervisor has records of.
 pub(crate) type Documents = BTreeMap<Uuid, InstanceDocument>;
@@ -49,6 +49,8 @@ pub(crate) struct InstanceDocument {
     pub(crate) dhcp_ports: Vec<Value>,
     /// The record that came with a later RPC, which waits for the build to end.
     pub(crate) next: Option<Value>,
+    /// The record as the list had it that its power state is compared by; no other VM's.
+    pub(crate) listed: Value,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
 }
@@ -60,6 +62,11 @@ pub(crate) fn forget(documents: &mut Documents, milestone: Milestone) {
             if let Some(document) = documents.get_mut(&uuid) {
                 document.build_request = None;
                 document.go_on();
+            }
+        }
+        Milestone::PowerSynced(uuid) => {
+            if let Some(document) = documents.get_mut(&uuid) {
+                document.listed = Value::Null;
             }
         }
         Milestone::Gone(uuid) => {
@@ -74,6 +81,8 @@ pub(crate) fn forget(documents: &mut Documents, milestone: Milestone) {
 
 /// In the updates of a save: names of the fields that still differ from the database.
 const CHANGES: &str = "obj_what_changed";
+/// In the system metadata of a VM that is being built.
+const NETWORK_ALLOCATED: &str = "network_allocated";
 /// `power_state` of a running guest.
 const RUNNING: u8 = 1;
 
@@ -87,6 +96,7 @@ impl InstanceDocument {
             subnets: Vec::new(),
             dhcp_ports: Vec::new(),
             next: None,
+            listed: Value::Null,
             build_request: None,
         }
     }
@@ -127,6 +137,7 @@ impl InstanceDocument {
             vm_state: vm_state(&data["vm_state"]),
             task_state: task_state(&data["task_state"]),
             project: data["project_id"].as_str().unwrap_or_default().into(),
+            power_state: power_state(&data["power_state"]),
             os_type: data["os_type"].as_str().map(Into::into),
         })
     }
@@ -165,13 +176,24 @@ impl InstanceDocument {
 
     /// Takes over what the conductor changed in a save, and what it says is still to be saved.
     pub(crate) fn update(&mut self, updates: &Map<String, Value>) {
-        let Some(data) = self.data() else { return };
-        for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
-            data.insert(key.clone(), value.clone());
+        update(&mut self.object, updates);
+    }
+
+    /// The record as it was listed, with these fields changed; `None`: it was not.
+    pub(crate) fn listed_with(&mut self, fields: Value) -> Option<Value> {
+        let data = self.listed.get_mut("nova_object.data")?.as_object_mut()?;
+        let Value::Object(fields) = fields else { return None };
+        let changed: Vec<Value> = fields.keys().map(|name| name.as_str().into()).collect();
+        data.extend(fields);
+        if !changed.is_empty() {
+            self.listed["nova_object.changes"] = changed.into();
         }
-        if let Some(unsaved) = updates.get(CHANGES) {
-            self.object["nova_object.changes"] = unsaved.clone();
-        }
+        Some(self.listed.clone())
+    }
+
+    /// Likewise, of the record as it was listed.
+    pub(crate) fn update_listed(&mut self, updates: &Map<String, Value>) {
+        update(&mut self.listed, updates);
     }
 
     /// Takes over what the conductor says of the record's info cache.
@@ -204,7 +226,12 @@ impl InstanceDocument {
         self.set(fields);
         match state {
             InstanceState::Claimed => self.note_boot_roles(context),
-            InstanceState::WithoutNetwork => self.note_in_system_metadata("network_allocated", "False"),
+            // Between the allocation of a network and the end of the build; only a build that fails saves it.
+            InstanceState::Unclaimed if !self.ports.is_empty() => {
+                self.note_in_system_metadata(NETWORK_ALLOCATED, "True");
+            }
+            InstanceState::Active => self.forget_in_system_metadata(NETWORK_ALLOCATED),
+            InstanceState::WithoutNetwork => self.note_in_system_metadata(NETWORK_ALLOCATED, "False"),
             InstanceState::Cleaned => {
                 let attempts = self.field("system_metadata")["clean_attempts"].as_str();
                 let attempts: u32 = attempts.and_then(|attempts| attempts.parse().ok()).unwrap_or(0);
@@ -237,11 +264,20 @@ impl InstanceDocument {
     }
 
     fn note_in_system_metadata(&mut self, name: &str, value: &str) {
-        let metadata = self.data().and_then(|data| data.get_mut("system_metadata")).and_then(Value::as_object_mut);
-        if let Some(metadata) = metadata {
-            metadata.insert(name.to_owned(), value.into());
+        let old = self.system_metadata().and_then(|metadata| metadata.insert(name.to_owned(), value.into()));
+        if self.system_metadata().is_some() && old.is_none_or(|old| old != value) {
             self.mark_changed(["system_metadata"]);
         }
+    }
+
+    fn forget_in_system_metadata(&mut self, name: &str) {
+        if self.system_metadata().and_then(|metadata| metadata.remove(name)).is_some() {
+            self.mark_changed(["system_metadata"]);
+        }
+    }
+
+    fn system_metadata(&mut self) -> Option<&mut Map<String, Value>> {
+        self.data()?.get_mut("system_metadata")?.as_object_mut()
     }
 
     /// The resources that it held were read, and are let go of.
@@ -260,6 +296,22 @@ impl InstanceDocument {
         if let Some(Value::Object(cache)) = cache {
             cache.insert("network_info".to_owned(), network_info.into());
         }
+    }
+}
+
+fn update(object: &mut Value, updates: &Map<String, Value>) {
+    let Some(data) = object.get_mut("nova_object.data").and_then(Value::as_object_mut) else { return };
+    for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
+        data.insert(key.clone(), value.clone());
+    }
+    match (updates.get(CHANGES), object.as_object_mut()) {
+        (Some(Value::Array(none)), Some(object)) if none.is_empty() => {
+            object.remove("nova_object.changes");
+        }
+        (Some(unsaved), Some(object)) => {
+            object.insert("nova_object.changes".to_owned(), unsaved.clone());
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@ use hypervisor::{ConductorCall, Instance, Response};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, InstanceDocument, Rows};
+use super::{Documents, InstanceDocument, Rows, power_state, vm_state};
 use crate::values::{uuid, uuids};
 
 /// Takes over what a reply says and tells the state machine what it needs of it.
@@ -50,11 +50,27 @@ pub(crate) fn reply(
         },
         C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesToSync | C::GetInstancesByNode => Response::Instances(instances(&result)),
-        C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::RefreshInstance(uuid) => {
-            take_updates(&result, |updates| {
-                documents.entry(*uuid).and_modify(|document| document.update(updates));
-            })
+        C::GetInstanceToHeal(_) => match InstanceDocument::instance(&result) {
+            Some(instance) if result["nova_object.data"]["host"] == host => Response::Instances(vec![instance]),
+            _ => Response::Instances(Vec::new()),
+        },
+        C::GetInstancesWithPower => {
+            let listed = instances(&result);
+            for (instance, object) in listed.iter().zip(objects(&result)) {
+                documents.entry(instance.uuid).and_modify(|document| document.listed = object.clone());
+            }
+            Response::Instances(listed)
         }
+        C::RefreshInstance(uuid) => documents.get_mut(uuid).map_or(Response::Done, |document| {
+            take_updates(&result, |updates| document.update_listed(updates));
+            refreshed(&document.listed["nova_object.data"], host)
+        }),
+        C::SavePowerState(uuid, _) | C::SavePoweringOff(uuid) => take_updates(&result, |updates| {
+            documents.entry(*uuid).and_modify(|document| document.update_listed(updates));
+        }),
+        C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) => take_updates(&result, |updates| {
+            documents.entry(*uuid).and_modify(|document| document.update(updates));
+        }),
         C::GetResources(uuid) => {
             documents.entry(*uuid).and_modify(InstanceDocument::release_resources);
             Response::Done
@@ -103,6 +119,14 @@ fn take_updates(result: &Value, mut take: impl FnMut(&Map<String, Value>)) -> Re
         take(updates);
     }
     Response::Done
+}
+
+fn refreshed(data: &Value, host: &str) -> Response {
+    Response::Refreshed {
+        settled: data["host"] == host && data["task_state"].is_null(),
+        power_state: power_state(&data["power_state"]),
+        vm_state: vm_state(&data["vm_state"]),
+    }
 }
 
 fn objects(list: &Value) -> &[Value] {

@@ -72,6 +72,11 @@ pub(crate) fn task_state(told: &Value) -> Option<&'static str> {
     (!told.is_null()).then(|| find(&TASK_STATES, told).unwrap_or(UNKNOWN))
 }
 
+/// `power_state` of a record: zero when nothing is known of it.
+pub(crate) fn power_state(told: &Value) -> u8 {
+    told.as_u64().and_then(|state| u8::try_from(state).ok()).unwrap_or(0)
+}
+
 fn find(states: &[&'static str], told: &Value) -> Option<&'static str> {
     states.iter().copied().find(|state| told == state)
 }

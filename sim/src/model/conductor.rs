@@ -59,6 +59,7 @@ const CALLS: &[Call] = &[
     ("ShareMappingList.get_by_instance_uuid", nothing, None),
     ("ResourceList.get_by_instance_uuid", nothing, None),
     ("ConsoleAuthToken.clean_console_auths_for_instance", nothing, None),
+    ("Instance.get_by_uuid", find_server, None),
 ];
 
 /// The operations of the conductor.
@@ -105,7 +106,10 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetMinimumVersion => 1,
         ConductorCall::GetService => 2,
         ConductorCall::GetNodesByUuid => 3,
-        ConductorCall::GetInstancesAtStart | ConductorCall::GetInstances | ConductorCall::GetInstancesToSync => 4,
+        ConductorCall::GetInstancesAtStart
+        | ConductorCall::GetInstances
+        | ConductorCall::GetInstancesWithPower
+        | ConductorCall::GetInstancesToSync => 4,
         ConductorCall::GetEvacuations | ConductorCall::GetIncompleteMigrations => 5,
         ConductorCall::CreateService => 6,
         ConductorCall::SaveService { .. } => 7,
@@ -123,9 +127,9 @@ fn index_of(call: &ConductorCall) -> usize {
             18
         }
         ConductorCall::CleanConsoleTokens => 19,
-        ConductorCall::StartEvent(..) => 20,
+        ConductorCall::StartEvent(..) | ConductorCall::StartStop(_) => 20,
         ConductorCall::FinishEvent { .. } => 21,
-        ConductorCall::SaveInstance(..) => 22,
+        ConductorCall::SaveInstance(..) | ConductorCall::SavePowerState(..) | ConductorCall::SavePoweringOff(_) => 22,
         ConductorCall::CreateFault { .. } => 23,
         ConductorCall::DestroyInstance(_) => 24,
         ConductorCall::GetBlockDevices(_) => 25,
@@ -138,7 +142,8 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,
         // No server of a scenario is in a group; a query is like another.
-        ConductorCall::GetEvacuated(_) | ConductorCall::GetInstanceToHeal(_) => 16,
+        ConductorCall::GetEvacuated(_) | ConductorCall::GetInfoCacheOf(_) => 16,
+        ConductorCall::GetInstanceToHeal(_) => 34,
         // A few rows of one VM, as its block devices are.
         ConductorCall::GetInterfaces(_) => 25,
         ConductorCall::EndEvacuation(_) => 17,
@@ -157,7 +162,9 @@ impl World {
                 subject.instance = facts::number_of(*server);
                 note = *state as u32;
             }
-            ConductorCall::DestroyInstance(server) => subject.instance = facts::number_of(*server),
+            ConductorCall::DestroyInstance(server) | ConductorCall::GetInstanceToHeal(server) => {
+                subject.instance = facts::number_of(*server)
+            }
             ConductorCall::SaveNode { usage, .. } => {
                 let threshold = self.settings.disable_threshold;
                 let facts = self.facts.host(host);
@@ -226,6 +233,14 @@ fn find_node(world: &mut World, task: TaskId) -> Flow {
 fn list_servers(world: &mut World, task: TaskId) -> Flow {
     let host = world.tasks[task].subject.host;
     world.tasks[task].result = Ok(Response::Instances(world.facts.instances_of(host)));
+    Flow::Next
+}
+
+fn find_server(world: &mut World, task: TaskId) -> Flow {
+    let (host, server) = (world.tasks[task].subject.host, world.tasks[task].subject.instance);
+    let mut found = world.facts.instances_of(host);
+    found.retain(|instance| facts::number_of(instance.uuid) == server);
+    world.tasks[task].result = Ok(Response::Instances(found));
     Flow::Next
 }
 
@@ -344,7 +359,10 @@ fn build_on_next(world: &mut World, number: u32, otherwise: &str) -> Flow {
         world.facts.allocate(number, host);
     }
     let networks = (0..nics).map(|_| uuid::Uuid::from_u128(NETWORK)).collect();
-    world.send_to_host(host, Rpc::Build { instance: facts::instance(number), networks, group: None, retry: true });
+    world.send_to_host(
+        host,
+        Rpc::Build { instance: facts::instance(number), networks, group: None, retry: true, disk_named: false },
+    );
     Flow::Next
 }
 
@@ -400,6 +418,7 @@ mod tests {
             ConductorCall::GetShares(vm),
             ConductorCall::GetResources(vm),
             ConductorCall::CleanInstanceConsoleTokens(vm),
+            ConductorCall::GetInstanceToHeal(vm),
         ];
         for call in calls {
             assert_eq!(CALLS[index_of(&call)].0, call.name());

@@ -268,6 +268,7 @@ pub(crate) fn instance(server: u32) -> Instance {
         vm_state: "active",
         task_state: None,
         project: "".into(),
+        power_state: 1,
         os_type: None,
     }
 }

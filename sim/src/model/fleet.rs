@@ -186,7 +186,7 @@ impl World {
                 let op = self.ops.scheduler.news;
                 self.fan_out(Topic::Scheduler, op, Subject::host(host));
             }
-            Notice::Step(_) => unreachable!("{}", NO_PROCEDURES),
+            Notice::Step(_) | Notice::Stop(_) => unreachable!("{}", NO_PROCEDURES),
             Notice::Reschedule { instance, reason } => {
                 let server = facts::number_of(instance);
                 self.facts.server(server).fault.get_or_insert(reason);

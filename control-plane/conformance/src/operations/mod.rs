@@ -46,7 +46,8 @@ pub fn all_operations() -> impl Iterator<Item = &'static Operation> {
 
 /// Those in which Nova asks a hypervisor for something that `learn` can learn.
 pub fn learnable() -> impl Iterator<Item = &'static Operation> {
-    lifecycle::ALL.iter()
+    let repaired = find("idle-power-state-repaired");
+    lifecycle::ALL.iter().chain(repaired)
 }
 
 /// What a hypervisor does in its life and cannot be done here, each with the reason.

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::operations;
 
 /// Spacing of the periodic task that is looked at; all others are off.
-const SPACING_S: i64 = 10;
+const SPACING_S: i64 = 20;
 /// Two full periods, and half a one to be sure of the second.
-const WATCHED: Duration = Duration::from_secs(25);
+const WATCHED: Duration = Duration::from_secs(50);
+/// VMs on the host: a task may do with the second what it does not do with the first.
+const VMS: usize = 2;
 
 /// What stands where a VM is expected: nothing, a text, an object without its data, one of another project.
 const MALFORMED: [&str; 4] = [
@@ -22,6 +24,15 @@ const MALFORMED: [&str; 4] = [
 operations! { Stage::Plain,
     "idle-resources": |s| { s.idle("DEFAULT.update_resources_interval").await?; }
     "idle-power-states": |s| { s.idle("DEFAULT.sync_power_state_interval").await?; }
+    "idle-power-states-after-restart": |s| {
+        // The fake driver forgets its guests.
+        s.boot().await?;
+        s.restart_with(0, &[("DEFAULT.sync_power_state_interval", SPACING_S)]).await?;
+        s.begin_at_once();
+        tokio::time::sleep(WATCHED).await;
+        s.finish();
+        s.restart_with(0, &[]).await?;
+    }
     "idle-power-state-repaired": |s| {
         // A guest that stops without anyone having asked for it, as far as Nova knows.
         s.restart_with(0, &[("DEFAULT.sync_power_state_interval", SPACING_S)]).await?;
@@ -130,12 +141,15 @@ operations! { Stage::Plain,
 }
 
 impl crate::scene::Scene<'_> {
-    /// One periodic task with a VM on the host, from the start of the service over two of its periods.
+    /// One periodic task, from the start of the service over two of its periods, with VMs that are there before the first.
     async fn idle(&self, interval: &str) -> Result<(), crate::lab::LabError> {
-        self.boot().await?;
         self.restart_with(0, &[(interval, SPACING_S)]).await?;
         self.begin_at_once();
-        tokio::time::sleep(WATCHED).await;
+        let watched = tokio::time::Instant::now() + WATCHED;
+        for _ in 0..VMS {
+            self.boot().await?;
+        }
+        tokio::time::sleep_until(watched).await;
         self.finish();
         self.restart_with(0, &[]).await
     }

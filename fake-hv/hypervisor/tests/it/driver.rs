@@ -57,6 +57,7 @@ pub(crate) fn instance(uuid: Uuid) -> Instance {
         vm_state: "building",
         task_state: None,
         project: "project".into(),
+        power_state: 1,
         os_type: None,
     }
 }
@@ -154,6 +155,7 @@ fn notice_name(notice: &Notice) -> &'static str {
         Notice::Reschedule { .. } => "build_instances",
         Notice::Step(step) => step.name,
         Notice::InstancesAtStart => "update_instance_info",
+        Notice::Stop(_) => "stop_instance",
     }
 }
 

@@ -95,7 +95,13 @@ fn start_up_follows_the_recording() {
 #[test]
 fn boot_and_delete_without_nic_follow_the_recording() {
     let mut driver = Driver::started(quiet());
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: Vec::new(), group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: Vec::new(),
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.run_for(Duration::from_secs(30));
     let names: Vec<_> = driver.names().into_iter().filter(|n| !n.contains(" /")).collect();
     let without_heartbeat: Vec<_> = names.into_iter().filter(|n| *n != "Service.save").collect();
@@ -113,7 +119,13 @@ fn boot_and_delete_without_nic_follow_the_recording() {
 #[test]
 fn boot_with_nic_waits_for_the_agent_and_gives_the_port_back() {
     let mut driver = Driver::started(quiet());
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK], group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: vec![NETWORK],
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.run_for(Duration::from_secs(30));
     let at = |name: &str| driver.names().iter().position(|n| *n == name).unwrap_or_else(|| panic!("{name} was sent"));
     assert!(at("POST /v2.0/ports") < at("PUT /v2.0/ports/{id}"));
@@ -168,7 +180,13 @@ fn about_networks(driver: &Driver) -> Vec<&str> {
 fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
     let mut driver = Driver::started(quiet());
     driver.mute = Some("GET /v2.0/subnets");
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK], group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: vec![NETWORK],
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
     assert_eq!(about_networks(&driver), ALLOCATION[..11], "nothing of the second while the first is under way");
     driver.mute = None;
@@ -181,7 +199,13 @@ fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
 fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
     let mut driver = Driver::started(quiet());
     driver.mute = Some("PUT /v2.0/ports/{id}");
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK], group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: vec![NETWORK],
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.sent.clear();
     driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
     let expected = [
@@ -198,7 +222,13 @@ fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
 fn a_port_that_is_never_wired_fails_the_build_after_the_timeout() {
     let mut driver = Driver::started(quiet());
     driver.plug = false;
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK], group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: vec![NETWORK],
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.run_for(Duration::from_secs(290));
     assert!(!driver.milestones.contains(&Milestone::BuildFailed(VM)), "vif_plugging_timeout is 300 s");
     driver.run_for(Duration::from_secs(30));
@@ -212,7 +242,13 @@ fn a_port_that_is_never_wired_fails_the_build_after_the_timeout() {
 fn a_vm_deleted_while_it_is_built_is_not_rescheduled() {
     let mut driver = Driver::started(quiet());
     driver.failing = Some(("BlockDeviceMapping.save", Fault::Remote("InstanceNotFound".to_owned())));
-    driver.input(rpc(Rpc::Build { instance: instance(VM), networks: Vec::new(), group: None, retry: true }));
+    driver.input(rpc(Rpc::Build {
+        instance: instance(VM),
+        networks: Vec::new(),
+        group: None,
+        retry: true,
+        disk_named: false,
+    }));
     driver.run_for(Duration::from_secs(30));
     assert!(driver.milestones.contains(&Milestone::BuildFailed(VM)));
     assert!(!driver.names().contains(&"build_instances"));
@@ -222,7 +258,13 @@ fn a_vm_deleted_while_it_is_built_is_not_rescheduled() {
 fn the_same_inputs_give_the_same_outputs() {
     let run = || {
         let mut driver = Driver::started(ComputeOptions::default());
-        driver.input(rpc(Rpc::Build { instance: instance(VM), networks: vec![NETWORK], group: None, retry: true }));
+        driver.input(rpc(Rpc::Build {
+            instance: instance(VM),
+            networks: vec![NETWORK],
+            group: None,
+            retry: true,
+            disk_named: false,
+        }));
         driver.run_for(Duration::from_secs(4000));
         driver.sent
     };

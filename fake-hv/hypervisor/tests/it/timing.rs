@@ -50,6 +50,7 @@ fn builds_wait_for_a_slot() {
             networks: Vec::new(),
             group: None,
             retry: true,
+            disk_named: false,
         }));
     }
     assert_eq!(driver.times_of("InstanceActionEvent.event_start").len(), 2);
@@ -65,6 +66,7 @@ fn claims_of_one_host_come_one_after_another() {
             networks: Vec::new(),
             group: None,
             retry: true,
+            disk_named: false,
         }));
     }
     assert_eq!(driver.times_of("Service.get_by_compute_host").len(), 1, "the first claim holds the lock");
