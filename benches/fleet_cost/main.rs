@@ -177,7 +177,7 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
     let target = Target::own(cloud);
     FleetSpec {
         plan: plan.fleet.clone(),
-        options: compute_options(&cloud.spec.tuning),
+        options: compute_options(&cloud.spec.release, &cloud.spec.tuning),
         release: cloud.spec.release.clone(),
         seed: plan.seed,
         host_prefix: run.as_str().to_owned(),

@@ -9,8 +9,10 @@ that it serves, in the order in which oslo.messaging tries them, with what each 
 the version of each RPC API that its own clients name.
 """
 
+import ast
 import inspect
 import json
+import re
 import sys
 
 from nova import baserpc
@@ -18,6 +20,7 @@ from nova import objects
 from nova import rpc
 from nova import safe_utils
 from nova.compute import manager
+from nova.compute import resource_tracker
 from nova.compute import rpcapi as compute_rpcapi
 from nova.conductor import rpcapi as conductor_rpcapi
 from nova.objects import base
@@ -127,6 +130,12 @@ def rpc_topics():
     return [name for name in names if name]
 
 
+def fields_at_start():
+    """What is read of each VM when a nova-compute starts (`ComputeManager.init_host`)."""
+    source = inspect.getsource(manager.ComputeManager.init_host)
+    return ast.literal_eval(re.search(r"expected_attrs ?= ?(\[.*?\])", source, re.DOTALL).group(1))
+
+
 def main():
     objects.register_all()
     versions = {name: ovo_base.obj_tree_get_versions(name) for name in ASKED_FOR}
@@ -143,8 +152,9 @@ def main():
             "rpc_versions": rpc_versions(),
             "rpc_topics": rpc_topics(),
             "sent": sent,
-            # The tracker adds these two to what the driver is capable of.
-            "traits": sorted(traits | {"COMPUTE_NODE", "OWNER_NOVA"}),
+            # The tracker adds these to what the driver is capable of.
+            "traits": sorted(traits | {name for name in ("COMPUTE_NODE", "OWNER_NOVA") if name in inspect.getsource(resource_tracker)}),
+            "fields_at_start": fields_at_start(),
             "interfaces": interfaces(),
             "object_versions": versions,
         },

@@ -70,7 +70,7 @@ fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) ->
         cloud: cloud(scenario, &release, desk),
         deployment: deployment::resolve(&scenario.deployment, desk),
         tenants: tenants(scenario, desk),
-        fleet: fleet(scenario, &tuning, desk),
+        fleet: fleet(scenario, &release, &tuning, desk),
         release,
         seed,
         tuning,
@@ -157,7 +157,7 @@ fn tenants(scenario: &Scenario, desk: &mut Desk<'_>) -> TenantsPlan {
     TenantsPlan { projects, users, image: scenario.image.as_ref().map(|image| image.value.clone()) }
 }
 
-fn fleet(scenario: &Scenario, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan {
+fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
     let fleet = &scenario.fleet;
@@ -173,7 +173,7 @@ fn fleet(scenario: &Scenario, tuning: &Tuning, desk: &mut Desk<'_>) -> FleetPlan
     if let (ConnectionMode::Shared { connections: 0 }, Some(written)) = (connections, &fleet.connections) {
         written.complain(desk, "hypervisors cannot share no connection", "give at least 1");
     }
-    let ratios = options::allocation_ratios(tuning);
+    let ratios = options::allocation_ratios(release, tuning);
     let resources = Resources {
         vcpus: value(&fleet.vcpus, 32),
         memory_mb: whole(&fleet.memory, 128 * GIB, MIB, "MiB", desk),

@@ -100,7 +100,7 @@ fn too_late(plan: &Plan) -> Option<String> {
 
 /// What a service makes of an option otherwise than it is set.
 pub fn corrections(plan: &Plan) -> Vec<String> {
-    let interval = compute_options(&plan.tuning).report_interval;
+    let interval = compute_options(&plan.release, &plan.tuning).report_interval;
     let settings = Settings::new(&Options::new(plan), plan.deployment.controller_cores);
     let set = |option: &str| plan.tuning.get("nova").and_then(|options| options.get(option)?.as_number());
     let down = Duration::from_nanos(settings.service_down_ns);

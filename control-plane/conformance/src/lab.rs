@@ -251,7 +251,7 @@ impl Lab {
                 register_within: REGISTER_WITHIN,
                 servers: 0,
             },
-            options: compute_options(&self.cloud.spec.tuning),
+            options: compute_options(&self.cloud.spec.release, &self.cloud.spec.tuning),
             release: self.cloud.spec.release.clone(),
             seed: 1,
             host_prefix: format!("{}-{name}", self.run),
@@ -502,7 +502,7 @@ fn wires(tap: &Tap) -> Wires {
 fn options_with(cloud: &Cloud, options: &BTreeMap<String, OptionValue>) -> ComputeOptions {
     let mut tuning = cloud.spec.tuning.clone();
     tuning.entry("nova".to_owned()).or_default().extend(options.clone());
-    compute_options(&tuning)
+    compute_options(&cloud.spec.release, &tuning)
 }
 
 /// Options under which nothing happens by itself, so that what is seen belongs to an operation.
@@ -520,6 +520,7 @@ pub fn quiet_options(ask_each_time: bool) -> BTreeMap<String, OptionValue> {
         day("DEFAULT.instance_delete_interval"),
         day("DEFAULT.running_deleted_instance_poll_interval"),
         day("image_cache.manager_interval"),
+        never("DEFAULT.heal_instance_info_cache_interval"),
         ("DEFAULT.periodic_fuzzy_delay".to_owned(), OptionValue::Integer(0)),
         ("compute.resource_provider_association_refresh".to_owned(), OptionValue::Integer(0)),
     ])

@@ -63,7 +63,7 @@ fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
     let Plan { fleet, tuning, release, seed, .. } = run.plan;
     FleetSpec {
         plan: fleet.clone(),
-        options: compute_options(tuning),
+        options: compute_options(release, tuning),
         release: release.clone(),
         seed: *seed,
         host_prefix: run.name.as_str().to_owned(),

@@ -4,7 +4,7 @@ use hypervisor::{ActionEvent, ConductorCall, InstanceState, Notice, Resources};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release, Rows, Save, instance::ROOT_DEVICE};
+use super::{Documents, Identity, InstanceDocument, Release, Rows, Save, instance::ROOT_DEVICE, traceback};
 
 /// Method, arguments and version of a message; the transport adds the envelope.
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ impl Author<'_> {
             C::GetService => self.ask("Service", "get_by_host_and_binary", json!([host, "nova-compute"]), none()),
             C::GetNodesByUuid => self.ask("ComputeNodeList", "get_all_by_uuids", json!([[self.identity.node]]), none()),
             C::GetInstancesAtStart => {
-                let attrs = json!(["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]);
+                let attrs = &self.release.fields_at_start;
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": attrs}))
             }
             C::GetInstances | C::GetInstancesToSync | C::GetInstancesWithPower => {
@@ -262,7 +262,7 @@ impl Author<'_> {
             C::CreateFault { message, .. } => {
                 let data = json!({
                     "instance_uuid": uuid, "code": 500, "message": message.get(..255).unwrap_or(message),
-                    "details": message, "host": host,
+                    "details": traceback::of_fault(message), "host": host,
                 });
                 let changes = ["instance_uuid", "code", "message", "details", "host"];
                 on_object(release, release.object("InstanceFault", data, &changes), "create", json!({}))
@@ -374,7 +374,7 @@ impl Author<'_> {
         let mut request = document.build_request.clone()?;
         let retry = request.get_mut("filter_properties").and_then(|properties| properties.get_mut("retry"));
         if let Some(retry) = retry.and_then(Value::as_object_mut) {
-            retry.insert("exc".to_owned(), json!([reason]));
+            retry.insert("exc".to_owned(), json!(traceback::of_reschedule(uuid, reason)));
             retry.insert("exc_reason".to_owned(), reason.into());
         }
         let list = |name: &str| request.get(name).cloned().unwrap_or(Value::Null);

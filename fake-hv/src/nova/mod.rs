@@ -11,6 +11,7 @@ mod release;
 mod replies;
 mod rows;
 mod states;
+mod traceback;
 
 pub(crate) use conductor::{Author, Body, call, notice, refresh, save};
 pub(crate) use dispatch::{dispatch, unsupported_version};

@@ -229,6 +229,7 @@ impl Operations {
         scope.set("node_id", facts.node_id.into());
         scope.set("my_ip", MY_IP.into());
         scope.set("has_ports", (!ports.is_empty()).into());
+        scope.note_what_came(INSTANCE);
         scope.set("offloads_at_once", facts.offloads_at_once.into());
         scope.set("answers", Value::Object(Map::new()));
         let Some(entry) = catalogue.find(&incoming.method, &scope) else {

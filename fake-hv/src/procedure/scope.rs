@@ -12,7 +12,7 @@ pub(crate) const CHANGES: &str = "nova_object.changes";
 const NAME: &str = "nova_object.name";
 
 /// The values that a procedure works with: `args` of the RPC, `context` of the request, `answers` by number of the step,
-/// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `offloads_at_once`, `vifs`,
+/// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `came`, `offloads_at_once`, `vifs`,
 /// and in a loop `port` and `vif`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
@@ -115,6 +115,13 @@ impl Scope {
     /// A value by the name of its root.
     pub fn set(&mut self, root: &str, value: Value) {
         self.values.insert(root.to_owned(), value);
+    }
+
+    /// Notes under `came` which parts the record of a VM has; what is missing is asked for where it is needed.
+    pub fn note_what_came(&mut self, vm: &str) {
+        let parts = ["flavor", "info_cache", "metadata", "system_metadata"];
+        let came = parts.map(|part| (part.to_owned(), self.get(&format!("{vm}/{part}")).is_some().into()));
+        self.set("came", Value::Object(Map::from_iter(came)));
     }
 
     /// Reads the network information that came with a VM, as Nova reads it.

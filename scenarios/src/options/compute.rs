@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hypervisor::{ComputeOptions, Reconnect};
 
+use super::find;
 use crate::plan::{OptionValue, Tuning};
 
 /// `DEFAULT_INTERVAL` of `oslo_service/periodic_task.py`: what a spacing of zero stands for.
@@ -75,9 +76,9 @@ pub struct AllocationRatios {
 /// The options that a simulated hypervisor follows, with the release's defaults where the tuning says nothing.
 ///
 /// A value of the wrong type counts as not set; [`super::check`] finds those.
-pub fn compute_options(tuning: &Tuning) -> ComputeOptions {
-    let nova = Service { tuning, name: "nova" };
-    let neutron = Service { tuning, name: "neutron" };
+pub fn compute_options(release: &str, tuning: &Tuning) -> ComputeOptions {
+    let nova = Service { release, tuning, name: "nova" };
+    let neutron = Service { release, tuning, name: "neutron" };
     let defaults = ComputeOptions::default();
     let periodics = nova.flag("DEFAULT.periodic_enable").unwrap_or(true);
     let spacing = |option: &str, default: Option<Duration>| match nova.number(option) {
@@ -167,8 +168,8 @@ fn builds(nova: &Service<'_>) -> u32 {
 
 /// The ratios that a new inventory carries (`nova/virt/driver.py`, `_get_allocation_ratios`): the ratio if it is set and
 /// not zero, else the initial ratio.
-pub fn allocation_ratios(tuning: &Tuning) -> AllocationRatios {
-    let nova = Service { tuning, name: "nova" };
+pub fn allocation_ratios(release: &str, tuning: &Tuning) -> AllocationRatios {
+    let nova = Service { release, tuning, name: "nova" };
     let ratio = |what: &str, default: f64| {
         let set = nova.number(&format!("DEFAULT.{what}_allocation_ratio")).filter(|ratio| *ratio > 0.0);
         let initial = || nova.number(&format!("DEFAULT.initial_{what}_allocation_ratio"));
@@ -178,6 +179,7 @@ pub fn allocation_ratios(tuning: &Tuning) -> AllocationRatios {
 }
 
 struct Service<'a> {
+    release: &'a str,
     tuning: &'a Tuning,
     name: &'static str,
 }
@@ -187,8 +189,10 @@ impl Service<'_> {
         self.tuning.get(self.name)?.get(option)
     }
 
+    /// What is set, or else the release's default.
     fn number(&self, option: &str) -> Option<f64> {
-        self.get(option)?.as_number()
+        let set = self.get(option).and_then(OptionValue::as_number);
+        set.or_else(|| find(self.release, self.name, option)?.default.as_f64())
     }
 
     fn flag(&self, option: &str) -> Option<bool> {
@@ -203,7 +207,6 @@ fn seconds_of(seconds: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::find;
 
     fn nova(options: &[(&str, i64)]) -> Tuning {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), OptionValue::Integer(*value))).collect();
@@ -212,7 +215,7 @@ mod tests {
 
     #[test]
     fn nothing_set_is_the_release() {
-        assert_eq!(compute_options(&Tuning::new()), ComputeOptions::default());
+        assert_eq!(compute_options("2026.2", &Tuning::new()), ComputeOptions::default());
         let default = |option: &str| {
             let seconds = find("2026.2", "nova", option).and_then(|facts| facts.default.as_f64());
             Duration::from_secs_f64(seconds.unwrap_or_else(|| panic!("{option} has a default")))
@@ -237,7 +240,7 @@ mod tests {
         assert_eq!(defaults.reconnect.interval, rabbit("rabbit_retry_interval"));
         assert_eq!(defaults.reconnect.backoff, rabbit("rabbit_retry_backoff"));
         assert_eq!(defaults.reconnect.interval_max, rabbit("rabbit_interval_max"));
-        let ratios = allocation_ratios(&Tuning::new());
+        let ratios = allocation_ratios("2026.2", &Tuning::new());
         let initial = |what: &str| {
             let option = format!("DEFAULT.initial_{what}_allocation_ratio");
             find("2026.2", "nova", &option).and_then(|facts| facts.default.as_f64())
@@ -250,15 +253,18 @@ mod tests {
 
     #[test]
     fn zero_and_less_mean_what_nova_means() {
-        let options = compute_options(&nova(&[
-            ("DEFAULT.update_resources_interval", 0),
-            ("DEFAULT.sync_power_state_interval", -1),
-            ("DEFAULT.instance_delete_interval", 0),
-            ("DEFAULT.heal_instance_info_cache_interval", 0),
-            ("image_cache.manager_interval", 0),
-            ("compute.resource_provider_association_refresh", 0),
-            ("DEFAULT.max_concurrent_builds", 0),
-        ]));
+        let options = compute_options(
+            "2026.2",
+            &nova(&[
+                ("DEFAULT.update_resources_interval", 0),
+                ("DEFAULT.sync_power_state_interval", -1),
+                ("DEFAULT.instance_delete_interval", 0),
+                ("DEFAULT.heal_instance_info_cache_interval", 0),
+                ("image_cache.manager_interval", 0),
+                ("compute.resource_provider_association_refresh", 0),
+                ("DEFAULT.max_concurrent_builds", 0),
+            ]),
+        );
         assert_eq!(options.update_resources_interval, Some(Duration::from_secs(60)));
         assert_eq!(options.sync_power_state_interval, None);
         assert_eq!(options.instance_delete_interval, Some(Duration::from_secs(60)));
@@ -277,12 +283,12 @@ mod tests {
             ("DEFAULT.sync_power_state_interval", i64::MAX),
         ]);
         tuning.insert("neutron".into(), [("agent.report_interval".to_owned(), OptionValue::Float(7.5))].into());
-        let options = compute_options(&tuning);
+        let options = compute_options("2026.2", &tuning);
         assert_eq!(options.report_interval, Duration::from_secs(60));
         assert_eq!(options.heal_instance_info_cache_interval, Some(Duration::from_secs(120)));
         assert_eq!(options.max_concurrent_builds, 5, "snapshots share the pool, and five of them may run");
         assert_eq!(options.agent_report_interval, Duration::from_millis(7500));
-        let off = compute_options(&nova(&[("DEFAULT.periodic_enable", 0)]));
+        let off = compute_options("2026.2", &nova(&[("DEFAULT.periodic_enable", 0)]));
         assert_eq!((off.update_resources_interval, off.sync_power_state_interval), (None, None));
     }
 }

@@ -131,7 +131,7 @@ impl World {
         let ops = Catalogue::new(calibration, settings.password_hash_rounds);
         let log = Log::new(recorder, &ops.recipes);
         let hosts = plan.fleet.hypervisors;
-        let options = compute_options(&plan.tuning);
+        let options = compute_options(&plan.release, &plan.tuning);
         let mut links = Links::new(&plan.fleet, options.reconnect.clone(), seed::generator(plan.seed, "links"));
         links.missing_consumer_timeout = settings.missing_consumer_timeout;
         links.heartbeats_per_s = settings.amqp_heartbeats_per_s;

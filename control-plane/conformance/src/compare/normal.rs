@@ -34,6 +34,12 @@ const NUMBERS: [&str; 13] = [
 const SETS: [&str; 5] = ["nova_object.changes", "roles", "_context_roles", "traits", "expected_task_state"];
 const RANDOM: [&str; 5] = ["admin_password", "adminPass", "password", "auth_token", "new_pass"];
 
+const TRACEBACK: &str = "<traceback>";
+
+fn is_traceback(text: &str) -> bool {
+    text.starts_with("Traceback (most recent call last):")
+}
+
 impl Names {
     /// Names of hosts, zones and the like, each with what stands for it.
     pub(crate) fn new(mut known: Vec<(String, String)>) -> Self {
@@ -55,6 +61,8 @@ impl Names {
                 names.sort();
                 names.into()
             }
+            // Where in whose code an exception was raised.
+            Value::Array(items) if items.first().and_then(Value::as_str).is_some_and(is_traceback) => TRACEBACK.into(),
             Value::Array(items) => items.iter().map(|item| self.value(key, item)).collect(),
             Value::Number(_) if NUMBERS.contains(&key) || key.ends_with("_id") => "<number>".into(),
             Value::String(text) => self.text(key, text),
@@ -70,6 +78,9 @@ impl Names {
     fn text(&mut self, key: &str, text: &str) -> Value {
         if NUMBERS.contains(&key) && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return "<number>".into();
+        }
+        if is_traceback(text) {
+            return TRACEBACK.into();
         }
         // JSON in a string: the order of its keys is nobody's business.
         if text.starts_with(['[', '{'])

@@ -123,6 +123,9 @@ fn ports_in(network_info: &Value) -> Vec<Port> {
     vifs.as_array().into_iter().flatten().filter_map(port).collect()
 }
 
+/// Root of a scope: an option of the host, and not what came with the RPC.
+const OFFLOADS: &str = "offloads_at_once";
+
 /// Whether what is shelved leaves the host at once, which is the default.
 fn offloads(recorded: &Recorded) -> bool {
     recorded.options.get("DEFAULT.shelved_offload_time").is_none_or(|time| *time == 0)
@@ -143,7 +146,8 @@ fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes, offloads: bool) -
         scope.set("node_id", id.clone());
     }
     scope.set("has_ports", (ports > 0).into());
-    scope.set("offloads_at_once", offloads.into());
+    scope.set(OFFLOADS, offloads.into());
+    scope.note_what_came("args/instance");
     scope.set("answers", json!({}));
     let cache = scope.get("args/instance/info_cache/network_info").and_then(Value::as_str).unwrap_or("[]").to_owned();
     scope.set_vifs(&cache);
@@ -452,11 +456,12 @@ fn telling(variants: &[Learned]) -> Vec<String> {
             && variants.iter().any(|it| value(&it.begin.a) != first)
     };
     let mut paths: Vec<String> = conditions(variants).into_iter().filter(tells).collect();
-    // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing, nor does
-    // the time.
+    // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing, nor do
+    // notes of the past and the time. What came decides more often than an option of the host.
     let value = |path: &String| variants[0].begin.a.get(path).cloned().unwrap_or_default();
-    paths.retain(|path| !looks_like_an_id(&value(path)) && !is_time(&value(path)));
+    paths.retain(|path| !looks_like_an_id(&value(path)) && !is_time(&value(path)) && !path.contains("system_metadata"));
     paths.sort_by_key(|path| match value(path) {
+        _ if path == OFFLOADS => 3,
         Value::Bool(_) => 0,
         Value::String(_) => 1,
         _ => 2,

@@ -79,7 +79,7 @@ pub async fn load(
         hosts: plan.hosts,
         boots: plan.boots,
         boots_per_s: stage::BOOTS_PER_S,
-        periods: periods::fits(&cloud.spec.tuning, plan.idle),
+        periods: periods::fits(&cloud.spec.release, &cloud.spec.tuning, plan.idle),
         windows: real.iter().zip(&simulated).map(|(real, it)| equivalence::equivalence(real, it, plan.hosts)).collect(),
     }))
 }

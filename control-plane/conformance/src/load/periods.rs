@@ -17,8 +17,8 @@ pub struct Period {
 }
 
 /// How often each task that is on fits into an idle window.
-pub(super) fn fits(tuning: &Tuning, idle: Duration) -> Vec<Period> {
-    let options = compute_options(tuning);
+pub(super) fn fits(release: &str, tuning: &Tuning, idle: Duration) -> Vec<Period> {
+    let options = compute_options(release, tuning);
     let tasks = [
         ("heartbeat (report_interval)", Some(options.report_interval)),
         ("L2 agent's state (agent.report_interval)", Some(options.agent_report_interval)),
@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn periods_follow_the_tuning() {
         let idle = Duration::from_secs(1200);
-        let find = |tuning: &Tuning, word: &str| fits(tuning, idle).into_iter().find(|it| it.task.contains(word));
+        let find =
+            |tuning: &Tuning, word: &str| fits("2026.2", tuning, idle).into_iter().find(|it| it.task.contains(word));
         let defaults = Tuning::default();
         assert_eq!(find(&defaults, "(report_interval)").map(|it| it.in_idle), Some(120.0));
         assert_eq!(find(&defaults, "image_cache").map(|it| it.in_idle), Some(0.5));

@@ -29,6 +29,7 @@ operations! { Stage::Plain,
         s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(AT_ONCE, AT_ONCE).await?;
+        s.settle().await;
         s.finish();
         s.restart_with(0, &[]).await?;
     }
@@ -36,6 +37,7 @@ operations! { Stage::Plain,
         s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(OVER, AT_ONCE).await?;
+        s.settle().await;
         s.finish();
         s.restart_with(0, &[]).await?;
     }
