@@ -155,6 +155,7 @@ def main():
             # The tracker adds these to what the driver is capable of.
             "traits": sorted(traits | {name for name in ("COMPUTE_NODE", "OWNER_NOVA") if name in inspect.getsource(resource_tracker)}),
             "fields_at_start": fields_at_start(),
+            "looks_for_shares": "get_share_info" in inspect.getsource(manager.ComputeManager._shutdown_instance),
             "interfaces": interfaces(),
             "object_versions": versions,
         },

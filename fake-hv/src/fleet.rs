@@ -122,6 +122,7 @@ impl Fleet {
                 times: spec.plan.times.clone(),
                 driver: spec.driver,
                 services: spec.services,
+                looks_for_shares: release.looks_for_shares,
             },
             release,
             apis: spec.apis.clone(),

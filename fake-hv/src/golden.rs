@@ -64,6 +64,7 @@ impl Replay {
             times,
             driver: Driver::Fake,
             services: Services::default(),
+            looks_for_shares: true,
         };
         Self {
             machine: Hypervisor::new(Rc::new(config), 1),

@@ -8,6 +8,7 @@ use crate::{
     build::{Failure, Order},
     executor::Host,
     network::{self, Refresh},
+    terminate::look_for_shares,
 };
 
 /// Gives back what the build has, and says what becomes of the VM.
@@ -46,7 +47,7 @@ pub(crate) async fn forget(host: &Host, uuid: Uuid) {
 
 /// `_shutdown_instance` of a guest that did not come up.
 pub(crate) async fn shut_down(host: &Host, uuid: Uuid) {
-    let _lost = host.conductor(ConductorCall::GetShares(uuid)).await.err();
+    let _lost = look_for_shares(host, uuid).await.err();
     let _lost = look_for_ports(host, uuid).await.err();
 }
 

@@ -31,6 +31,8 @@ pub struct Config {
     pub driver: Driver,
     /// Which services run on the host.
     pub services: Services,
+    /// Whether its release looks for the shares of a VM before it shuts it down, as all do that know shares.
+    pub looks_for_shares: bool,
 }
 
 /// What differs between virt drivers and shows on the wire.

@@ -33,8 +33,16 @@ pub(crate) async fn run(host: Host, told: Instance) {
     }
 }
 
+/// What is mounted in it, if its release knows such things.
+pub(crate) async fn look_for_shares(host: &Host, instance: Uuid) -> Result<(), Fault> {
+    if host.peek().config.looks_for_shares {
+        host.conductor(ConductorCall::GetShares(instance)).await?;
+    }
+    Ok(())
+}
+
 async fn terminate(host: &Host, instance: Uuid) -> Result<(), Fault> {
-    host.conductor(ConductorCall::GetShares(instance)).await?;
+    look_for_shares(host, instance).await?;
     let ports = host.peek().guests.get(&instance).map(|guest| guest.ports.clone()).unwrap_or_default();
     if ports.is_empty() {
         // Without cached network information the original looks for some before it destroys the guest.

@@ -89,7 +89,7 @@ fn common(driver: Driver) -> Rc<Common> {
         instance_delete_interval: None,
         ..ComputeOptions::default()
     };
-    let config = Config { options, resources, times, driver, services: Services::default() };
+    let config = Config { options, resources, times, driver, services: Services::default(), looks_for_shares: true };
     let apis = ServiceApis {
         identity_url: "http://identity".to_owned(),
         placement_url: "http://placement".to_owned(),

@@ -22,6 +22,8 @@ pub struct Release {
     pub(crate) rpc_topics: Vec<&'static str>,
     /// Traits that a nova-compute with the fake driver reports of its host.
     pub(crate) traits: Vec<String>,
+    /// Whether it looks for the shares of a VM before it shuts it down.
+    pub(crate) looks_for_shares: bool,
     /// What is read of each VM when a nova-compute starts.
     pub(crate) fields_at_start: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.

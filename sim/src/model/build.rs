@@ -141,6 +141,7 @@ impl World {
             times: plan.fleet.times.clone(),
             driver: Driver::default(),
             services: Services::default(),
+            looks_for_shares: true,
         };
         let mut world = Self {
             now: Time::ZERO,

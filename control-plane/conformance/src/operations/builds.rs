@@ -11,6 +11,8 @@ const AT_ONCE: usize = 2;
 const OVER: usize = AT_ONCE + 1;
 /// With native threads builds and snapshots share a pool, of the larger of both sizes.
 const FEW_BUILDS: [(&str, i64); 2] = [("DEFAULT.max_concurrent_builds", 2), ("DEFAULT.max_concurrent_snapshots", 2)];
+/// Building, claimed, networking, block device mapping, spawning.
+const SAVES_UNTIL_SPAWNING: usize = 5;
 const EVENT_START: &str = "InstanceActionEvent.event_start";
 /// A build that may not begin would have begun by then.
 const NOT_BEGUN_AFTER: Duration = Duration::from_secs(3);
@@ -44,7 +46,8 @@ operations! { Stage::Plain,
     "delete-while-building": |s| {
         s.hold_network(0, true);
         let vm = s.create(0, 1, Value::Null).await?;
-        s.until_said(0, EVENT_START, 1).await?;
+        // A save that comes later would take the task of deleting back.
+        s.until_said(0, "Instance.save", SAVES_UNTIL_SPAWNING).await?;
         tokio::time::sleep(NOT_BEGUN_AFTER).await;
         s.begin_deleting(&vm).await?;
         tokio::time::sleep(NOT_BEGUN_AFTER).await;

@@ -27,8 +27,8 @@ operations! { Stage::Plain,
     "idle-power-states-after-restart": |s| {
         // The fake driver forgets its guests.
         s.boot().await?;
+        s.begin().await;
         s.restart_with(0, &[("DEFAULT.sync_power_state_interval", SPACING_S)]).await?;
-        s.begin_at_once();
         tokio::time::sleep(WATCHED).await;
         s.finish();
         s.restart_with(0, &[]).await?;

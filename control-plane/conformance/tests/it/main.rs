@@ -20,12 +20,14 @@ fn what_is_learned_from_recordings_is_what_ships() {
     assert!(lesson.left.is_empty(), "{:?}", lesson.left);
     let ships = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fake-hv/releases/2026.2/procedures.json");
     let ships: Procedures = serde_json::from_str(&fs::read_to_string(ships).expect("it ships")).expect("procedures");
+    // Whoever asks, the API or the hypervisor itself, is told apart by what else was recorded.
     let of_stop = |all: &Procedures| {
         let found = all.procedures.iter().filter(|procedure| procedure.method == "stop_instance");
-        found.cloned().collect::<Vec<_>>()
+        found.map(|procedure| procedure.steps.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(of_stop(&lesson.procedures), of_stop(&ships));
-    assert_eq!(of_stop(&ships).len(), 1);
+    let learned = of_stop(&lesson.procedures);
+    assert_eq!(learned.len(), 1);
+    assert!(of_stop(&ships).contains(&learned[0]));
 }
 
 #[test]

@@ -45,7 +45,14 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
     };
     let second = Delay::Constant { value: Duration::from_secs(1) };
     let times = Times { image_fetch: second.clone(), spawn: second.clone(), wiring: second.clone(), destroy: second };
-    Rc::new(Config { options, resources, times, driver: hypervisor::Driver::default(), services: Services::default() })
+    Rc::new(Config {
+        options,
+        resources,
+        times,
+        driver: hypervisor::Driver::default(),
+        services: Services::default(),
+        looks_for_shares: true,
+    })
 }
 
 pub(crate) fn instance(uuid: Uuid) -> Instance {
