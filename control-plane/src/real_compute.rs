@@ -10,7 +10,8 @@ use std::{
 use scenarios::plan::OptionValue;
 
 use crate::{
-    Cloud, ManagedProcess, StateDir, UpError, config,
+    Cloud, ManagedProcess, StateDir, UpError,
+    config::{self, Settings},
     identity::Session,
     process::{Record, launch, load, procfs, stop_recorded},
     service,
@@ -19,6 +20,9 @@ use crate::{
 
 /// How long it may take until Nova's service list shows it up.
 const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// In the log of one that will not start on a host like this.
+const REFUSES: &str = "refusing to start";
 
 /// The fake driver that keeps the identity of its node in its state folder, as other drivers do.
 pub const KEEPS_ITS_NODE: &str = "fake.FakeDriverWithoutFakeNodes";
@@ -76,8 +80,9 @@ impl Spec {
 /// When the name is none, Nova still has servers on that host, the process ends, or it is not up in time.
 pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError> {
     let state = state_of(cloud)?;
-    let session = Session::new(&settings(&state, cloud)?);
-    let (record, mut child) = begin(cloud, &state, &session, spec).await?;
+    let settings = settings(&state, cloud)?;
+    let session = Session::new(&settings);
+    let (record, mut child) = begin(&settings, &state, &session, spec).await?;
     let up = wait_up(&record, &spec.host, &session, || child.try_wait().ok().flatten()).await;
     if up.is_err() {
         stop_recorded(&state, std::slice::from_ref(&record)).await?;
@@ -88,35 +93,44 @@ pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError
 /// Starts a nova-compute that is to refuse to start, and waits until it has ended.
 ///
 /// # Errors
-/// When it is still there after two minutes.
+/// When it ends otherwise, or is still there after two minutes.
 pub async fn start_in_vain(cloud: &Cloud, spec: &Spec) -> Result<(), UpError> {
     let state = state_of(cloud)?;
-    let session = Session::new(&settings(&state, cloud)?);
-    let (record, mut child) = begin(cloud, &state, &session, spec).await?;
+    let settings = settings(&state, cloud)?;
+    let (record, mut child) = begin(&settings, &state, &Session::new(&settings), spec).await?;
+    let log = &record.process.log_path;
+    let failed = |reason: String| UpError::step(format!("start {} in vain", record.process.name), reason, Some(log));
     let started = Instant::now();
     while started.elapsed() < UP_WITHIN {
-        if child.try_wait().ok().flatten().is_some() {
-            return Ok(());
+        if let Some(status) = child.try_wait().ok().flatten() {
+            let said = fs::read_to_string(log).map_err(|source| UpError::file(log, source))?;
+            return match said.contains(REFUSES) {
+                true => Ok(()),
+                false => Err(failed(format!("it ended with {status} and did not say that it refuses"))),
+            };
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stop_recorded(&state, std::slice::from_ref(&record)).await?;
-    let reason = format!("it did not end within {} s, as it should", UP_WITHIN.as_secs());
-    Err(UpError::step(format!("start {}", record.process.name), reason, Some(&record.process.log_path)))
+    Err(failed(format!("it did not end within {} s", UP_WITHIN.as_secs())))
 }
 
-async fn begin(cloud: &Cloud, state: &StateDir, session: &Session, spec: &Spec) -> Result<(Record, Child), UpError> {
+async fn begin(
+    settings: &Settings<'_>,
+    state: &StateDir,
+    session: &Session,
+    spec: &Spec,
+) -> Result<(Record, Child), UpError> {
     let host = spec.host.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if host.is_empty() || !host.chars().all(plain) {
         return Err(UpError::invalid(format!("`{host}` is no host name: letters, digits, - and _ only")));
     }
-    let settings = settings(state, cloud)?;
     let folder = format!("data/nova-compute/{host}");
     state.make_dir(&folder)?;
     let conf = state.join(&folder).join("nova.conf");
-    state.write_private(&conf, config::compute_conf(&settings, spec)?.as_bytes())?;
-    let launch_it = service::real_compute(&settings, host, &conf);
+    state.write_private(&conf, config::compute_conf(settings, spec)?.as_bytes())?;
+    let launch_it = service::real_compute(settings, host, &conf);
     if load(state)?.iter().any(|record| record.process.name == launch_it.name && record.is_alive()) {
         return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
     }

@@ -13,8 +13,7 @@ use serde_json::Value;
 use crate::{
     ServiceApis,
     agent::{Agent, AgentRelease, Cloud},
-    amqp::TOPICS,
-    amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
+    amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, TOPICS, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
     nova::{

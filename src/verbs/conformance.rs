@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     if args.list {
         operations.iter().for_each(|operation| println!("{}", operation.name));
-        skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
+        skipped(args).for_each(|(name, reason)| eprintln!("not {name}: {reason}"));
         return ExitCode::from(exit::OK);
     }
     let compared = runtime().map_err(LabError::from).and_then(|runtime| {

@@ -18,6 +18,13 @@ use crate::lab::{Lab, LabError};
 /// How long an answer may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
+/// What no method of a compute service takes.
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) args: Value,
+}
+
 /// A client of one compute service, straight to the broker.
 pub(crate) struct Caller {
     link: Link,
@@ -39,32 +46,26 @@ impl Caller {
         Target::nova(format!("compute.{}", self.host))
     }
 
-    /// Asks for something that nobody waits for.
-    pub(crate) fn cast(&self, method: &'static str, version: &'static str, args: &Value) {
-        self.link.cast(self.target(), Message::new(method, None, version, args.clone(), context()));
-    }
-
-    /// Both a cast, of which nobody hears, and a call, which has to be refused.
-    pub(crate) async fn refused(
-        &mut self,
-        method: &'static str,
-        version: &'static str,
-        args: &Value,
-    ) -> Result<(), LabError> {
-        self.cast(method, version, args);
-        let message = Message::new(method, None, version, args.clone(), context());
-        match self.answer(message).await? {
-            Err(_) => Ok(()),
-            Ok(answer) => Err(late(format!("refusal of {method} {version}"), answer.to_string())),
+    /// Asks for all of these in vain, and then whether it still serves.
+    pub(crate) async fn all_refused(&mut self, requests: &[Request]) -> Result<(), LabError> {
+        for request in requests {
+            self.refused(request).await?;
         }
-    }
-
-    /// Whether it still serves.
-    pub(crate) async fn ping(&mut self) -> Result<(), LabError> {
         let ping = Message::new("ping", Some("baseapi"), "1.0", json!({"arg": "there?"}), context());
         match self.answer(ping).await? {
             Ok(_) => Ok(()),
-            Err(error) => Err(late("answer to a ping".to_owned(), error.message)),
+            Err(error) => Err(otherwise("an answer to a ping".to_owned(), error.message)),
+        }
+    }
+
+    /// Both a cast, of which nobody hears, and a call, which has to be refused.
+    async fn refused(&mut self, request: &Request) -> Result<(), LabError> {
+        let Request { method, version, args } = request;
+        let message = || Message::new(method, None, version, args.clone(), context());
+        self.link.cast(self.target(), message());
+        match self.answer(message()).await? {
+            Err(_) => Ok(()),
+            Ok(answer) => Err(otherwise(format!("a refusal of {method} {version}"), answer.to_string())),
         }
     }
 
@@ -74,15 +75,20 @@ impl Caller {
         self.link.call(id, self.target(), message, ANSWERED_WITHIN);
         let answered = async {
             while let Some((_, event)) = self.events.recv().await {
-                match event {
-                    LinkEvent::Reply(to, result) if to == id => return Some(result),
-                    _ => {}
+                if let LinkEvent::Reply(to, result) = event
+                    && to == id
+                {
+                    return Some(result);
                 }
             }
             None
         };
         let answered = tokio::time::timeout(ANSWERED_WITHIN, answered).await.ok().flatten();
-        answered.ok_or_else(|| late(format!("an answer of {}", self.host), "silence".to_owned()))
+        answered.ok_or_else(|| LabError::Late {
+            what: format!("an answer of {}", self.host),
+            within: ANSWERED_WITHIN,
+            last: "silence".to_owned(),
+        })
     }
 
     /// Removes what it has on the broker.
@@ -91,8 +97,8 @@ impl Caller {
     }
 }
 
-fn late(what: String, last: String) -> LabError {
-    LabError::Late { what, within: ANSWERED_WITHIN, last }
+fn otherwise(what: String, was: String) -> LabError {
+    LabError::Otherwise { what, was }
 }
 
 /// That of an administrator, of a request of its own.

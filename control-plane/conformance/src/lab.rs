@@ -2,6 +2,7 @@
 
 mod error;
 mod stage;
+mod subject;
 mod things;
 
 use std::{
@@ -10,13 +11,12 @@ use std::{
 };
 
 use control_plane::{
-    Cloud, ManagedProcess,
+    Cloud,
     live::Target,
     load::{Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
-    real_compute::{self, Wires},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, Release, ServiceApis};
-use hypervisor::{ComputeOptions, Delay, Driver, Resources, Services, Times};
+use fake_hv::{Fleet, FleetSpec};
+use hypervisor::{Delay, Driver, Resources, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
     options::compute_options,
@@ -28,6 +28,7 @@ use crate::tap::Tap;
 
 pub use error::LabError;
 pub use stage::Stage;
+pub(crate) use subject::Subject;
 use things::{create_flavor, create_network};
 
 /// Whose hypervisors.
@@ -59,27 +60,8 @@ pub(crate) struct Scale {
     pub(crate) counting: bool,
 }
 
-/// In the names of hosts of either kind that were renamed: as long as those of both, so that messages have the same size.
-const RENAMED: &str = "else";
-
 /// How long a simulated hypervisor may take to register; the real one has its own limit.
 const REGISTER_WITHIN: Duration = Duration::from_secs(120);
-
-/// One hypervisor under observation.
-pub(crate) struct Subject {
-    pub(crate) host: String,
-    pub(crate) tap: Tap,
-    pub(crate) index: u32,
-    stage: Stage,
-    /// Options of its own, over those of the laboratory.
-    options: tokio::sync::Mutex<BTreeMap<String, OptionValue>>,
-    running: tokio::sync::Mutex<Option<Running>>,
-}
-
-enum Running {
-    Real(ManagedProcess),
-    Simulated(Fleet),
-}
 
 /// The hypervisors of one kind.
 pub(crate) struct Side {
@@ -264,126 +246,6 @@ impl Lab {
         }
     }
 
-    async fn real_spec(&self, it: &Subject) -> real_compute::Spec {
-        let mut options = self.options.clone();
-        options.extend(it.options.lock().await.clone());
-        real_compute::Spec {
-            host: it.host.clone(),
-            renamed: None,
-            driver: it.stage.drivers().0.to_owned(),
-            wires: Some(wires(&it.tap)),
-            options,
-        }
-    }
-
-    async fn simulated_spec(&self, it: &Subject) -> FleetSpec {
-        let mut options = self.options.clone();
-        options.extend(it.options.lock().await.clone());
-        let spec = self.fleet_spec(Kind::Simulated.name(), it.index, 1, Services::ComputeOnly);
-        FleetSpec {
-            // Each is a fleet of its own: with one seed all would have the same jitter.
-            seed: it.index.into(),
-            driver: it.stage.drivers().1,
-            options: options_with(&self.cloud, &options),
-            broker: BrokerAddress { port: it.tap.amqp_port(), ..spec.broker },
-            apis: ServiceApis {
-                identity_url: it.tap.url("keystone"),
-                placement_url: it.tap.url("placement"),
-                network_url: it.tap.url("neutron"),
-                image_url: it.tap.url("glance"),
-                ..spec.apis
-            },
-            ..spec
-        }
-    }
-
-    /// Starts a hypervisor whose host has another name than before, which it refuses; comes back when it has.
-    pub(crate) async fn start_renamed(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
-        match kind {
-            Kind::Real => {
-                let spec = self.real_spec(it).await;
-                let renamed = it.host.replace(kind.name(), RENAMED);
-                let spec = real_compute::Spec { renamed: Some(renamed), ..spec };
-                Ok(real_compute::start_in_vain(&self.cloud, &spec).await?)
-            }
-            Kind::Simulated => {
-                let spec = self.simulated_spec(it).await;
-                let host_prefix = spec.host_prefix.replace(kind.name(), RENAMED);
-                let spec = FleetSpec { first_host_prefix: Some(spec.host_prefix), host_prefix, ..spec };
-                let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
-                let what = format!("refusal of {}", it.host);
-                let refused = wait(&what, REGISTER_WITHIN, async || {
-                    let stats = fleet.stats();
-                    Ok((stats.refused > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
-                })
-                .await;
-                fleet.halt().await;
-                refused
-            }
-        }
-    }
-
-    /// Starts a hypervisor, for the first time or again.
-    pub(crate) async fn start(&self, kind: Kind, it: &Subject) -> Result<(), LabError> {
-        let from_us = it.tap.now_us();
-        let running = match kind {
-            Kind::Real => Running::Real(real_compute::start(&self.cloud, &self.real_spec(it).await).await?),
-            Kind::Simulated => {
-                let spec = self.simulated_spec(it).await;
-                let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
-                wait(&format!("registration of {}", it.host), REGISTER_WITHIN, async || {
-                    let stats = fleet.stats();
-                    Ok((stats.registered > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
-                })
-                .await?;
-                Running::Simulated(fleet)
-            }
-        };
-        *it.running.lock().await = Some(running);
-        if self.scale.counting {
-            return Ok(());
-        }
-        let release = Release::load(self.release()).map_err(FleetError::from)?;
-        let last = format!("{}_fanout_", release.rpc_topics().last().copied().unwrap_or_default());
-        wait(&format!("RPC servers of {}", it.host), REGISTER_WITHIN, async || {
-            // The last of its queues; that Nova takes it for up may come from before a restart.
-            let serves = it.tap.since(from_us).iter().any(|event| {
-                let queue = event.what.fields["queue"].as_str().unwrap_or_default();
-                event.what.name == "basic.consume" && queue.starts_with(&last)
-            });
-            Ok(serves.then_some(()).ok_or_else(|| "no consumer of its last queue".to_owned()))
-        })
-        .await
-    }
-
-    /// Stops a hypervisor and starts it with these options over those of the laboratory.
-    pub(crate) async fn restart_with(&self, kind: Kind, it: &Subject, options: &[(&str, i64)]) -> Result<(), LabError> {
-        self.stop(it).await?;
-        let options = options.iter().map(|(name, value)| ((*name).to_owned(), OptionValue::Integer(*value)));
-        *it.options.lock().await = options.collect();
-        self.start(kind, it).await
-    }
-
-    /// Stops a hypervisor as SIGTERM stops a service.
-    pub(crate) async fn stop(&self, subject: &Subject) -> Result<(), LabError> {
-        match subject.running.lock().await.take() {
-            Some(Running::Real(process)) => real_compute::halt(&self.cloud, &process).await?,
-            Some(Running::Simulated(fleet)) => fleet.halt().await,
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// Stops a hypervisor for good.
-    async fn end(&self, subject: &Subject) -> Result<(), LabError> {
-        match subject.running.lock().await.take() {
-            Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
-            Some(Running::Simulated(fleet)) => fleet.stop().await,
-            None => {}
-        }
-        Ok(())
-    }
-
     /// An availability zone of the hosts of one kind, so that servers stay among them.
     pub(crate) async fn make_zone(&mut self, side: usize) -> Result<(), LabError> {
         let (zone, hosts): (String, Vec<String>) = {
@@ -486,23 +348,6 @@ pub(crate) async fn wait<T>(
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
-}
-
-fn wires(tap: &Tap) -> Wires {
-    Wires {
-        amqp_port: tap.amqp_port(),
-        identity_url: tap.url("keystone"),
-        placement_url: tap.url("placement"),
-        network_url: tap.url("neutron"),
-        image_url: tap.url("glance"),
-    }
-}
-
-/// The cloud's options of nova-compute, with these over them.
-fn options_with(cloud: &Cloud, options: &BTreeMap<String, OptionValue>) -> ComputeOptions {
-    let mut tuning = cloud.spec.tuning.clone();
-    tuning.entry("nova".to_owned()).or_default().extend(options.clone());
-    compute_options(&cloud.spec.release, &tuning)
 }
 
 /// Options under which nothing happens by itself, so that what is seen belongs to an operation.

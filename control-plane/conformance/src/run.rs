@@ -32,7 +32,7 @@ pub struct Recorded {
 /// before they were forked: two that ask at the same moment get each other's answers, and fail.
 const APART: Duration = Duration::from_millis(400);
 
-/// Does an operation on all sides of the laboratory at once, on each in its own variation.
+/// Does an operation on all sides of the laboratory, beginning shortly one after another, on each in its own variation.
 ///
 /// # Errors
 /// When the cloud does not do its part; what the operation itself runs into is in the result.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    caller::Caller,
+    caller::{Caller, Request},
     compare::short_name,
     lab::{Lab, LabError, Side, wait},
     trace::Trace,
@@ -44,7 +44,7 @@ pub(crate) struct Scene<'a> {
     to_us: Cell<u64>,
     servers: Cell<u32>,
     name: &'a str,
-    /// Of the hypervisor that was started with others than the laboratory's, while it counts.
+    /// Of the first hypervisor while it counts, over the laboratory's.
     options: RefCell<BTreeMap<String, i64>>,
     pub(crate) variation: Variation,
 }
@@ -143,11 +143,9 @@ impl<'a> Scene<'a> {
     /// What is asked for here is refused, by real hypervisors too.
     pub(crate) fn expect_refusal(&self, result: Result<Value, LabError>) -> Result<(), LabError> {
         match result {
-            Ok(_) => Err(LabError::Late {
-                what: format!("{}: a refusal", self.name),
-                within: Duration::ZERO,
-                last: "success".to_owned(),
-            }),
+            Ok(answer) => {
+                Err(LabError::Otherwise { what: format!("{}: a refusal", self.name), was: answer.to_string() })
+            }
             Err(LabError::Api(error)) if error.status().is_some() => Ok(()),
             Err(error) => Err(error),
         }
@@ -297,13 +295,13 @@ impl<'a> Scene<'a> {
     /// Ends a hypervisor and starts it with these options; without any as it was.
     pub(crate) async fn restart_with(&self, host: usize, options: &[(&str, i64)]) -> Result<(), LabError> {
         self.lab.restart_with(self.side.kind, self.subject(host), options).await?;
-        if self.to_us.get() == u64::MAX {
+        if host == 0 && self.to_us.get() == u64::MAX {
             self.options.replace(options.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect());
         }
         Ok(())
     }
 
-    /// Options of the hypervisor that is looked at, over the laboratory's.
+    /// Options of the first hypervisor, over the laboratory's.
     pub(crate) fn options(&self) -> BTreeMap<String, i64> {
         self.options.borrow().clone()
     }
@@ -332,17 +330,19 @@ impl<'a> Scene<'a> {
     pub(crate) fn expect_said(&self, host: usize, name: &str, times: usize) -> Result<(), LabError> {
         match self.said(host, name) {
             said if said == times => Ok(()),
-            said => Err(LabError::Late {
+            said => Err(LabError::Otherwise {
                 what: format!("{}: {times} times {name}", self.name),
-                within: Duration::ZERO,
-                last: format!("said {said} times"),
+                was: format!("{said} times"),
             }),
         }
     }
 
-    /// A client that asks a hypervisor for what Nova would not.
-    pub(crate) fn caller(&self, host: usize) -> Caller {
-        Caller::of(self.lab, self.host(host))
+    /// Asks a hypervisor for what Nova would not, as cast and as call, and then whether it still serves.
+    pub(crate) async fn expect_refusals(&self, host: usize, requests: &[Request]) -> Result<(), LabError> {
+        let mut caller = Caller::of(self.lab, self.host(host));
+        let refused = caller.all_refused(requests).await;
+        caller.close().await;
+        refused
     }
 
     /// Ends a hypervisor.

@@ -24,7 +24,14 @@ pub struct Verdict {
 }
 
 /// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
-const CONNECTS: [&str; 5] = ["start-up", "restart", "restart-renamed", "restart-after-evacuation", "shutdown"];
+const CONNECTS: [&str; 6] = [
+    "start-up",
+    "restart",
+    "restart-renamed",
+    "restart-after-evacuation",
+    "shutdown",
+    "idle-power-states-after-restart",
+];
 
 /// What is done once, with the first request that needs it.
 const FIRST_NEEDED: [&str; 2] = ["by itself, keystone ", "by itself, neutron GET /v2.0/extensions"];

@@ -5,6 +5,7 @@
 
 mod agent;
 mod agent_messages;
+mod answers;
 mod build;
 mod config;
 mod delay;
@@ -18,6 +19,7 @@ mod messages;
 mod names;
 mod network;
 mod periodic;
+pub mod power_state;
 mod procedure;
 mod reconnect;
 mod requests;
@@ -30,13 +32,14 @@ mod tracker;
 mod wiring;
 
 pub use agent_messages::{AgentCall, AgentPort, Lookup, Push};
+pub use answers::{Fault, Instance, Response};
 pub use config::{ComputeOptions, Resources, Times};
 pub use delay::{Delay, exponential};
 pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
-    ActionEvent, ConductorCall, Fault, Input, Instance, InstanceState, Milestone, Notice, Origin, Output, Request,
-    RequestId, Response, Rpc, Servers, Session, Ticket,
+    ActionEvent, ConductorCall, Input, InstanceState, Milestone, Notice, Origin, Output, Request, RequestId, Rpc,
+    Servers, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

@@ -10,8 +10,9 @@ use crate::{
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
+    power_state::{NO_STATE, RUNNING, SHUTDOWN},
     resources,
-    state::{Guest, NO_STATE, RUNNING, SHUTDOWN},
+    state::Guest,
 };
 
 /// `DEFAULT_INTERVAL` of oslo.service: longest pause of the thread, and the spacing that zero stands for.
@@ -222,9 +223,13 @@ async fn next_to_heal(host: &Host) -> Result<Option<(Instance, bool)>, Fault> {
     }
     loop {
         let Some(next) = host.state().to_heal.pop_front() else { return Ok(None) };
-        // It may be gone by now, or on another host.
-        let found = host.conductor(ConductorCall::GetInstanceToHeal(next)).await.map(Response::instances);
-        if let Ok(Some(instance)) = found.map(|found| found.into_iter().find(|it| !is_going(it))) {
+        let found = match host.conductor(ConductorCall::GetInstanceToHeal(next)).await {
+            // It is gone by now.
+            Err(Fault::Remote(class)) if class == "InstanceNotFound" => continue,
+            found => found?.instances(),
+        };
+        // It may be on another host by now.
+        if let Some(instance) = found.into_iter().find(|it| !is_going(it)) {
             return Ok(Some((instance, false)));
         }
     }

@@ -6,10 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     ConductorCall, Driver, Fault, Milestone, Notice, Origin, Output, PlacementRequest, Request, Response, Servers,
-    Session,
-    executor::Host,
-    resources,
-    state::{Guest, RUNNING},
+    Session, executor::Host, power_state, resources, state::Guest,
 };
 
 /// Timeout of the first ten pings; later ones wait for `rpc_response_timeout` (`nova/conductor/api.py`).
@@ -26,7 +23,7 @@ pub(crate) async fn run(host: &Host) -> bool {
     loop {
         match attempt(host).await {
             Ok(()) => break,
-            // That does not mend itself, however often it is started.
+            // A service manager would start it again and again, and it would end here each time: that is left out.
             Err(Exit::Renamed) => {
                 host.milestone(Milestone::RefusedToStart);
                 return false;
@@ -107,7 +104,7 @@ async fn init_host(host: &Host) -> Result<(), Exit> {
     let driver = host.peek().config.driver;
     for instance in instances {
         let stays = driver == Driver::Plugging;
-        let running = stays && instance.power_state == RUNNING;
+        let running = stays && instance.power_state == power_state::RUNNING;
         let guest = Guest { running, on_driver: stays, ..Guest::new(instance) };
         host.state().guests.insert(guest.instance.uuid, guest);
     }

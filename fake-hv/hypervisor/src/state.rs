@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     ComputeOptions, Delay, Instance, InstanceState, Resources, Time, Times,
     lock::{FairSemaphore, InstanceLockName, LockName},
+    power_state,
     resources::Provider,
     tracker::Tracker,
     wiring::AgentWork,
@@ -31,7 +32,7 @@ pub struct Config {
     pub driver: Driver,
     /// Which services run on the host.
     pub services: Services,
-    /// Whether its release looks for the shares of a VM before it shuts it down, as all do that know shares.
+    /// Whether its release looks for the shares of a VM before it shuts it down.
     pub looks_for_shares: bool,
 }
 
@@ -78,19 +79,13 @@ pub(crate) struct Guest {
     pub(crate) plugged: Vec<Uuid>,
 }
 
-/// `power_state` of a guest that the driver does not know, of one that runs, and of one that does not
-/// (`nova/compute/power_state.py`).
-pub(crate) const NO_STATE: u8 = 0;
-pub(crate) const RUNNING: u8 = 1;
-pub(crate) const SHUTDOWN: u8 = 4;
-
 impl Guest {
     /// What its driver says of it.
     pub(crate) fn power_state(&self) -> u8 {
         match (self.on_driver, self.running) {
-            (false, _) => NO_STATE,
-            (true, true) => RUNNING,
-            (true, false) => SHUTDOWN,
+            (false, _) => power_state::NO_STATE,
+            (true, true) => power_state::RUNNING,
+            (true, false) => power_state::SHUTDOWN,
         }
     }
 

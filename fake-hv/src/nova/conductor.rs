@@ -330,10 +330,10 @@ fn interface(release: &Release, uuid: Uuid, document: &InstanceDocument, port: U
     Some(release.object("VirtualInterface", data, &["uuid", "tag", "address", "instance_uuid"]))
 }
 
-/// Version of `stop_instance` that Nova's own client names (`nova/compute/rpcapi.py`).
+/// Version of `stop_instance` in which Nova's own client asks for it, whatever the latest is (`nova/compute/rpcapi.py`).
 const STOP_VERSION: &str = "6.0";
 
-/// The message of a notice to the schedulers, or `None` for a VM that this host has no record of.
+/// The message of a notice, or `None` for a VM that this host has no record of.
 pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     let host = &author.identity.host;
     let version = author.release.rpc_versions.scheduler;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor::{Instance, InstanceState, Milestone};
+use hypervisor::{Instance, InstanceState, Milestone, power_state};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{power_state, task_state, vm_state};
+use super::{power_state_of, task_state, vm_state};
+use crate::procedure::{WHAT_CHANGED, update};
 
 /// The VMs that one hypervisor has records of.
 pub(crate) type Documents = BTreeMap<Uuid, InstanceDocument>;
@@ -79,12 +80,8 @@ pub(crate) fn forget(documents: &mut Documents, milestone: Milestone) {
     }
 }
 
-/// In the updates of a save: names of the fields that still differ from the database.
-const CHANGES: &str = "obj_what_changed";
 /// In the system metadata of a VM that is being built.
 const NETWORK_ALLOCATED: &str = "network_allocated";
-/// `power_state` of a running guest.
-const RUNNING: u8 = 1;
 
 impl InstanceDocument {
     pub(crate) fn new(object: Value) -> Self {
@@ -137,7 +134,7 @@ impl InstanceDocument {
             vm_state: vm_state(&data["vm_state"]),
             task_state: task_state(&data["task_state"]),
             project: data["project_id"].as_str().unwrap_or_default().into(),
-            power_state: power_state(&data["power_state"]),
+            power_state: power_state_of(&data["power_state"]),
             os_type: data["os_type"].as_str().map(Into::into),
         })
     }
@@ -200,7 +197,7 @@ impl InstanceDocument {
     pub(crate) fn update_info_cache(&mut self, updates: &Map<String, Value>) {
         let cache = self.object.pointer_mut("/nova_object.data/info_cache/nova_object.data");
         let Some(Value::Object(cache)) = cache else { return };
-        for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
+        for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != WHAT_CHANGED) {
             cache.insert(key.clone(), value.clone());
         }
     }
@@ -226,8 +223,9 @@ impl InstanceDocument {
         self.set(fields);
         match state {
             InstanceState::Claimed => self.note_boot_roles(context),
-            // Between the allocation of a network and the end of the build; only a build that fails saves it.
-            InstanceState::Unclaimed if !self.ports.is_empty() => {
+            // From the allocation of its network to the end of the build. The saves of a build that goes well come before that, or
+            // after.
+            InstanceState::Unclaimed if !Self::cached_ports(&self.object).is_empty() => {
                 self.note_in_system_metadata(NETWORK_ALLOCATED, "True");
             }
             InstanceState::Active => self.forget_in_system_metadata(NETWORK_ALLOCATED),
@@ -299,22 +297,6 @@ impl InstanceDocument {
     }
 }
 
-fn update(object: &mut Value, updates: &Map<String, Value>) {
-    let Some(data) = object.get_mut("nova_object.data").and_then(Value::as_object_mut) else { return };
-    for (key, value) in updates.iter().filter(|(key, _)| key.as_str() != CHANGES) {
-        data.insert(key.clone(), value.clone());
-    }
-    match (updates.get(CHANGES), object.as_object_mut()) {
-        (Some(Value::Array(none)), Some(object)) if none.is_empty() => {
-            object.remove("nova_object.changes");
-        }
-        (Some(unsaved), Some(object)) => {
-            object.insert("nova_object.changes".to_owned(), unsaved.clone());
-        }
-        _ => {}
-    }
-}
-
 /// The fields that each state sets, and the task state that the conductor is to expect before.
 fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) -> (Value, Value) {
     let nothing = json!({});
@@ -340,7 +322,7 @@ fn changes(state: InstanceState, host: &str, node_id: Option<u64>, now: &str) ->
             json!({"expected_task_state": "block_device_mapping"}),
         ),
         InstanceState::Active => (
-            json!({"vm_state": "active", "task_state": null, "power_state": RUNNING, "launched_at": now}),
+            json!({"vm_state": "active", "task_state": null, "power_state": power_state::RUNNING, "launched_at": now}),
             json!({"expected_task_state": "spawning"}),
         ),
         InstanceState::Rescheduling => (without_host(json!({"task_state": "scheduling"})), nothing),

@@ -21,4 +21,4 @@ pub(crate) use operations::{Catalogue, Facts, Operations, StepBody};
 pub use release::{Release, ReleaseError};
 pub(crate) use replies::{refreshed_ports, reply};
 pub(crate) use rows::{Identity, Rows, Save};
-pub(crate) use states::{power_state, task_state, vm_state};
+pub(crate) use states::{power_state_of, task_state, vm_state};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Response, Saved, StepKind};
+use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Response, Saved, StepKind, power_state};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -135,13 +135,10 @@ fn saved(template: &Value) -> Saved {
     Saved {
         vm_state: set.get("vm_state").map(vm_state),
         task_state: set.get("task_state").map(task_state),
-        running: set["power_state"].as_u64().map(|state| state == RUNNING),
+        running: set["power_state"].as_u64().map(|state| state == u64::from(power_state::RUNNING)),
         leaves: set.get("host").is_some_and(Value::is_null),
     }
 }
-
-/// `power_state` of a running guest.
-const RUNNING: u64 = 1;
 
 fn http_service(name: &str) -> HttpService {
     match name {

@@ -4,7 +4,7 @@ use hypervisor::{ConductorCall, Instance, Response};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Documents, InstanceDocument, Rows, power_state, vm_state};
+use super::{Documents, InstanceDocument, Rows, power_state_of, vm_state};
 use crate::values::{uuid, uuids};
 
 /// Takes over what a reply says and tells the state machine what it needs of it.
@@ -124,7 +124,7 @@ fn take_updates(result: &Value, mut take: impl FnMut(&Map<String, Value>)) -> Re
 fn refreshed(data: &Value, host: &str) -> Response {
     Response::Refreshed {
         settled: data["host"] == host && data["task_state"].is_null(),
-        power_state: power_state(&data["power_state"]),
+        power_state: power_state_of(&data["power_state"]),
         vm_state: vm_state(&data["vm_state"]),
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn task_state(told: &Value) -> Option<&'static str> {
 }
 
 /// `power_state` of a record: zero when nothing is known of it.
-pub(crate) fn power_state(told: &Value) -> u8 {
+pub(crate) fn power_state_of(told: &Value) -> u8 {
     told.as_u64().and_then(|state| u8::try_from(state).ok()).unwrap_or(0)
 }
 

@@ -1,5 +1,6 @@
 //! What Python tells of where an exception was raised: Nova keeps it with the fault of a VM, and sends it on with a build that goes
-//! elsewhere. Nobody reads it but people; what counts is that it is as long as a real one. Lines are those of release 2026.2.
+//! elsewhere. Nobody reads it but people; what counts is that it is about as long as a real one. Whatever failed, it is told as a guest
+//! that the fake driver did not start, with the lines of release 2026.2.
 
 use uuid::Uuid;
 

@@ -10,6 +10,8 @@ pub(crate) const DATA: &str = "nova_object.data";
 /// Key of the names of its changed fields.
 pub(crate) const CHANGES: &str = "nova_object.changes";
 const NAME: &str = "nova_object.name";
+/// In the updates of a save: names of the fields that still differ from the database.
+pub(crate) const WHAT_CHANGED: &str = "obj_what_changed";
 
 /// The values that a procedure works with: `args` of the RPC, `context` of the request, `answers` by number of the step,
 /// `host`, `node_id`, `node_uuid`, `my_ip`, `has_ports`, `came`, `offloads_at_once`, `vifs`,
@@ -181,12 +183,17 @@ impl Scope {
     pub fn update(&mut self, path: &str, answer: &Value) {
         let Some(object) = self.get_mut(path) else { return };
         let Some(updates) = answer.get(0).and_then(Value::as_object) else { return };
-        for (key, value) in updates {
-            if key == "obj_what_changed" {
-                set_changes(object, value.as_array().filter(|changes| !changes.is_empty()).cloned());
-            } else if let Some(data) = object.get_mut(DATA).and_then(Value::as_object_mut) {
-                data.insert(key.clone(), value.clone());
-            }
+        update(object, updates);
+    }
+}
+
+/// Takes over what the conductor changed in an object, and what it says is still to be saved.
+pub(crate) fn update(object: &mut Value, updates: &Map<String, Value>) {
+    for (key, value) in updates {
+        if key == WHAT_CHANGED {
+            set_changes(object, value.as_array().filter(|changes| !changes.is_empty()).cloned());
+        } else if let Some(data) = object.get_mut(DATA).and_then(Value::as_object_mut) {
+            data.insert(key.clone(), value.clone());
         }
     }
 }

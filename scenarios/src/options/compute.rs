@@ -46,7 +46,6 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "filter_scheduler.track_instance_changes"),
     ("nova", "DEFAULT.sync_power_state_pool_size"),
     ("nova", "neutron.extension_sync_interval"),
-    ("nova", "DEFAULT.shelved_offload_time"),
     ("nova", "vnc.enabled"),
     ("nova", "spice.enabled"),
     ("nova", "serial_console.enabled"),
@@ -196,7 +195,8 @@ impl Service<'_> {
     }
 
     fn flag(&self, option: &str) -> Option<bool> {
-        self.get(option)?.as_bool()
+        let set = self.get(option).and_then(OptionValue::as_bool);
+        set.or_else(|| find(self.release, self.name, option)?.default.as_bool())
     }
 }
 
@@ -216,6 +216,16 @@ mod tests {
     #[test]
     fn nothing_set_is_the_release() {
         assert_eq!(compute_options("2026.2", &Tuning::new()), ComputeOptions::default());
+        let older = compute_options("2024.2", &Tuning::new());
+        assert_eq!(older.heal_instance_info_cache_interval, Some(Duration::from_secs(60)));
+        assert_eq!(older.sync_power_state_pool_size, 1000);
+    }
+
+    #[test]
+    fn what_is_shelved_leaves_at_once_unless_it_is_told_otherwise() {
+        let offloads =
+            |seconds| compute_options("2026.2", &nova(&[("DEFAULT.shelved_offload_time", seconds)])).offloads_at_once;
+        assert_eq!([0, -1, 60].map(offloads), [true, false, false]);
         let default = |option: &str| {
             let seconds = find("2026.2", "nova", option).and_then(|facts| facts.default.as_f64());
             Duration::from_secs_f64(seconds.unwrap_or_else(|| panic!("{option} has a default")))

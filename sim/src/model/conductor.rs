@@ -41,7 +41,7 @@ const CALLS: &[Call] = &[
     ("InstanceList.get_by_host_and_node", list_servers, None),
     ("MigrationList.get_in_progress_and_error", nothing, None),
     ("Service.get_by_compute_host", nothing, None),
-    ("Instance.get_by_uuid", nothing, None),
+    ("Instance.get_by_uuid", find_server, None),
     ("Instance.refresh", nothing, None),
     ("InstanceList.get_by_filters", nothing, None),
     ("ConsoleAuthToken.clean_expired_console_auths", nothing, None),
@@ -59,7 +59,6 @@ const CALLS: &[Call] = &[
     ("ShareMappingList.get_by_instance_uuid", nothing, None),
     ("ResourceList.get_by_instance_uuid", nothing, None),
     ("ConsoleAuthToken.clean_console_auths_for_instance", nothing, None),
-    ("Instance.get_by_uuid", find_server, None),
 ];
 
 /// The operations of the conductor.
@@ -141,12 +140,11 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetShares(_) => 31,
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,
-        // No server of a scenario is in a group; a query is like another.
-        ConductorCall::GetEvacuated(_) | ConductorCall::GetInfoCacheOf(_) => 16,
-        ConductorCall::GetInstanceToHeal(_) => 34,
+        ConductorCall::GetEvacuated(_) | ConductorCall::GetInfoCacheOf(_) | ConductorCall::GetInstanceToHeal(_) => 16,
         // A few rows of one VM, as its block devices are.
         ConductorCall::GetInterfaces(_) => 25,
         ConductorCall::EndEvacuation(_) => 17,
+        // No server of a scenario is in a group; a query is like another.
         ConductorCall::GetGroup(_) | ConductorCall::GetUuidsOnHost => 32,
         ConductorCall::GetIncomingMigrations => 14,
     }
@@ -419,6 +417,10 @@ mod tests {
             ConductorCall::GetResources(vm),
             ConductorCall::CleanInstanceConsoleTokens(vm),
             ConductorCall::GetInstanceToHeal(vm),
+            ConductorCall::GetInfoCacheOf(vm),
+            ConductorCall::GetInstancesWithPower,
+            ConductorCall::SavePowerState(vm, 4),
+            ConductorCall::SavePoweringOff(vm),
         ];
         for call in calls {
             assert_eq!(CALLS[index_of(&call)].0, call.name());

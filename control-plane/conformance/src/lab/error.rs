@@ -23,6 +23,14 @@ pub enum LabError {
     /// A port or a file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Something else came.
+    #[error("{what} was to come, and this came instead: {was}")]
+    Otherwise {
+        /// What was to come.
+        what: String,
+        /// What came.
+        was: String,
+    },
     /// It took too long.
     #[error("{what} did not happen within {} s: {last}", within.as_secs())]
     Late {

@@ -459,7 +459,9 @@ fn telling(variants: &[Learned]) -> Vec<String> {
     // Flags decide more often than texts, and these more often than numbers; a name that we gave decides nothing, nor do
     // notes of the past and the time. What came decides more often than an option of the host.
     let value = |path: &String| variants[0].begin.a.get(path).cloned().unwrap_or_default();
-    paths.retain(|path| !looks_like_an_id(&value(path)) && !is_time(&value(path)) && !path.contains("system_metadata"));
+    paths.retain(|path| {
+        !looks_like_an_id(&value(path)) && !is_time(&value(path)) && !path.contains("/system_metadata/")
+    });
     paths.sort_by_key(|path| match value(path) {
         _ if path == OFFLOADS => 3,
         Value::Bool(_) => 0,

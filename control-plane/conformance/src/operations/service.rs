@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::operations;
+use crate::caller::Request;
 
 /// Spacing of the periodic task that is looked at; all others are off.
 const SPACING_S: i64 = 20;
@@ -13,13 +14,16 @@ const WATCHED: Duration = Duration::from_secs(50);
 /// VMs on the host: a task may do with the second what it does not do with the first.
 const VMS: usize = 2;
 
-/// What stands where a VM is expected: nothing, a text, an object without its data, one of another project.
-const MALFORMED: [&str; 4] = [
-    "null",
-    r#""text""#,
-    r#"{"nova_object.name": "Instance", "nova_object.namespace": "nova", "nova_object.version": "2.8"}"#,
-    r#"{"nova_object.name": "Instance", "nova_object.namespace": "moon", "nova_object.version": "2.8", "nova_object.data": {}}"#,
-];
+/// Nothing stands where a VM is expected, or a text, an object without its data, one of another project; or no VM comes at all.
+fn malformed() -> Vec<Request> {
+    let object = |namespace: &str| json!({"nova_object.name": "Instance", "nova_object.namespace": namespace, "nova_object.version": "2.8"});
+    let mut of_the_moon = object("moon");
+    of_the_moon["nova_object.data"] = json!({});
+    let instances = [json!(null), json!("text"), object("nova"), of_the_moon];
+    let args = instances.map(|instance| json!({"instance": instance, "clean_shutdown": true}));
+    let all = args.into_iter().chain([json!({"clean_shutdown": true})]);
+    all.map(|args| Request { method: "stop_instance", version: "6.0", args }).collect()
+}
 
 operations! { Stage::Plain,
     "idle-resources": |s| { s.idle("DEFAULT.update_resources_interval").await?; }
@@ -99,27 +103,14 @@ operations! { Stage::Plain,
         s.restart(0).await?;
     }
     "rpc-unknown-method": |s| {
-        let mut caller = s.caller(0);
-        caller.refused("dance", "6.0", &json!({})).await?;
-        caller.ping().await?;
-        caller.close().await;
+        s.expect_refusals(0, &[Request { method: "dance", version: "6.0", args: json!({}) }]).await?;
     }
     "rpc-version-too-new": |s| {
-        let mut caller = s.caller(0);
-        for version in ["6.99", "7.0"] {
-            caller.refused("get_host_uptime", version, &json!({})).await?;
-        }
-        caller.ping().await?;
-        caller.close().await;
+        let uptime = |version| Request { method: "get_host_uptime", version, args: json!({}) };
+        s.expect_refusals(0, &["6.99", "7.0"].map(uptime)).await?;
     }
     "rpc-malformed-object": |s| {
-        let mut caller = s.caller(0);
-        for instance in MALFORMED.map(|object| serde_json::from_str::<serde_json::Value>(object).unwrap_or_default()) {
-            caller.refused("stop_instance", "6.0", &json!({"instance": instance, "clean_shutdown": true})).await?;
-        }
-        caller.refused("stop_instance", "6.0", &json!({"clean_shutdown": true})).await?;
-        caller.ping().await?;
-        caller.close().await;
+        s.expect_refusals(0, &malformed()).await?;
     }
     "restart-renamed": |s| {
         s.boot().await?;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hypervisor::{ComputeOptions, Fault, Input, Push, Rpc};
+use hypervisor::{ComputeOptions, Fault, Input, Push};
 use uuid::Uuid;
 
-use crate::driver::{Driver, NETWORK, PORT, VM, instance, rpc};
+use crate::driver::{Driver, NETWORK, PORT, VM, build};
 
 const AGENTS: [&str; 6] = [
     "has_alive_neutron_server",
@@ -24,13 +24,7 @@ fn said(driver: &Driver) -> Vec<&str> {
 /// A hypervisor with one wired port.
 fn wired() -> Driver {
     let mut driver = Driver::started(ComputeOptions::default());
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.run_for(Duration::from_secs(31)); // looks are at even seconds
     assert_eq!(said(&driver), ["bulk_pull", "bulk_pull", "update_device_list"]);
     driver.sent.clear();
@@ -80,13 +74,7 @@ fn every_network_that_changes_is_asked_for() {
 fn what_failed_is_done_again_at_the_next_look() {
     let mut driver = Driver::started(ComputeOptions::default());
     driver.failing = Some(("update_device_list", Fault::Remote("DBError".to_owned())));
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.run_for(Duration::from_secs(10));
     let times = driver.times_of("update_device_list");
     assert!(times.len() > 1 && times.windows(2).all(|two| two[1] - two[0] == 2.0), "{times:?}");

@@ -15,6 +15,11 @@ pub(crate) fn rpc(rpc: Rpc) -> Input {
     Input::Rpc { ticket: Ticket(0), rpc }
 }
 
+/// The build of a VM, which may go to another host, with these NICs.
+pub(crate) fn build(vm: Uuid, networks: Vec<Uuid>) -> Input {
+    rpc(Rpc::Build { instance: instance(vm), networks, group: None, retry: true, disk_named: false })
+}
+
 pub(crate) const NETWORK: Uuid = Uuid::from_u128(2);
 pub(crate) const PORT: Uuid = Uuid::from_u128(3);
 
@@ -23,6 +28,8 @@ pub(crate) struct Driver {
     pub(crate) now: Time,
     /// Time and name of everything sent; notices by their debug form.
     pub(crate) sent: Vec<(Duration, String)>,
+    /// What was asked for in all this.
+    pub(crate) asked: Vec<Request>,
     pub(crate) milestones: Vec<Milestone>,
     pub(crate) serving: bool,
     /// Requests with this name are never answered.
@@ -30,6 +37,8 @@ pub(crate) struct Driver {
     /// Requests with this name fail so.
     pub(crate) failing: Option<(&'static str, Fault)>,
     pub(crate) unanswered: Vec<RequestId>,
+    /// What the next requests of these names are answered with, in this order.
+    pub(crate) told: Vec<(&'static str, Response)>,
     /// Whether the L2 agent's report makes Neutron tell Nova.
     pub(crate) plug: bool,
 }
@@ -75,11 +84,13 @@ impl Driver {
             hypervisor: Hypervisor::new(config(options), 7),
             now: Time::ZERO,
             sent: Vec::new(),
+            asked: Vec::new(),
             milestones: Vec::new(),
             serving: false,
             mute: None,
             failing: None,
             unanswered: Vec::new(),
+            told: Vec::new(),
             plug: true,
         }
     }
@@ -132,12 +143,15 @@ impl Driver {
             Output::Over(_) => {}
             Output::Request { id, request, .. } => {
                 self.note(request.name());
+                self.asked.push(request.clone());
                 if self.mute == Some(request.name()) {
                     self.unanswered.push(id);
                     return;
                 }
-                let result = match &self.failing {
-                    Some((name, fault)) if *name == request.name() => Err(fault.clone()),
+                let told = self.told.iter().position(|(name, _)| *name == request.name());
+                let result = match (&self.failing, told) {
+                    (Some((name, fault)), _) if *name == request.name() => Err(fault.clone()),
+                    (_, Some(at)) => Ok(self.told.remove(at).1),
                     _ => Ok(answer(&request)),
                 };
                 self.hypervisor.handle_input(self.now, Input::Reply { id, result });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hypervisor::{ComputeOptions, Fault, Input, Milestone, Response, Rpc};
 
-use crate::driver::{Driver, NETWORK, PORT, VM, instance, rpc};
+use crate::driver::{Driver, NETWORK, PORT, VM, build, instance, rpc};
 
 /// Calls and notices of a real nova-compute of release 2026.2 with the fake driver, as recorded (`ping` to `ServeRpc`).
 const RECORDED_START: &[&str] = &[
@@ -95,13 +95,7 @@ fn start_up_follows_the_recording() {
 #[test]
 fn boot_and_delete_without_nic_follow_the_recording() {
     let mut driver = Driver::started(quiet());
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: Vec::new(),
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, Vec::new()));
     driver.run_for(Duration::from_secs(30));
     let names: Vec<_> = driver.names().into_iter().filter(|n| !n.contains(" /")).collect();
     let without_heartbeat: Vec<_> = names.into_iter().filter(|n| *n != "Service.save").collect();
@@ -119,13 +113,7 @@ fn boot_and_delete_without_nic_follow_the_recording() {
 #[test]
 fn boot_with_nic_waits_for_the_agent_and_gives_the_port_back() {
     let mut driver = Driver::started(quiet());
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.run_for(Duration::from_secs(30));
     let at = |name: &str| driver.names().iter().position(|n| *n == name).unwrap_or_else(|| panic!("{name} was sent"));
     assert!(at("POST /v2.0/ports") < at("PUT /v2.0/ports/{id}"));
@@ -180,13 +168,7 @@ fn about_networks(driver: &Driver) -> Vec<&str> {
 fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
     let mut driver = Driver::started(quiet());
     driver.mute = Some("GET /v2.0/subnets");
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
     assert_eq!(about_networks(&driver), ALLOCATION[..11], "nothing of the second while the first is under way");
     driver.mute = None;
@@ -199,13 +181,7 @@ fn a_change_of_a_port_waits_for_the_build_that_reads_it() {
 fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
     let mut driver = Driver::started(quiet());
     driver.mute = Some("PUT /v2.0/ports/{id}");
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.sent.clear();
     driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
     let expected = [
@@ -222,13 +198,7 @@ fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
 fn a_port_that_is_never_wired_fails_the_build_after_the_timeout() {
     let mut driver = Driver::started(quiet());
     driver.plug = false;
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: vec![NETWORK],
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, vec![NETWORK]));
     driver.run_for(Duration::from_secs(290));
     assert!(!driver.milestones.contains(&Milestone::BuildFailed(VM)), "vif_plugging_timeout is 300 s");
     driver.run_for(Duration::from_secs(30));
@@ -242,13 +212,7 @@ fn a_port_that_is_never_wired_fails_the_build_after_the_timeout() {
 fn a_vm_deleted_while_it_is_built_is_not_rescheduled() {
     let mut driver = Driver::started(quiet());
     driver.failing = Some(("BlockDeviceMapping.save", Fault::Remote("InstanceNotFound".to_owned())));
-    driver.input(rpc(Rpc::Build {
-        instance: instance(VM),
-        networks: Vec::new(),
-        group: None,
-        retry: true,
-        disk_named: false,
-    }));
+    driver.input(build(VM, Vec::new()));
     driver.run_for(Duration::from_secs(30));
     assert!(driver.milestones.contains(&Milestone::BuildFailed(VM)));
     assert!(!driver.names().contains(&"build_instances"));
@@ -258,13 +222,7 @@ fn a_vm_deleted_while_it_is_built_is_not_rescheduled() {
 fn the_same_inputs_give_the_same_outputs() {
     let run = || {
         let mut driver = Driver::started(ComputeOptions::default());
-        driver.input(rpc(Rpc::Build {
-            instance: instance(VM),
-            networks: vec![NETWORK],
-            group: None,
-            retry: true,
-            disk_named: false,
-        }));
+        driver.input(build(VM, vec![NETWORK]));
         driver.run_for(Duration::from_secs(4000));
         driver.sent
     };

@@ -3,4 +3,5 @@
 mod agent;
 mod driver;
 mod lifecycle;
+mod periodic;
 mod timing;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hypervisor::{ComputeOptions, Input, Rpc};
+use hypervisor::{ComputeOptions, Input};
 use uuid::Uuid;
 
-use crate::driver::{Driver, instance, rpc};
+use crate::driver::{Driver, build};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -45,13 +45,7 @@ fn builds_wait_for_a_slot() {
     let mut driver = Driver::started(options);
     driver.mute = Some("InstanceActionEvent.event_start");
     for vm in 10..15_u128 {
-        driver.input(rpc(Rpc::Build {
-            instance: instance(Uuid::from_u128(vm)),
-            networks: Vec::new(),
-            group: None,
-            retry: true,
-            disk_named: false,
-        }));
+        driver.input(build(Uuid::from_u128(vm), Vec::new()));
     }
     assert_eq!(driver.times_of("InstanceActionEvent.event_start").len(), 2);
 }
@@ -61,13 +55,7 @@ fn claims_of_one_host_come_one_after_another() {
     let mut driver = Driver::started(ComputeOptions::default());
     driver.mute = Some("Service.get_by_compute_host");
     for vm in 10..13_u128 {
-        driver.input(rpc(Rpc::Build {
-            instance: instance(Uuid::from_u128(vm)),
-            networks: Vec::new(),
-            group: None,
-            retry: true,
-            disk_named: false,
-        }));
+        driver.input(build(Uuid::from_u128(vm), Vec::new()));
     }
     assert_eq!(driver.times_of("Service.get_by_compute_host").len(), 1, "the first claim holds the lock");
 }
