@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     ServiceApis,
     agent::{Agent, AgentRelease, Cloud},
-    amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, TOPICS, Target},
+    amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
     nova::{
@@ -285,10 +285,7 @@ impl Host {
         let message = self.message(body, origin);
         match notice {
             Notice::Reschedule { .. } => self.link.cast(Target::nova("conductor"), message),
-            Notice::Stop(_) => {
-                let this_host = format!("{}.{}", TOPICS[0], self.identity.host);
-                self.link.cast(Target::nova(this_host), message);
-            }
+            Notice::Stop(_) => self.link.cast(Target::nova(self.identity.topic()), message),
             _ => self.link.fanout("scheduler", message),
         }
     }
@@ -465,11 +462,8 @@ impl Host {
         mut incoming: Incoming,
         effects: &mut Vec<Effect>,
     ) -> Option<Incoming> {
-        let facts = Facts {
-            identity: &self.identity,
-            node_id: self.rows.node_id(),
-            offloads_at_once: common.config.options.offloads_at_once,
-        };
+        let (node_id, offloads_at_once) = (self.rows.node_id(), common.config.options.offloads_at_once);
+        let facts = Facts { identity: &self.identity, node_id, offloads_at_once };
         let begun = self.operations.begin(&common.catalogue, &mut self.documents, facts, &mut incoming);
         let Some(operation) = begun else { return Some(incoming) };
         let ticket = self.ticket(incoming.context);

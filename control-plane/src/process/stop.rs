@@ -99,6 +99,17 @@ pub(super) fn signal_group(leader: u32, signal: Signal) {
     }
 }
 
+/// Makes a process read its configuration again, which for nginx also closes connections that are idle.
+///
+/// # Errors
+/// When the records cannot be read.
+pub(crate) fn reload(state: &StateDir, name: &str) -> Result<(), UpError> {
+    let records = load(state)?;
+    let running = records.iter().filter(|record| record.process.name == name && record.is_alive());
+    running.for_each(|record| signal_one(record.process.pid, Signal::HUP));
+    Ok(())
+}
+
 fn signal_one(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);

@@ -10,7 +10,7 @@ use crate::{
     database, identity,
     identity::Session,
     install,
-    process::load,
+    process::{load, reload},
     progress::Steps,
     service::{self, Service, order},
 };
@@ -78,7 +78,18 @@ impl<'a> BringUp<'a> {
         if first_time {
             self.processes.start(&daemons)?;
         }
-        self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await
+        self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await?;
+        self.part_connections()
+    }
+
+    /// nova-scheduler's workers are forked with the connections to Placement and Keystone that their master has opened, and until
+    /// these are closed two that ask at the same moment get each other's answers: boots fail with `KeyError: 'allocations'`. A
+    /// reload closes connections that are idle, and each opens its own.
+    fn part_connections(&self) -> Result<(), UpError> {
+        match self.processes.has_started("nova-scheduler") {
+            true => reload(self.settings.state, "nginx"),
+            false => Ok(()),
+        }
     }
 
     async fn start_stores(&self) -> Result<(), UpError> {

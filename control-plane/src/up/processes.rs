@@ -69,6 +69,12 @@ impl<'a> Processes<'a> {
         Ok(())
     }
 
+    /// Whether this was started here, and did not run before.
+    pub(crate) fn has_started(&self, name: &str) -> bool {
+        let started = self.started.lock().expect("no holder of this lock panics");
+        started.iter().any(|record| record.process.name == name)
+    }
+
     /// All ports where a process will listen.
     fn listens(&self, service: &Service) -> Vec<(u16, String)> {
         let ports = self.settings.ports;

@@ -48,6 +48,14 @@ pub(crate) fn reply(
             nodes if nodes.iter().any(|node| node["nova_object.data"]["host"] != host) => Response::OfAnotherHost,
             nodes => Response::Found(!nodes.is_empty()),
         },
+        _ => about_instances(call, result, host, documents),
+    }
+}
+
+/// Likewise, of questions about VMs.
+fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &mut Documents) -> Response {
+    use ConductorCall as C;
+    match call {
         C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
         C::GetInstances | C::GetInstancesToSync | C::GetInstancesByNode => Response::Instances(instances(&result)),
         C::GetInstanceToHeal(_) => match InstanceDocument::instance(&result) {

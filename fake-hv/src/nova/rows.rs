@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Release;
-use crate::values::uuid;
+use crate::{amqp::TOPICS, values::uuid};
 
 /// Who a simulated hypervisor is.
 #[derive(Debug, Clone)]
@@ -16,6 +16,13 @@ pub(crate) struct Identity {
     pub(crate) host: Box<str>,
     /// UUID of the compute node, which is its resource provider's, too.
     pub(crate) node: Uuid,
+}
+
+impl Identity {
+    /// The topic on which requests to this host come.
+    pub(crate) fn topic(&self) -> String {
+        format!("{}.{}", TOPICS[0], self.host)
+    }
 }
 
 /// Columns of the records that the conductor assigned.

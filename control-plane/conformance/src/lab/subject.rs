@@ -136,6 +136,17 @@ impl Lab {
         self.start(kind, it).await
     }
 
+    /// The real nova-computes that run.
+    pub(crate) async fn real_processes(&self) -> Vec<ManagedProcess> {
+        let mut found = Vec::new();
+        for subject in self.sides.iter().flat_map(|side| &side.subjects) {
+            if let Some(Running::Real(process)) = &*subject.running.lock().await {
+                found.push(process.clone());
+            }
+        }
+        found
+    }
+
     /// Stops a hypervisor as SIGTERM stops a service.
     pub(crate) async fn stop(&self, subject: &Subject) -> Result<(), LabError> {
         match subject.running.lock().await.take() {

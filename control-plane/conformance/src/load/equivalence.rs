@@ -19,6 +19,15 @@ pub(crate) struct Measured {
     pub(crate) name: &'static str,
     pub(crate) took: Duration,
     pub(crate) figures: Figures,
+    /// What the hypervisors themselves took, or the ballast in their place.
+    pub(crate) own_cpu_s: f64,
+}
+
+impl Measured {
+    /// How many cores the hypervisors took.
+    pub(crate) fn own_cores(&self) -> f64 {
+        self.own_cpu_s / self.took.as_secs_f64()
+    }
 }
 
 /// How like one another two figures are.
@@ -59,6 +68,10 @@ pub struct Window {
     pub real_s: f64,
     /// Its length with simulated ones, in seconds.
     pub simulated_s: f64,
+    /// CPU that the real nova-computes themselves took, in seconds.
+    pub real_own_cpu_s: f64,
+    /// CPU that the ballast beside the simulated ones was to take, in seconds.
+    pub ballast_cpu_s: f64,
     /// The figures, by group.
     pub rows: Vec<Row>,
 }
@@ -98,6 +111,8 @@ pub(crate) fn equivalence(real: &Measured, simulated: &Measured, hosts: u32) -> 
         name: real.name.to_owned(),
         real_s: real.took.as_secs_f64(),
         simulated_s: simulated.took.as_secs_f64(),
+        real_own_cpu_s: real.own_cpu_s,
+        ballast_cpu_s: simulated.own_cpu_s,
         rows: rows.collect(),
     }
 }
@@ -159,7 +174,7 @@ mod tests {
     #[test]
     fn what_only_one_kind_has_is_a_row_too() {
         let key = |name: &str| Key::new(Group::Conductor, name);
-        let of = |figures: Figures| Measured { name: "idle", took: Duration::from_secs(60), figures };
+        let of = |figures: Figures| Measured { name: "idle", took: Duration::from_secs(60), figures, own_cpu_s: 6.0 };
         let real = of([(key("Service.save"), 60.0), (key("Only.real"), 30.0)].into());
         let simulated = of([(key("Service.save"), 60.0), (key("Only.simulated"), 30.0)].into());
         let window = equivalence(&real, &simulated, 2);

@@ -8,8 +8,10 @@
 //! | statements of the database | MariaDB's global counters: of the whole cloud, the harness's API requests included |
 //! | CPU | `/proc`, all processes of each service: of the whole cloud, too |
 //!
-//! Relays cost the harness CPU, and the cloud none.
+//! Relays cost the harness CPU, and the cloud none. Real nova-computes run on the same machine as the cloud and compete with it for
+//! CPU; beside simulated ones a ballast takes what the real ones took.
 
+mod ballast;
 mod equivalence;
 mod periods;
 mod stage;
@@ -53,13 +55,13 @@ pub async fn load(
     folder: &Path,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Option<LoadReport>, LabError> {
-    let mut of_kinds = Vec::new();
+    let mut of_kinds: Vec<Vec<equivalence::Measured>> = Vec::new();
     for (kind, name) in [(Kind::Real, "real"), (Kind::Simulated, "simulated")] {
         let say = |what: &str| tell(&format!("{name}: {what}"));
         let scale = Scale { hosts: plan.hosts, stage: Stage::Plain, counting: true };
         let mut lab = Lab::prepare(cloud, &[kind], &BTreeMap::new(), &folder.join(name), scale).await?;
         let measured = tokio::select! {
-            measured = stage::measure(&mut lab, plan, &say) => measured.map(Some),
+            measured = stage::measure(&mut lab, plan, of_kinds.first().map(Vec::as_slice), &say) => measured.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         };
         say("stopping them, and removing what was made ...");

@@ -10,7 +10,7 @@ use control_plane::{
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Figures, Group, Key, LoadPlan, equivalence::Measured};
+use super::{Figures, Group, Key, LoadPlan, ballast::Ballast, equivalence::Measured};
 use crate::lab::{Lab, LabError, wait};
 
 /// Time from one start to the next: that of an unmodified nova-compute, which takes some seconds of CPU, so that both kinds have
@@ -28,10 +28,11 @@ const DONE_WITHIN: Duration = Duration::from_secs(300);
 /// Counters of MariaDB.
 const STATEMENTS: [&str; 6] = ["Com_select", "Com_insert", "Com_update", "Com_delete", "Com_commit", "Questions"];
 
-/// Starts the hypervisors of the lab's only side, and measures both windows.
+/// Starts the hypervisors of the lab's only side, and measures both windows; with a ballast in each for what others took in it.
 pub(super) async fn measure(
     lab: &mut Lab,
     plan: &LoadPlan,
+    beside: Option<&[Measured]>,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Measured>, LabError> {
     say(&format!("starting {} hypervisors ...", plan.hosts));
@@ -43,13 +44,13 @@ pub(super) async fn measure(
     tokio::time::sleep(QUIET).await;
 
     say(&format!("idle for {} s ...", plan.idle.as_secs()));
-    let idle = window(lab, "idle", async {
+    let idle = window(lab, "idle", beside, async {
         tokio::time::sleep(plan.idle).await;
         Ok(Figures::new())
     });
     let idle = idle.await?;
     say(&format!("{} boots and deletes ...", plan.boots));
-    let loaded = window(lab, "boots and deletes", churn(lab, &booter, "vm", plan.boots)).await?;
+    let loaded = window(lab, "boots and deletes", beside, churn(lab, &booter, "vm", plan.boots)).await?;
     Ok(vec![idle, loaded])
 }
 
@@ -83,14 +84,25 @@ async fn start_all(lab: &Lab) -> Result<(), LabError> {
 async fn window(
     lab: &Lab,
     name: &'static str,
+    beside: Option<&[Measured]>,
     done: impl Future<Output = Result<Figures, LabError>>,
 ) -> Result<Measured, LabError> {
-    let (before, begun) = (sample(lab).await?, Instant::now());
+    let cores = beside.into_iter().flatten().find(|measured| measured.name == name).map(Measured::own_cores);
+    let ballast = cores.map(Ballast::start);
+    let (own_before, before, begun) = (own_cpu_s(lab).await, sample(lab).await?, Instant::now());
     let outcome = done.await?;
-    let (after, took) = (sample(lab).await?, begun.elapsed());
+    let (own_after, after, took) = (own_cpu_s(lab).await, sample(lab).await?, begun.elapsed());
+    drop(ballast);
     let mut figures = growth(&before, &after);
     figures.extend(outcome);
-    Ok(Measured { name, took, figures })
+    let own_cpu_s = cores.map_or(own_after - own_before, |cores| cores * took.as_secs_f64());
+    Ok(Measured { name, took, figures, own_cpu_s })
+}
+
+/// CPU of the real nova-computes so far.
+async fn own_cpu_s(lab: &Lab) -> f64 {
+    let usage = procfs::usage(&lab.real_processes().await);
+    usage.values().map(|usage| usage.cpu_s).sum()
 }
 
 /// All counters at this moment.

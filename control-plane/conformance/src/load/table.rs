@@ -18,11 +18,16 @@ fn write_period(f: &mut fmt::Formatter<'_>, Period { task, every_s, in_idle }: &
     writeln!(f, "  {in_idle:7.2} x {every_s:5.0} s  {task}")
 }
 
-fn write_window(f: &mut fmt::Formatter<'_>, Window { name, real_s, simulated_s, rows }: &Window) -> fmt::Result {
+fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
+    let Window { name, real_s, simulated_s, real_own_cpu_s, ballast_cpu_s, rows } = window;
     // The titles of groups stand in the column of names, two further out.
     let names = rows.iter().flat_map(|row| [row.name.len(), title(row.group).len()]);
     let width = names.max().unwrap_or_default();
     writeln!(f, "\n{name} ({real_s:.1} s with real ones, {simulated_s:.1} s with simulated ones)")?;
+    writeln!(
+        f,
+        "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s"
+    )?;
     let mut group = None;
     for row in rows {
         if group.replace(row.group) != Some(row.group) {
@@ -77,7 +82,14 @@ mod tests {
             row(Group::Conductor, "A.b", 0.0, 40.0, None, Likeness::Differs),
             row(Group::Cpu, "nova-conductor", 12.5, 12.25, Some(0.98), Likeness::Same),
         ];
-        let window = Window { name: "idle".to_owned(), real_s: 60.0, simulated_s: 60.04, rows };
+        let window = Window {
+            name: "idle".to_owned(),
+            real_s: 60.0,
+            simulated_s: 60.04,
+            real_own_cpu_s: 8.0,
+            ballast_cpu_s: 8.1,
+            rows,
+        };
         let period = Period { task: "heartbeat".to_owned(), every_s: 10.0, in_idle: 6.0 };
         let report = LoadReport {
             release: "2026.2".to_owned(),
@@ -89,11 +101,11 @@ mod tests {
         };
         let text = report.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 11, "{text}");
-        assert!(lines[8].contains("A.b") && lines[8].ends_with("-  DIFFERS"), "{text}");
+        assert_eq!(lines.len(), 12, "{text}");
+        assert!(lines[9].contains("A.b") && lines[9].ends_with("-  DIFFERS"), "{text}");
         let end_of = |line: usize, word: &str| lines[line].find(word).map(|at| at + word.len());
-        assert_eq!(end_of(6, "simulated"), end_of(7, "2401"), "{text}");
-        assert_eq!(end_of(7, "2401"), end_of(8, "40"), "{text}");
-        assert_eq!(end_of(7, "1.000"), end_of(10, "0.980"), "{text}");
+        assert_eq!(end_of(7, "simulated"), end_of(8, "2401"), "{text}");
+        assert_eq!(end_of(8, "2401"), end_of(9, "40"), "{text}");
+        assert_eq!(end_of(8, "1.000"), end_of(11, "0.980"), "{text}");
     }
 }

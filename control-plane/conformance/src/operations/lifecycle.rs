@@ -1,13 +1,11 @@
 //! What is done to a VM that is there, and to the host it is on.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::operations;
 
-/// By then a live migration waits for the ports of its VM on the destination.
-const PLUGGED_AFTER: Duration = Duration::from_secs(3);
+/// `check_can_live_migrate_destination` and `pre_live_migration`.
+const ENDS_UNTIL_PREPARED: usize = 2;
 
 /// What is shelved stays on the host until it is told to leave.
 const KEEPS_SHELVED: &[(&str, i64)] = &[("DEFAULT.shelved_offload_time", -1)];
@@ -95,8 +93,9 @@ operations! { Stage::Plain,
         s.begin().await;
         let body = json!({"os-migrateLive": {"host": s.host(1), "block_migration": "auto"}});
         s.act(&vm, body).await?;
-        // The fake driver plugs nothing, so that Neutron would never say that the ports are plugged over there.
-        tokio::time::sleep(PLUGGED_AFTER).await;
+        // The fake driver plugs nothing, so that Neutron would never say that the ports are plugged over there. From the end of
+        // its preparation there on, the source waits for them.
+        s.until_said(1, "InstanceActionEvent.event_finish_with_failure", ENDS_UNTIL_PREPARED).await?;
         s.plug(&vm).await?;
         s.reach(&vm, "ACTIVE").await?;
     }
