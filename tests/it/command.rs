@@ -117,9 +117,12 @@ fn a_run_is_not_written_over_another() {
 #[test]
 fn a_port_in_use_is_told_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    // Each cloud's range begins with the APIs.
+    let listen = |port| std::net::TcpListener::bind(("127.0.0.1", port));
+    // Each cloud's range begins with the APIs; whoever else is on this machine may have the port before the one that is taken.
+    let (_taken, port) = std::iter::repeat_with(|| listen(0).unwrap())
+        .map(|taken| (taken.local_addr().unwrap().port(), taken))
+        .find_map(|(port, taken)| listen(port - 1).is_ok().then_some((taken, port)))
+        .unwrap();
     let output = kagemusha(folder.path(), &["up", "--state", "state", "--base-port", &(port - 1).to_string()]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(COULD_NOT_RUN), "{stderr}");
