@@ -199,7 +199,11 @@ impl Pair {
         if same && !looks_like_an_id(a) && !path.ends_with("generation") {
             return Ok(a.clone());
         }
-        let found = if path.ends_with("generation") { self.common_generation(a, b) } else { self.common_path(a, b) };
+        let found = match a {
+            _ if path.ends_with("generation") => self.common_generation(a, b),
+            Value::Number(_) => self.common_number(path, a, b),
+            _ => self.common_path(a, b),
+        };
         if let Some(found) = found {
             return Ok(json!({"$": found}));
         }
@@ -253,6 +257,16 @@ impl Pair {
         self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
         self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
         best(in_a.intersection(&in_b))
+    }
+
+    /// The like for a number, which others are by chance, too: best under the same name.
+    fn common_number(&self, path: &str, a: &Value, b: &Value) -> Option<String> {
+        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
+        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
+        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let named = best(in_a.intersection(&in_b).filter(|path| path.ends_with(name)));
+        named.or_else(|| best(in_a.intersection(&in_b)))
     }
 
     /// The like for a generation, which other numbers may be by chance.
