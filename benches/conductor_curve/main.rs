@@ -131,14 +131,8 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
     let target = Target::own(cloud);
     let options = ComputeOptions {
         report_interval: Duration::ZERO,
-        update_resources_interval: None,
-        sync_power_state_interval: None,
-        scheduler_instance_sync_interval: None,
-        instance_delete_interval: None,
-        running_deleted_instance_poll_interval: None,
-        image_cache_interval: None,
         agent_report_interval: Duration::from_secs(3600),
-        ..ComputeOptions::default()
+        ..ComputeOptions::default().without_periodic_tasks()
     };
     FleetSpec {
         plan: plan.fleet.clone(),

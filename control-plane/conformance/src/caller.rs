@@ -54,7 +54,7 @@ impl Caller {
         let ping = Message::new("ping", Some("baseapi"), "1.0", json!({"arg": "there?"}), context());
         match self.answer(ping).await? {
             Ok(_) => Ok(()),
-            Err(error) => Err(otherwise("an answer to a ping".to_owned(), error.message)),
+            Err(error) => Err(LabError::Otherwise { what: "an answer to a ping".to_owned(), was: error.message }),
         }
     }
 
@@ -65,7 +65,9 @@ impl Caller {
         self.link.cast(self.target(), message());
         match self.answer(message()).await? {
             Err(_) => Ok(()),
-            Ok(answer) => Err(otherwise(format!("a refusal of {method} {version}"), answer.to_string())),
+            Ok(answer) => {
+                Err(LabError::Otherwise { what: format!("a refusal of {method} {version}"), was: answer.to_string() })
+            }
         }
     }
 
@@ -95,10 +97,6 @@ impl Caller {
     pub(crate) async fn close(self) {
         self.link.close(Farewell::TidyUp).await;
     }
-}
-
-fn otherwise(what: String, was: String) -> LabError {
-    LabError::Otherwise { what, was }
 }
 
 /// That of an administrator, of a request of its own.

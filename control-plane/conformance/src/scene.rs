@@ -301,6 +301,13 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// When nothing more is said, what counts has been said: a hypervisor is started again as it was.
+    pub(crate) async fn put_back(&self, host: usize) -> Result<(), LabError> {
+        self.settle().await;
+        self.finish();
+        self.restart_with(host, &[]).await
+    }
+
     /// Options of the first hypervisor, over the laboratory's.
     pub(crate) fn options(&self) -> BTreeMap<String, i64> {
         self.options.borrow().clone()

@@ -103,6 +103,22 @@ pub struct ComputeOptions {
     pub reconnect: Reconnect,
 }
 
+impl ComputeOptions {
+    /// These, with every periodic task off.
+    pub fn without_periodic_tasks(self) -> Self {
+        Self {
+            update_resources_interval: None,
+            sync_power_state_interval: None,
+            scheduler_instance_sync_interval: None,
+            instance_delete_interval: None,
+            running_deleted_instance_poll_interval: None,
+            image_cache_interval: None,
+            heal_instance_info_cache_interval: None,
+            ..self
+        }
+    }
+}
+
 impl Default for ComputeOptions {
     /// The defaults of release 2026.2.
     fn default() -> Self {

@@ -8,17 +8,14 @@ use std::{
 };
 
 use hypervisor::{HttpService, Instance, Operation, OperationId, Procedure, Response, Saved, StepKind, power_state};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Documents, Identity, InstanceDocument, Release, instance::LARGEST_SIZE, task_state, vm_state};
 use crate::{
     amqp::{Incoming, Raised, ReplyTo},
-    procedure::{self, Scope, Step, Token, resolve},
+    procedure::{self, Beginning, INSTANCE, Scope, Step, Token, resolve},
 };
-
-/// The path of the VM's record in a scope. While a template is filled it is lent by the documents, which keep it.
-const INSTANCE: &str = "args/instance";
 
 /// The procedures of a release, ready to be carried out.
 #[derive(Debug, Default)]
@@ -217,18 +214,15 @@ impl Operations {
         let args = incoming.args.take();
         let instance = args.get("instance").and_then(InstanceDocument::instance);
         let ports = instance.as_ref().map(|it| known_ports(&args["instance"], it.uuid, documents)).unwrap_or_default();
-        let mut scope = Scope::default();
-        scope.set("args", args);
-        scope.read_network_info(INSTANCE);
-        scope.set("context", short_context(&incoming.context));
-        scope.set("host", facts.identity.host.as_ref().into());
-        scope.set("node_uuid", facts.identity.node.to_string().into());
-        scope.set("node_id", facts.node_id.into());
+        let mut scope = Scope::begin(Beginning {
+            args,
+            context: &incoming.context,
+            host: &facts.identity.host,
+            node: Some((facts.identity.node.to_string().into(), facts.node_id.into())),
+            has_ports: !ports.is_empty(),
+            offloads_at_once: facts.offloads_at_once,
+        });
         scope.set("my_ip", MY_IP.into());
-        scope.set("has_ports", (!ports.is_empty()).into());
-        scope.note_what_came(INSTANCE);
-        scope.set("offloads_at_once", facts.offloads_at_once.into());
-        scope.set("answers", Value::Object(Map::new()));
         let Some(entry) = catalogue.find(&incoming.method, &scope) else {
             incoming.args = scope.get_mut("args").map(Value::take).unwrap_or_default();
             return None;
@@ -379,12 +373,6 @@ fn give_back(ongoing: &mut Ongoing, documents: &mut Documents) {
     if let Some(document) = ongoing.instance.and_then(|uuid| documents.get_mut(&uuid)) {
         document.object = ongoing.scope.get_mut(INSTANCE).map(Value::take).unwrap_or_default();
     }
-}
-
-/// Of the context, what identifies.
-fn short_context(context: &Value) -> Value {
-    let names = ["user_id", "project_id", "request_id", "roles"];
-    names.iter().map(|name| ((*name).to_owned(), context[format!("_context_{name}")].clone())).collect()
 }
 
 /// A move is about the flavor that the VM will have, or had.

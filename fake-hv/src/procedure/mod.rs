@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use labels::{NETWORK_INFO, is_labelled, label, read_again};
-pub use scope::{LAST, PORT_INDEX, Scope, identity, is_object, resolve};
+pub use scope::{Beginning, INSTANCE, LAST, OFFLOADS_AT_ONCE, PORT_INDEX, Scope, identity, is_object, resolve};
 pub(crate) use scope::{WHAT_CHANGED, update};
 
 /// Everything that the nova-compute of a release does on RPCs, apart from building and terminating.

@@ -113,22 +113,67 @@ fn remove(value: &mut Value, path: &str) {
     }
 }
 
+/// What an RPC begins with: what came, and what the hypervisor knows of itself.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// Arguments of the RPC.
+    pub args: Value,
+    /// A document with its `_context_*`.
+    pub context: &'a Value,
+    /// Name of the host.
+    pub host: &'a str,
+    /// UUID and number of its compute node, where they are known.
+    pub node: Option<(Value, Value)>,
+    /// Whether the VM has ports.
+    pub has_ports: bool,
+    /// Whether what is shelved leaves the host at once.
+    pub offloads_at_once: bool,
+}
+
+/// A root: an option of the host, and not what came with the RPC.
+pub const OFFLOADS_AT_ONCE: &str = "offloads_at_once";
+
+/// The path of the VM's record.
+pub const INSTANCE: &str = "args/instance";
+
+/// Of the request context only what identifies is looked for: the rest goes with each message as it came.
+const IDENTIFIES: [&str; 4] = ["user_id", "project_id", "request_id", "roles"];
+
 impl Scope {
+    /// As a procedure finds it.
+    pub fn begin(it: Beginning<'_>) -> Self {
+        let mut scope = Self::default();
+        scope.set("args", it.args);
+        scope.read_network_info();
+        scope.note_what_came();
+        let context = IDENTIFIES.map(|name| (name.to_owned(), it.context[format!("_context_{name}")].clone()));
+        scope.set("context", Value::Object(Map::from_iter(context)));
+        scope.set("host", it.host.into());
+        if let Some((uuid, id)) = it.node {
+            scope.set("node_uuid", uuid);
+            scope.set("node_id", id);
+        }
+        scope.set("has_ports", it.has_ports.into());
+        scope.set(OFFLOADS_AT_ONCE, it.offloads_at_once.into());
+        scope.set("answers", Value::Object(Map::new()));
+        scope
+    }
+
     /// A value by the name of its root.
     pub fn set(&mut self, root: &str, value: Value) {
         self.values.insert(root.to_owned(), value);
     }
 
     /// Notes under `came` which parts the record of a VM has; what is missing is asked for where it is needed.
-    pub fn note_what_came(&mut self, vm: &str) {
+    fn note_what_came(&mut self) {
         let parts = ["flavor", "info_cache", "metadata", "system_metadata"];
-        let came = parts.map(|part| (part.to_owned(), self.get(&format!("{vm}/{part}")).is_some().into()));
+        let came = parts.map(|part| (part.to_owned(), self.get(&format!("{INSTANCE}/{part}")).is_some().into()));
         self.set("came", Value::Object(Map::from_iter(came)));
     }
 
     /// Reads the network information that came with a VM, as Nova reads it.
-    pub fn read_network_info(&mut self, vm: &str) {
-        if let Some(info) = self.get_mut(&format!("{vm}/{NETWORK_INFO}"))
+    fn read_network_info(&mut self) {
+        if let Some(info) = self.get_mut(&format!("{INSTANCE}/{NETWORK_INFO}"))
             && let Some(text) = info.as_str()
         {
             *info = read_again(text).into();

@@ -6,7 +6,7 @@ use control_plane::{
     Cloud, ManagedProcess,
     real_compute::{self, Wires},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, Release, ServiceApis};
+use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, FleetStats, Release, ServiceApis};
 use hypervisor::{ComputeOptions, Services};
 use scenarios::{options::compute_options, plan::OptionValue};
 
@@ -83,12 +83,7 @@ impl Lab {
                 let host_prefix = format!("{}-{RENAMED}", self.run);
                 let spec = FleetSpec { first_host_prefix: Some(spec.host_prefix), host_prefix, ..spec };
                 let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
-                let what = format!("refusal of {}", it.host);
-                let refused = wait(&what, REGISTER_WITHIN, async || {
-                    let stats = fleet.stats();
-                    Ok((stats.refused > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
-                })
-                .await;
+                let refused = until(&fleet, &format!("refusal of {}", it.host), |stats| stats.refused > 0).await;
                 fleet.halt().await;
                 refused
             }
@@ -103,11 +98,7 @@ impl Lab {
             Kind::Simulated => {
                 let spec = self.simulated_spec(it).await;
                 let fleet = Fleet::start(spec, self.recorder.clone(), self.origin).await?;
-                wait(&format!("registration of {}", it.host), REGISTER_WITHIN, async || {
-                    let stats = fleet.stats();
-                    Ok((stats.registered > 0).then_some(()).ok_or_else(|| format!("{stats:?}")))
-                })
-                .await?;
+                until(&fleet, &format!("registration of {}", it.host), |stats| stats.registered > 0).await?;
                 Running::Simulated(fleet)
             }
         };
@@ -166,6 +157,15 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Waits for something that a fleet counts.
+async fn until(fleet: &Fleet, what: &str, done: impl Fn(&FleetStats) -> bool) -> Result<(), LabError> {
+    wait(what, REGISTER_WITHIN, async || {
+        let stats = fleet.stats();
+        Ok(done(&stats).then_some(()).ok_or_else(|| format!("{stats:?}")))
+    })
+    .await
 }
 
 fn wires(tap: &Tap) -> Wires {

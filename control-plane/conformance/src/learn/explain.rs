@@ -251,40 +251,44 @@ impl Pair {
         parts.map(|parts| parts.join(&separator.to_string()))
     }
 
-    /// The shortest path that leads to `a` in the one scope and to `b` in the other.
+    /// The paths at which both scopes have what is wanted of each.
+    fn paths(&self, in_a: &dyn Fn(&Value) -> bool, in_b: &dyn Fn(&Value) -> bool) -> BTreeSet<String> {
+        let of = |scope: &Scope, wanted: &dyn Fn(&Value) -> bool| {
+            let mut found = BTreeSet::new();
+            scope.values().iter().for_each(|(root, value)| find(root, value, wanted, &mut found));
+            found
+        };
+        &of(&self.a, in_a) & &of(&self.b, in_b)
+    }
+
+    /// The paths that lead to `a` in the one scope and to `b` in the other.
+    fn common_paths(&self, a: &Value, b: &Value) -> BTreeSet<String> {
+        self.paths(&|value| value == a, &|value| value == b)
+    }
+
+    /// The shortest of them.
     fn common_path(&self, a: &Value, b: &Value) -> Option<String> {
-        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
-        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
-        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
-        best(in_a.intersection(&in_b))
+        best(self.common_paths(a, b).iter())
     }
 
     /// The like for a number, which others are by chance, too: best under the same name.
     fn common_number(&self, path: &str, a: &Value, b: &Value) -> Option<String> {
-        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
-        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
-        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
+        let found = self.common_paths(a, b);
         let name = path.rsplit('/').next().unwrap_or_default();
-        let named = best(in_a.intersection(&in_b).filter(|path| path.ends_with(name)));
-        named.or_else(|| best(in_a.intersection(&in_b)))
+        best(found.iter().filter(|path| path.ends_with(name))).or_else(|| best(found.iter()))
     }
 
     /// The like for a generation, which other numbers may be by chance.
     fn common_generation(&self, a: &Value, b: &Value) -> Option<String> {
-        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
-        self.a.values().iter().for_each(|(root, value)| find(root, value, &|value| value == a, &mut in_a));
-        self.b.values().iter().for_each(|(root, value)| find(root, value, &|value| value == b, &mut in_b));
+        let found = self.common_paths(a, b).into_iter().filter(|path| path.ends_with("generation"));
         // The last answer knows best.
-        in_a.intersection(&in_b).filter(|path| path.ends_with("generation")).max_by_key(|path| step_of(path)).cloned()
+        found.max_by_key(|path| step_of(path))
     }
 
     /// Where both scopes have the objects that these are later states of.
     fn known_object(&self, a: &Value, b: &Value) -> Option<String> {
         let (id_a, id_b) = (identity(a)?, identity(b)?);
-        let (mut in_a, mut in_b) = (BTreeSet::new(), BTreeSet::new());
-        self.a.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_a), &mut in_a));
-        self.b.values().iter().for_each(|(root, value)| find(root, value, &|v| identity(v) == Some(id_b), &mut in_b));
-        best(in_a.intersection(&in_b))
+        best(self.paths(&|value| identity(value) == Some(id_a), &|value| identity(value) == Some(id_b)).iter())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fake_hv::procedure::{Procedure, Procedures, Scope, Step, Token, Wait};
+use fake_hv::procedure::{Beginning, OFFLOADS_AT_ONCE, Procedure, Procedures, Scope, Step, Token, Wait};
 use serde_json::{Value, json};
 
 use super::{
@@ -123,32 +123,20 @@ fn ports_in(network_info: &Value) -> Vec<Port> {
     vifs.as_array().into_iter().flatten().filter_map(port).collect()
 }
 
-/// Root of a scope: an option of the host, and not what came with the RPC.
-const OFFLOADS: &str = "offloads_at_once";
-
 /// Whether what is shelved leaves the host at once, which is the default.
 fn offloads(recorded: &Recorded) -> bool {
     recorded.options.get("DEFAULT.shelved_offload_time").is_none_or(|time| *time == 0)
 }
 
 fn scope(invocation: &Invocation, ports: usize, nodes: &Nodes, offloads: bool) -> Scope {
-    let mut scope = Scope::default();
-    scope.set("args", invocation.message["args"].clone());
-    scope.read_network_info("args/instance");
-    let context = invocation.message.as_object().into_iter().flatten();
-    let context = context.filter_map(|(key, value)| Some((key.strip_prefix("_context_")?.to_owned(), value.clone())));
-    // Of the context only what identifies is looked for: the rest goes with each message as it came.
-    let context = context.filter(|(key, _)| matches!(key.as_str(), "user_id" | "project_id" | "request_id" | "roles"));
-    scope.set("context", Value::Object(context.collect()));
-    scope.set("host", invocation.host.clone().into());
-    if let Some((uuid, id)) = nodes.get(&invocation.host) {
-        scope.set("node_uuid", uuid.clone());
-        scope.set("node_id", id.clone());
-    }
-    scope.set("has_ports", (ports > 0).into());
-    scope.set(OFFLOADS, offloads.into());
-    scope.note_what_came("args/instance");
-    scope.set("answers", json!({}));
+    let mut scope = Scope::begin(Beginning {
+        args: invocation.message["args"].clone(),
+        context: &invocation.message,
+        host: &invocation.host,
+        node: nodes.get(&invocation.host).cloned(),
+        has_ports: ports > 0,
+        offloads_at_once: offloads,
+    });
     let cache = scope.get("args/instance/info_cache/network_info").and_then(Value::as_str).unwrap_or("[]").to_owned();
     scope.set_vifs(&cache);
     scope
@@ -463,7 +451,7 @@ fn telling(variants: &[Learned]) -> Vec<String> {
         !looks_like_an_id(&value(path)) && !is_time(&value(path)) && !path.contains("/system_metadata/")
     });
     paths.sort_by_key(|path| match value(path) {
-        _ if path == OFFLOADS => 3,
+        _ if path == OFFLOADS_AT_ONCE => 3,
         Value::Bool(_) => 0,
         Value::String(_) => 1,
         _ => 2,

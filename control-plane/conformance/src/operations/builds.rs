@@ -31,17 +31,13 @@ operations! { Stage::Plain,
         s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(AT_ONCE, AT_ONCE).await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "boot-more-than-allowed": |s| {
         s.restart_with(0, &FEW_BUILDS).await?;
         s.begin().await;
         s.boot_while_held(OVER, AT_ONCE).await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "delete-while-building": |s| {
         s.hold_network(0, true);

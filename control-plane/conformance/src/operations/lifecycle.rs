@@ -115,9 +115,7 @@ operations! { Stage::Plain,
         let vm = s.boot().await?;
         s.begin().await;
         s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "shelve-offload": |s| {
         s.restart_with(0, KEEPS_SHELVED).await?;
@@ -125,9 +123,7 @@ operations! { Stage::Plain,
         s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
         s.begin().await;
         s.act_until(&vm, json!({"shelveOffload": null}), "SHELVED_OFFLOADED").await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "unshelve-without-offload": |s| {
         s.restart_with(0, KEEPS_SHELVED).await?;
@@ -135,9 +131,7 @@ operations! { Stage::Plain,
         s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
         s.begin().await;
         s.act_until(&vm, json!({"unshelve": null}), "ACTIVE").await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "rescue": |s| {
         let vm = s.boot().await?;

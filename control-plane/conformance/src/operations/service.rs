@@ -45,9 +45,7 @@ operations! { Stage::Plain,
         s.begin().await;
         s.act(&vm, json!({"os-resetState": {"state": "active"}})).await?;
         s.reach(&vm, "SHUTOFF").await?;
-        s.settle().await;
-        s.finish();
-        s.restart_with(0, &[]).await?;
+        s.put_back(0).await?;
     }
     "idle-scheduler-sync": |s| { s.idle("DEFAULT.scheduler_instance_sync_interval").await?; }
     "idle-network-information": |s| { s.idle("DEFAULT.heal_instance_info_cache_interval").await?; }

@@ -19,13 +19,7 @@ fn quiet() -> ComputeOptions {
         report_interval: day,
         agent_report_interval: day,
         periodic_fuzzy_delay: Duration::ZERO,
-        update_resources_interval: None,
-        sync_power_state_interval: None,
-        scheduler_instance_sync_interval: None,
-        instance_delete_interval: None,
-        running_deleted_instance_poll_interval: None,
-        image_cache_interval: None,
-        ..ComputeOptions::default()
+        ..ComputeOptions::default().without_periodic_tasks()
     }
 }
 
