@@ -18,7 +18,7 @@ use super::{exit, fail, runtime};
 ///
 /// Does every operation four times to unmodified nova-computes (fake driver) on the cloud that is up: with and without NICs, and
 /// with the hosts' roles and the flavors swapped. What is the same each time is constant; what is not is traced to
-/// where it comes from. The result is the release's `procedures.json`. Takes a quarter of an hour.
+/// where it comes from. The result is the release's `procedures.json`. Takes half an hour.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  kagemusha learn --out fake-hv/releases/2026.2/procedures.json\n  kagemusha learn \
