@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Output, PlacementRequest,
-    Request, Resources, Response, Services, Ticket, Time, Times,
+    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Origin, Output,
+    PlacementRequest, Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
 
-use crate::nova::{self, Author, Body, Documents, Identity, Received, Release, Rows};
+use crate::nova::{self, Author, Body, Identity, Received, Records, Release, Rows};
 
 struct Recording {
     messages: Vec<Value>,
@@ -44,7 +44,7 @@ struct Replay {
     identity: Identity,
     resources: Resources,
     rows: Rows,
-    documents: Documents,
+    records: Records,
     context: Value,
     sent: Vec<Body>,
     /// The recording's answers, in the order of the calls.
@@ -73,20 +73,20 @@ impl Replay {
             identity: Identity { host: host.into(), node: node.parse().expect("a UUID") },
             resources: Resources::fake_driver(),
             rows: Rows::default(),
-            documents: Documents::new(),
+            records: Records::default(),
             context: Value::Null,
             sent: Vec::new(),
             answers,
         }
     }
 
-    fn author(&mut self) -> Author<'_> {
+    fn author(&mut self, origin: Origin) -> Author<'_> {
         Author {
             release: &self.release,
             identity: &self.identity,
             resources: &self.resources,
             rows: &self.rows,
-            documents: &mut self.documents,
+            documents: self.records.of(origin),
             context: &self.context,
             now: NOW,
         }
@@ -96,14 +96,15 @@ impl Replay {
         self.machine.handle_input(self.now, input);
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Request { id, request, .. } => {
-                    let result = self.answer(&request);
+                Output::Request { id, request, origin, .. } => {
+                    let result = self.answer(&request, origin);
                     self.machine.handle_input(self.now, Input::Reply { id, result });
                 }
-                Output::Milestone(milestone) => nova::forget(&mut self.documents, milestone),
-                Output::Serve(_) | Output::Over(_) => {}
-                Output::Notice { notice, .. } => {
-                    let body = nova::notice(&self.author(), &notice).expect("the VM is known");
+                Output::Milestone(milestone) => self.records.forget(milestone),
+                Output::Over(origin) => self.records.over(origin),
+                Output::Serve(_) => {}
+                Output::Notice { notice, origin } => {
+                    let body = nova::notice(&self.author(origin), &notice).expect("the VM is known");
                     self.sent.push(body);
                     self.answers.remove(0);
                 }
@@ -111,10 +112,10 @@ impl Replay {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<Response, hypervisor::Fault> {
+    fn answer(&mut self, request: &Request, origin: Origin) -> Result<Response, hypervisor::Fault> {
         match request {
             Request::Conductor(call) => {
-                let body = nova::call(&mut self.author(), call).expect("the VM is known");
+                let body = nova::call(&mut self.author(origin), call).expect("the VM is known");
                 self.sent.push(body);
                 if self.answers.is_empty() {
                     return Ok(Response::Done);
@@ -124,7 +125,8 @@ impl Replay {
                     let failure: Value = serde_json::from_str(failure).expect("JSON in a string");
                     return Err(hypervisor::Fault::Remote(failure["class"].as_str().unwrap_or_default().to_owned()));
                 }
-                Ok(nova::reply(call, reply["result"].clone(), &self.identity.host, &mut self.rows, &mut self.documents))
+                let documents = self.records.answered(origin, call);
+                Ok(nova::reply(call, reply["result"].clone(), &self.identity.host, &mut self.rows, documents))
             }
             Request::Placement(PlacementRequest::GetTree) => Ok(Response::Found(false)),
             Request::Agent(AgentCall::LookUp(Lookup::Port(_))) => {
@@ -146,20 +148,24 @@ impl Replay {
 
     fn receive(&mut self, message: &Value) {
         let text = |name: &str| message[name].as_str();
+        let ticket = Ticket(0);
         let received = nova::receive(
             text("method").expect("a method"),
             text("namespace"),
             text("version").unwrap_or_default(),
             message["args"].clone(),
-            &mut self.documents,
+            &mut self.records.kept,
         );
         self.context = serde_json::json!({"_context_roles": message["_context_roles"]});
         let rpc = match received {
             Received::Rpc(rpc) => rpc,
-            Received::Events(events, _) => hypervisor::Rpc::Events(events),
+            Received::Events(events, documents) => {
+                self.records.keep_apart(Origin::Rpc(ticket), documents);
+                hypervisor::Rpc::Events(events)
+            }
             other => panic!("{other:?}"),
         };
-        self.input(Input::Rpc { ticket: Ticket(0), rpc });
+        self.input(Input::Rpc { ticket, rpc });
     }
 }
 

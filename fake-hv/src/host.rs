@@ -1,7 +1,5 @@
 //! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
 
-mod events;
-
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use hypervisor::{
@@ -16,10 +14,7 @@ use crate::{
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{
-        self, Author, Body, Catalogue, Documents, EventCaches, Facts, Identity, Operations, Received, Release, Rows,
-        StepBody,
-    },
+    nova::{self, Author, Body, Catalogue, Facts, Identity, Operations, Received, Records, Release, Rows, StepBody},
     timestamp,
 };
 
@@ -74,11 +69,9 @@ pub(crate) struct Host {
     link: Link,
     agent: Agent,
     rows: Rows,
-    documents: Documents,
+    records: Records,
     operations: Operations,
     contexts: Contexts,
-    /// Info caches that came with an event: what is read again begins there, not with what is kept of the VM.
-    event_caches: BTreeMap<Origin, EventCaches>,
     last_ticket: u32,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
@@ -96,10 +89,9 @@ impl Host {
             machine: Hypervisor::new(Rc::clone(&common.config), seed),
             link,
             rows: Rows::default(),
-            documents: Documents::new(),
+            records: Records::default(),
             operations: Operations::default(),
             contexts: Contexts::default(),
-            event_caches: BTreeMap::new(),
             last_ticket: 0,
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
@@ -140,7 +132,7 @@ impl Host {
                 Output::Notice { notice, origin } => self.tell(common, &notice, origin),
                 Output::Over(origin) => {
                     self.contexts.forget(origin);
-                    self.event_caches.remove(&origin);
+                    self.records.over(origin);
                 }
                 Output::Serve(Servers::Compute) => self.link.serve(&common.release.rpc_topics),
                 Output::Serve(servers) => self.agent.serve(servers),
@@ -170,7 +162,7 @@ impl Host {
         {
             self.answer(Some(reply_to), result);
         }
-        nova::forget(&mut self.documents, milestone);
+        self.records.forget(milestone);
     }
 
     fn ask(&mut self, common: &Common, now: Time, asking: Asking, request: Request, effects: &mut Vec<Effect>) {
@@ -179,10 +171,7 @@ impl Host {
             Request::Conductor(call) => {
                 // The record of the compute node keeps the context of the start-up that made it.
                 let origin = if matches!(call, ConductorCall::SaveNode { .. }) { Origin::StartUp } else { origin };
-                let body = match self.about_event(common, origin, call) {
-                    None => nova::call(&mut self.author(common, &timestamp::now(), origin), call),
-                    body => body,
-                };
+                let body = nova::call(&mut self.author(common, &timestamp::now(), origin), call);
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
@@ -246,7 +235,7 @@ impl Host {
 
     fn write_step(&mut self, common: &Common, step: &StepMessage) -> Option<StepBody> {
         let (catalogue, release) = (&common.catalogue, &common.release);
-        let written = self.operations.write(catalogue, &mut self.documents, release, step, &timestamp::now());
+        let written = self.operations.write(catalogue, &mut self.records.kept, release, step, &timestamp::now());
         let lacks = |path: &String| tracing::warn!(host = %self.identity.host, step = step.name, path, "not said: a value is missing");
         written.inspect_err(lacks).ok()
     }
@@ -296,7 +285,7 @@ impl Host {
             identity: &self.identity,
             resources: &common.config.resources,
             rows: &self.rows,
-            documents: &mut self.documents,
+            documents: self.records.of(origin),
             context: self.contexts.get(origin),
             now,
         }
@@ -309,7 +298,7 @@ impl Host {
             identity: &self.identity,
             resources: &common.config.resources,
             sessions: &mut self.sessions,
-            documents: &mut self.documents,
+            documents: self.records.of(origin),
             context: self.contexts.get(origin),
         }
     }
@@ -325,19 +314,12 @@ impl Host {
     ) {
         let Some(asked) = self.asked.remove(&id) else { return }; // given up before
         let result = match (&asked.request, answer) {
-            (Request::Conductor(call), Ok(value)) if self.event_cache(asked.origin, call).is_some() => {
-                Ok(match self.event_cache(asked.origin, call) {
-                    Some(cache) if matches!(call, ConductorCall::RefreshInfoCache(_)) => {
-                        Response::Ports(nova::refreshed_ports(cache.clone(), &value))
-                    }
-                    _ => Response::Done,
-                })
-            }
             (Request::Conductor(call), Ok(value)) => {
-                Ok(nova::reply(call, value, &self.identity.host, &mut self.rows, &mut self.documents))
+                let documents = self.records.answered(asked.origin, call);
+                Ok(nova::reply(call, value, &self.identity.host, &mut self.rows, documents))
             }
             (Request::Step(step), Ok(value)) => {
-                Ok(self.operations.read(&common.catalogue, &mut self.documents, step, value))
+                Ok(self.operations.read(&common.catalogue, &mut self.records.kept, step, value))
             }
             (Request::Agent(call), Ok(value)) => Ok(self.agent.answered(call, &value)),
             (_, Ok(_)) => Ok(Response::Done),
@@ -380,7 +362,7 @@ impl Host {
         if let Some(instance) = self.operations.asks_for_networks(&common.catalogue, step) {
             self.client(common, origin).keep_networks(instance, &answer.body);
         }
-        Ok(self.operations.read(&common.catalogue, &mut self.documents, step, answer.body))
+        Ok(self.operations.read(&common.catalogue, &mut self.records.kept, step, answer.body))
     }
 
     fn finish(
@@ -420,14 +402,14 @@ impl Host {
         }
         let Some(incoming) = self.begin(common, now, incoming, effects) else { return };
         let Incoming { method, namespace, version, args, context, reply_to, unique_id: _ } = incoming;
-        match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.documents) {
+        match nova::receive(&method, namespace.as_deref(), &version, args, &mut self.records.kept) {
             Received::Rpc(rpc) => {
                 let ticket = self.ticket(context);
                 self.handle(common, now, Input::Rpc { ticket, rpc }, effects);
             }
-            Received::Events(events, caches) => {
+            Received::Events(events, documents) => {
                 let ticket = self.ticket(context);
-                self.event_caches.insert(Origin::Rpc(ticket), caches);
+                self.records.keep_apart(Origin::Rpc(ticket), documents);
                 self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Events(events) }, effects);
             }
             Received::Pong(pong) => self.answer(reply_to, Ok(pong)),
@@ -464,7 +446,7 @@ impl Host {
     ) -> Option<Incoming> {
         let (node_id, offloads_at_once) = (self.rows.node_id(), common.config.options.offloads_at_once);
         let facts = Facts { identity: &self.identity, node_id, offloads_at_once };
-        let begun = self.operations.begin(&common.catalogue, &mut self.documents, facts, &mut incoming);
+        let begun = self.operations.begin(&common.catalogue, &mut self.records.kept, facts, &mut incoming);
         let Some(operation) = begun else { return Some(incoming) };
         let ticket = self.ticket(incoming.context);
         self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Operation(operation) }, effects);
@@ -481,7 +463,7 @@ impl Host {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn kept(&self) -> crate::fuzzing::Kept {
         crate::fuzzing::Kept {
-            records: self.documents.len(),
+            records: self.records.len(),
             operations: self.operations.len(),
             contexts: self.contexts.len(),
             requests: self.asked.len(),

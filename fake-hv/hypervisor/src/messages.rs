@@ -117,8 +117,6 @@ pub enum Milestone {
     BuildFailed(Uuid),
     /// The VM is deleted.
     Deleted(Uuid),
-    /// Its power state has been compared with Nova's.
-    PowerSynced(Uuid),
     /// The hypervisor will not speak of this VM any more: its record can go.
     Gone(Uuid),
     /// An RPC has been carried out: what the driver keeps for it can go.
@@ -322,6 +320,13 @@ pub enum ConductorCall {
     RefreshInfoCache(Uuid),
     /// `InstanceInfoCache.save`.
     SaveInfoCache(Uuid),
+    /// Likewise, of a VM whose port was deleted in Neutron. Not sent when the cache has no such port.
+    SaveInfoCacheWithout {
+        /// The VM.
+        instance: Uuid,
+        /// The port.
+        port: Uuid,
+    },
     /// `ShareMappingList.get_by_instance_uuid`.
     GetShares(Uuid),
     /// `ResourceList.get_by_instance_uuid`.

@@ -73,7 +73,7 @@ impl ConductorCall {
             Self::CreateInterface { .. } => "VirtualInterface.create",
             Self::DeleteInterfaces(_) => "VirtualInterface.delete_by_instance_uuid",
             Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
-            Self::SaveInfoCache(_) => "InstanceInfoCache.save",
+            Self::SaveInfoCache(_) | Self::SaveInfoCacheWithout { .. } => "InstanceInfoCache.save",
             Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
             Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) | Self::GetInfoCacheOf(_) => "Instance.get_by_uuid",
             Self::GetInterfaces(_) => "VirtualInterfaceList.get_by_instance_uuid",

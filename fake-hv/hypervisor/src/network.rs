@@ -151,7 +151,7 @@ pub(crate) async fn vif_deleted(host: &Host, instance: Uuid, port: Uuid) {
     if let Some(guest) = host.state().guests.get_mut(&instance) {
         guest.ports.retain(|known| *known != port);
     }
-    let _failed = host.conductor(ConductorCall::SaveInfoCache(instance)).await.err();
+    let _failed = host.conductor(ConductorCall::SaveInfoCacheWithout { instance, port }).await.err();
 }
 
 /// `deallocate_for_instance`: deletes the ports and what the database knows of them.

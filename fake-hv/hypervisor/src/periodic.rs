@@ -175,7 +175,6 @@ async fn sync_power_state(host: Host, instance: Instance) {
     }
     drop(lock);
     host.state().power_syncs.remove(&vm);
-    host.milestone(Milestone::PowerSynced(vm));
 }
 
 /// `_sync_instance_power_state`: what the driver says goes into the record, and a guest that stopped by itself is stopped.

@@ -183,6 +183,7 @@ fn calls(uuid: Uuid) -> Vec<ConductorCall> {
         C::DeleteInterfaces(uuid),
         C::RefreshInfoCache(uuid),
         C::SaveInfoCache(uuid),
+        C::SaveInfoCacheWithout { instance: uuid, port: PORT },
         C::GetShares(uuid),
         C::GetResources(uuid),
         C::CleanInstanceConsoleTokens(uuid),

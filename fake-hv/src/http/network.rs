@@ -147,7 +147,7 @@ impl Client<'_> {
             N::DeletePort { instance, port } => {
                 if let Some(document) = self.documents.get_mut(instance) {
                     document.ports.retain(|known| known.id != *port);
-                    vif::forget(document, *port);
+                    document.forget_port(*port);
                 }
                 Ok(Response::Done)
             }
@@ -186,7 +186,7 @@ impl Client<'_> {
         let Some(document) = self.documents.get_mut(&instance) else { return };
         for port in InstanceDocument::cached_ports(&document.object) {
             if !current.contains(&port) {
-                vif::forget(document, port);
+                document.forget_port(port);
             }
         }
     }

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
-    amqp::json,
     nova::{InstanceDocument, Port},
     values::list,
 };
@@ -18,22 +17,10 @@ pub(crate) fn cache(document: &mut InstanceDocument, port: Uuid) {
     let fresh = vif(document, record);
     document.subnets = Vec::new();
     document.dhcp_ports = Vec::new();
-    change(document, |vifs| match vifs.iter_mut().find(|vif| vif["id"] == fresh["id"]) {
+    document.change_vifs(|vifs| match vifs.iter_mut().find(|vif| vif["id"] == fresh["id"]) {
         Some(old) => *old = fresh,
         None => vifs.push(fresh),
     });
-}
-
-/// Takes a port out of the info cache.
-pub(crate) fn forget(document: &mut InstanceDocument, port: Uuid) {
-    let id = port.to_string();
-    change(document, |vifs| vifs.retain(|vif| vif["id"] != id.as_str()));
-}
-
-fn change(document: &mut InstanceDocument, change: impl FnOnce(&mut Vec<Value>)) {
-    let mut vifs: Vec<Value> = serde_json::from_str(document.network_info()).unwrap_or_default();
-    change(&mut vifs);
-    document.set_network_info(&json::dumps(&Value::from(vifs)));
 }
 
 fn vif(document: &InstanceDocument, port: &Port) -> Value {

@@ -85,6 +85,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
         | C::SavePoweringOff(_)
         | C::RefreshInfoCache(_)
         | C::SaveInfoCache(_)
+        | C::SaveInfoCacheWithout { .. }
         | C::SaveBlockDevice(_)
         | C::CreateInterface { .. }
         | C::CreateFault { .. } => return author.about_instance(call),
@@ -239,22 +240,23 @@ impl Author<'_> {
                 Body { reads_deleted, ..on_object(release, object, "save", kwargs) }
             }
             C::DestroyInstance(_) => on_object(release, document.object.clone(), "destroy", json!({})),
-            C::RefreshInstance(_) => {
-                on_object(release, document.listed_with(json!({}))?, "refresh", json!({"use_slave": true}))
-            }
+            C::RefreshInstance(_) => on_object(release, document.object.clone(), "refresh", json!({"use_slave": true})),
             C::SavePowerState(_, power_state) => {
-                let object = document.listed_with(json!({"power_state": power_state}))?;
-                on_object(release, object, "save", json!({}))
+                document.set(json!({"power_state": power_state}));
+                on_object(release, document.object.clone(), "save", json!({}))
             }
             C::SavePoweringOff(_) => {
-                let object = document.listed_with(json!({"progress": 0, "task_state": "powering-off"}))?;
-                on_object(release, object, "save", json!({"expected_task_state": [null]}))
+                document.set(json!({"progress": 0, "task_state": "powering-off"}));
+                on_object(release, document.object.clone(), "save", json!({"expected_task_state": [null]}))
             }
             C::RefreshInfoCache(_) => on_object(release, document.field("info_cache").clone(), "refresh", json!({})),
             C::SaveInfoCache(_) => {
                 document.mark_changed(["info_cache"]);
                 on_object(release, info_cache(release, uuid, document), "save", json!({}))
             }
+            C::SaveInfoCacheWithout { port, .. } => document
+                .forget_port(*port)
+                .then(|| on_object(release, info_cache(release, uuid, document), "save", json!({})))?,
             C::SaveBlockDevice(_) => on_object(release, root_disk(document)?, "save", json!({})),
             C::CreateInterface { port, .. } => {
                 on_object(release, interface(release, uuid, document, *port)?, "create", json!({}))
@@ -273,17 +275,6 @@ impl Author<'_> {
     }
 }
 
-/// `InstanceInfoCache.refresh` of an info cache that came with an event.
-pub(crate) fn refresh(release: &Release, cache: &Value) -> Body {
-    on_object(release, cache.clone(), "refresh", json!({}))
-}
-
-/// `InstanceInfoCache.save` of one.
-pub(crate) fn save(release: &Release, instance: Uuid, cache: &Value) -> Body {
-    let data = json!({"instance_uuid": instance, "network_info": cache["nova_object.data"]["network_info"]});
-    on_object(release, release.object("InstanceInfoCache", data, &["network_info", "instance_uuid"]), "save", json!({}))
-}
-
 /// The VM that a call carries the record of.
 fn subject(call: &ConductorCall) -> Option<Uuid> {
     use ConductorCall as C;
@@ -295,6 +286,7 @@ fn subject(call: &ConductorCall) -> Option<Uuid> {
         | C::SavePoweringOff(uuid)
         | C::RefreshInfoCache(uuid)
         | C::SaveInfoCache(uuid)
+        | C::SaveInfoCacheWithout { instance: uuid, .. }
         | C::SaveBlockDevice(uuid)
         | C::CreateInterface { instance: uuid, .. }
         | C::CreateFault { instance: uuid, .. } => Some(*uuid),
@@ -360,7 +352,7 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
         }
         Notice::Reschedule { instance, reason } => author.reschedule(*instance, reason),
         Notice::Stop(uuid) => {
-            let args = json!({"clean_shutdown": true, "instance": author.documents.get(uuid)?.listed});
+            let args = json!({"clean_shutdown": true, "instance": author.documents.get(uuid)?.object});
             Some(Body::new("stop_instance", STOP_VERSION, args))
         }
         Notice::Step(_) => None,

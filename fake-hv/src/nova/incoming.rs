@@ -1,7 +1,5 @@
 //! Requests to the compute service, read.
 
-use std::collections::BTreeMap;
-
 use hypervisor::Rpc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -12,22 +10,13 @@ use super::{
 };
 use crate::amqp::Raised;
 
-/// Info caches of VMs that came with events: an event is about what Nova knew when it was sent, not about what is kept here.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct EventCaches {
-    /// What a refresh begins with.
-    pub(crate) to_refresh: BTreeMap<Uuid, Value>,
-    /// Without the port that was deleted.
-    pub(crate) to_save: BTreeMap<Uuid, Value>,
-}
-
 /// What a request to the compute service comes to.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Received {
     /// For the state machine.
     Rpc(Rpc),
-    /// Events, with the info caches of the VMs that came with them.
-    Events(Vec<Rpc>, EventCaches),
+    /// Events, with the records of the VMs that they are about.
+    Events(Vec<Rpc>, Documents),
     /// Answered by the transport layer of every nova service: `ping` of the base API.
     Pong(Value),
     /// A method that the fake driver does not support either.
@@ -49,7 +38,7 @@ pub(crate) fn receive(
         (Some("baseapi"), "ping") => Received::Pong(pong(args.remove("arg"))),
         (None, "build_and_run_instance") => build(args, documents),
         (None, "terminate_instance") => terminate(args, documents),
-        (None, "external_instance_event") => external_event(&args),
+        (None, "external_instance_event") => external_event(args),
         // Without it `openstack hypervisor list` fails: the API takes this exception for "not known", and no other.
         (None, "get_host_uptime") => Received::Refused(Raised {
             class: "NotImplementedError".into(),
@@ -123,38 +112,26 @@ fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Receive
 
 /// One cast can carry several events of several VMs. Events of kinds that start no work here are dropped, as a
 /// nova-compute drops events that nobody waits for.
-fn external_event(args: &Map<String, Value>) -> Received {
-    let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut caches = EventCaches::default();
-    let mut rpcs = Vec::new();
-    for event in events {
-        let data = &event["nova_object.data"];
-        let uuid = |name: &str| data[name].as_str().and_then(|text| text.parse::<Uuid>().ok());
-        let (Some(instance), Some(port)) = (uuid("instance_uuid"), uuid("tag")) else { continue };
-        let told = told_of(args, instance);
-        let cache = told.map(|object| object["nova_object.data"]["info_cache"].clone()).filter(Value::is_object);
-        match data["name"].as_str() {
-            Some("network-vif-plugged") => rpcs.push(Rpc::VifPlugged { instance, port }),
-            Some("network-vif-deleted") => {
-                if let Some(cache) = cache.and_then(|cache| InstanceDocument::cache_without(cache, port)) {
-                    caches.to_save.insert(instance, cache);
-                    rpcs.push(Rpc::VifDeleted { instance, port });
-                }
-            }
-            Some("network-changed") => {
-                caches.to_refresh.extend(cache.map(|cache| (instance, cache)));
-                rpcs.push(Rpc::NetworkChanged { instance, port });
-            }
-            _ => {}
-        }
+fn external_event(mut args: Map<String, Value>) -> Received {
+    let mut documents = Documents::new();
+    if let Some(Value::Array(told)) = args.remove("instances") {
+        let records = told.into_iter().filter_map(|object| Some((InstanceDocument::instance(&object)?.uuid, object)));
+        documents.extend(records.map(|(uuid, object)| (uuid, InstanceDocument::new(object))));
     }
-    Received::Events(rpcs, caches)
-}
-
-/// The record of a VM that came with an event.
-fn told_of(args: &Map<String, Value>, wanted: Uuid) -> Option<&Value> {
-    let instances = args.get("instances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    instances.iter().find(|object| InstanceDocument::instance(object).is_some_and(|instance| instance.uuid == wanted))
+    let events = args.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rpc = |event: &Value| {
+        let data = &event["nova_object.data"];
+        let uuid = |name: &str| data[name].as_str()?.parse::<Uuid>().ok();
+        let (instance, port) = (uuid("instance_uuid")?, uuid("tag")?);
+        let has_cache = documents.get(&instance).is_some_and(|document| document.field("info_cache").is_object());
+        match data["name"].as_str()? {
+            "network-vif-plugged" => Some(Rpc::VifPlugged { instance, port }),
+            "network-vif-deleted" if has_cache => Some(Rpc::VifDeleted { instance, port }),
+            "network-changed" if has_cache => Some(Rpc::NetworkChanged { instance, port }),
+            _ => None,
+        }
+    };
+    Received::Events(events.iter().filter_map(rpc).collect(), documents)
 }
 
 #[cfg(test)]
@@ -178,6 +155,25 @@ mod tests {
                 receive(method, None, "6.0", args, &mut Documents::new());
             }
         }
+    }
+
+    #[test]
+    fn events_are_about_the_records_that_come_with_them() {
+        let (vm, other, port) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let event =
+            |name: &str, vm: Uuid| json!({"nova_object.data": {"name": name, "instance_uuid": vm, "tag": port}});
+        let cache = json!({"nova_object.data": {"network_info": "[]"}});
+        let args = json!({
+            "instances": [{"nova_object.data": {"uuid": vm, "info_cache": cache}}],
+            "events": [event("network-changed", vm), event("network-changed", other), event("volume-extended", vm)],
+        });
+        let Received::Events(rpcs, documents) =
+            receive("external_instance_event", None, "6.0", args, &mut Documents::new())
+        else {
+            panic!("events")
+        };
+        assert_eq!(rpcs, [Rpc::NetworkChanged { instance: vm, port }]);
+        assert_eq!(documents.keys().collect::<Vec<_>>(), [&vm]);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor::{Instance, InstanceState, Milestone, power_state};
+use hypervisor::{Instance, InstanceState, power_state};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{power_state_of, task_state, vm_state};
-use crate::procedure::{WHAT_CHANGED, update};
+use crate::{
+    amqp::json,
+    procedure::{WHAT_CHANGED, update},
+};
 
 /// The VMs that one hypervisor has records of.
 pub(crate) type Documents = BTreeMap<Uuid, InstanceDocument>;
@@ -50,34 +53,8 @@ pub(crate) struct InstanceDocument {
     pub(crate) dhcp_ports: Vec<Value>,
     /// The record that came with a later RPC, which waits for the build to end.
     pub(crate) next: Option<Value>,
-    /// The record as the list had it that its power state is compared by; no other VM's.
-    pub(crate) listed: Value,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
-}
-
-/// Lets go of a VM's record, or of what was kept for its build, when nothing more can come of it.
-pub(crate) fn forget(documents: &mut Documents, milestone: Milestone) {
-    match milestone {
-        Milestone::Active(uuid) => {
-            if let Some(document) = documents.get_mut(&uuid) {
-                document.build_request = None;
-                document.go_on();
-            }
-        }
-        Milestone::PowerSynced(uuid) => {
-            if let Some(document) = documents.get_mut(&uuid) {
-                document.listed = Value::Null;
-            }
-        }
-        Milestone::Gone(uuid) => {
-            let goes_on = documents.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
-            if !goes_on {
-                documents.remove(&uuid);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// In the system metadata of a VM that is being built.
@@ -93,7 +70,6 @@ impl InstanceDocument {
             subnets: Vec::new(),
             dhcp_ports: Vec::new(),
             next: None,
-            listed: Value::Null,
             build_request: None,
         }
     }
@@ -141,26 +117,9 @@ impl InstanceDocument {
 
     /// UUIDs of the ports in a record's info cache.
     pub(crate) fn cached_ports(object: &Value) -> Vec<Uuid> {
-        Self::ports_of_cache(&object["nova_object.data"]["info_cache"])
-    }
-
-    /// UUIDs of the ports in an info cache.
-    pub(crate) fn ports_of_cache(cache: &Value) -> Vec<Uuid> {
-        let cache = &cache["nova_object.data"]["network_info"];
+        let cache = &object["nova_object.data"]["info_cache"]["nova_object.data"]["network_info"];
         let vifs: Vec<Value> = cache.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
-    }
-
-    /// An info cache without a port; nothing when it has no such port.
-    pub(crate) fn cache_without(mut cache: Value, port: Uuid) -> Option<Value> {
-        let told = cache.pointer_mut("/nova_object.data/network_info")?;
-        let mut vifs: Vec<Value> = serde_json::from_str(told.as_str()?).ok()?;
-        let before = vifs.len();
-        let port = port.to_string();
-        vifs.retain(|vif| vif["id"] != port.as_str());
-        let shorter = vifs.len() < before;
-        *told = Value::Array(vifs).to_string().into();
-        shorter.then_some(cache)
     }
 
     /// UUIDs of the networks that the build asks for.
@@ -176,23 +135,6 @@ impl InstanceDocument {
         update(&mut self.object, updates);
     }
 
-    /// The record as it was listed, with these fields changed; `None`: it was not.
-    pub(crate) fn listed_with(&mut self, fields: Value) -> Option<Value> {
-        let data = self.listed.get_mut("nova_object.data")?.as_object_mut()?;
-        let Value::Object(fields) = fields else { return None };
-        let changed: Vec<Value> = fields.keys().map(|name| name.as_str().into()).collect();
-        data.extend(fields);
-        if !changed.is_empty() {
-            self.listed["nova_object.changes"] = changed.into();
-        }
-        Some(self.listed.clone())
-    }
-
-    /// Likewise, of the record as it was listed.
-    pub(crate) fn update_listed(&mut self, updates: &Map<String, Value>) {
-        update(&mut self.listed, updates);
-    }
-
     /// Takes over what the conductor says of the record's info cache.
     pub(crate) fn update_info_cache(&mut self, updates: &Map<String, Value>) {
         let cache = self.object.pointer_mut("/nova_object.data/info_cache/nova_object.data");
@@ -202,7 +144,8 @@ impl InstanceDocument {
         }
     }
 
-    fn set(&mut self, fields: Value) {
+    /// Changes these fields; the next save sends them.
+    pub(crate) fn set(&mut self, fields: Value) {
         let Value::Object(fields) = fields else { return };
         self.mark_changed(fields.keys().map(String::as_str));
         if let Some(data) = self.data() {
@@ -286,6 +229,24 @@ impl InstanceDocument {
     /// Network information in the record's info cache.
     pub(crate) fn network_info(&self) -> &str {
         self.field("info_cache")["nova_object.data"]["network_info"].as_str().unwrap_or("[]")
+    }
+
+    /// Takes a port out of the record's info cache; whether it was there.
+    pub(crate) fn forget_port(&mut self, port: Uuid) -> bool {
+        let port = port.to_string();
+        self.change_vifs(|vifs| {
+            let before = vifs.len();
+            vifs.retain(|vif| vif["id"] != port.as_str());
+            vifs.len() < before
+        })
+    }
+
+    /// Changes the list of interfaces in the record's info cache.
+    pub(crate) fn change_vifs<T>(&mut self, change: impl FnOnce(&mut Vec<Value>) -> T) -> T {
+        let mut vifs = serde_json::from_str(self.network_info()).unwrap_or_default();
+        let result = change(&mut vifs);
+        self.set_network_info(&json::dumps(&Value::from(vifs)));
+        result
     }
 
     /// Puts network information into the record's info cache.

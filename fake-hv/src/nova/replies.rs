@@ -2,7 +2,6 @@
 
 use hypervisor::{ConductorCall, Instance, Response};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{Documents, InstanceDocument, Rows, power_state_of, vm_state};
 use crate::values::{uuid, uuids};
@@ -56,29 +55,27 @@ pub(crate) fn reply(
 fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &mut Documents) -> Response {
     use ConductorCall as C;
     match call {
-        C::GetInstancesAtStart | C::GetPendingDeletes => Response::Instances(adopt(&result, documents)),
+        C::GetInstancesAtStart | C::GetPendingDeletes | C::GetInstancesWithPower => {
+            Response::Instances(adopt(objects(&result), documents))
+        }
         C::GetInstances | C::GetInstancesToSync | C::GetInstancesByNode => Response::Instances(instances(&result)),
-        C::GetInstanceToHeal(_) => match InstanceDocument::instance(&result) {
-            Some(instance) if result["nova_object.data"]["host"] == host => Response::Instances(vec![instance]),
-            _ => Response::Instances(Vec::new()),
-        },
-        C::GetInstancesWithPower => {
-            let listed = instances(&result);
-            for (instance, object) in listed.iter().zip(objects(&result)) {
-                documents.entry(instance.uuid).and_modify(|document| document.listed = object.clone());
-            }
-            Response::Instances(listed)
+        C::GetInstanceToHeal(_) if result["nova_object.data"]["host"] == host => {
+            Response::Instances(adopt(std::slice::from_ref(&result), documents))
+        }
+        C::GetInstanceToHeal(_) => Response::Instances(Vec::new()),
+        C::GetInfoCacheOf(_) => {
+            adopt(std::slice::from_ref(&result), documents);
+            Response::Done
         }
         C::RefreshInstance(uuid) => documents.get_mut(uuid).map_or(Response::Done, |document| {
-            take_updates(&result, |updates| document.update_listed(updates));
-            refreshed(&document.listed["nova_object.data"], host)
+            take_updates(&result, |updates| document.update(updates));
+            refreshed(&document.object["nova_object.data"], host)
         }),
-        C::SavePowerState(uuid, _) | C::SavePoweringOff(uuid) => take_updates(&result, |updates| {
-            documents.entry(*uuid).and_modify(|document| document.update_listed(updates));
-        }),
-        C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) => take_updates(&result, |updates| {
-            documents.entry(*uuid).and_modify(|document| document.update(updates));
-        }),
+        C::SaveInstance(uuid, _) | C::DestroyInstance(uuid) | C::SavePowerState(uuid, _) | C::SavePoweringOff(uuid) => {
+            take_updates(&result, |updates| {
+                documents.entry(*uuid).and_modify(|document| document.update(updates));
+            })
+        }
         C::GetResources(uuid) => {
             documents.entry(*uuid).and_modify(InstanceDocument::release_resources);
             Response::Done
@@ -94,7 +91,7 @@ fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &
             let ports = documents.get(uuid).map(|document| InstanceDocument::cached_ports(&document.object));
             Response::Ports(ports.unwrap_or_default())
         }
-        C::SaveInfoCache(uuid) => take_updates(&result, |updates| {
+        C::SaveInfoCache(uuid) | C::SaveInfoCacheWithout { instance: uuid, .. } => take_updates(&result, |updates| {
             documents.entry(*uuid).and_modify(|document| document.update_info_cache(updates));
         }),
         C::GetGroup(_) => Response::Uuids(uuids(&result["nova_object.data"]["members"])),
@@ -105,16 +102,6 @@ fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &
         }
         _ => Response::Done,
     }
-}
-
-/// The ports of an info cache when what the conductor says of it is taken over.
-pub(crate) fn refreshed_ports(mut cache: Value, result: &Value) -> Vec<Uuid> {
-    if let (Some(data), Some(updates)) = (cache.get_mut("nova_object.data"), result.get(0).and_then(Value::as_object))
-        && let Some(network_info) = updates.get("network_info")
-    {
-        data["network_info"] = network_info.clone();
-    }
-    InstanceDocument::ports_of_cache(&cache)
 }
 
 fn object_data(object: &Value) -> Option<&Map<String, Value>> {
@@ -145,11 +132,12 @@ fn instances(list: &Value) -> Vec<Instance> {
     objects(list).iter().filter_map(InstanceDocument::instance).collect()
 }
 
-/// A restarted nova-compute takes over the VMs that Nova has on its host.
-fn adopt(list: &Value, documents: &mut Documents) -> Vec<Instance> {
-    let found = instances(list);
-    for (instance, object) in found.iter().zip(objects(list)) {
+/// VMs that go on with the records that were read: those of a host that starts again, and what a periodic task looks at.
+fn adopt(found: &[Value], documents: &mut Documents) -> Vec<Instance> {
+    let adopt = |object: &Value| {
+        let instance = InstanceDocument::instance(object)?;
         documents.insert(instance.uuid, InstanceDocument::new(object.clone()));
-    }
-    found
+        Some(instance)
+    };
+    found.iter().filter_map(adopt).collect()
 }

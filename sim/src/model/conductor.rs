@@ -136,7 +136,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::CreateInterface { .. } => 27,
         ConductorCall::DeleteInterfaces(_) => 28,
         ConductorCall::RefreshInfoCache(_) => 29,
-        ConductorCall::SaveInfoCache(_) => 30,
+        ConductorCall::SaveInfoCache(_) | ConductorCall::SaveInfoCacheWithout { .. } => 30,
         ConductorCall::GetShares(_) => 31,
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,

@@ -1,0 +1,102 @@
+//! The records of VMs that one hypervisor holds at the same time.
+
+use std::collections::BTreeMap;
+
+use hypervisor::{ConductorCall, Milestone, Origin};
+
+use super::{Documents, InstanceDocument};
+
+/// A nova-compute's threads do not share the records of VMs. What was asked of it works on the record that came with that, and
+/// goes on with it; what an event or a periodic task reads or changes is seen there only when it is read from the database
+/// again. Hence what works on a record of its own is kept apart, until it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// Of what was asked for last, one for each VM.
+    pub(crate) kept: Documents,
+    apart: BTreeMap<Origin, Documents>,
+}
+
+impl Records {
+    /// Those that something that is done for this reason works on.
+    pub(crate) fn of(&mut self, origin: Origin) -> &mut Documents {
+        self.apart.get_mut(&origin).unwrap_or(&mut self.kept)
+    }
+
+    /// Those that the answer to a call is put into.
+    pub(crate) fn answered(&mut self, origin: Origin, call: &ConductorCall) -> &mut Documents {
+        use ConductorCall as C;
+        match call {
+            C::GetInstanceToHeal(_) | C::GetInfoCacheOf(_) | C::GetInstancesWithPower => {
+                self.apart.entry(origin).or_default()
+            }
+            _ => self.of(origin),
+        }
+    }
+
+    /// An event works on the records that came with it.
+    pub(crate) fn keep_apart(&mut self, origin: Origin, documents: Documents) {
+        self.apart.insert(origin, documents);
+    }
+
+    /// Nothing more is done for this reason.
+    pub(crate) fn over(&mut self, origin: Origin) {
+        self.apart.remove(&origin);
+    }
+
+    /// Lets go of a VM's record, or of what was kept for its build, when nothing more can come of it.
+    pub(crate) fn forget(&mut self, milestone: Milestone) {
+        match milestone {
+            Milestone::Active(uuid) => {
+                if let Some(document) = self.kept.get_mut(&uuid) {
+                    document.build_request = None;
+                    document.go_on();
+                }
+            }
+            Milestone::Gone(uuid) => {
+                let goes_on = self.kept.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
+                if !goes_on {
+                    self.kept.remove(&uuid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How many there are.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len() + self.apart.values().map(Documents::len).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hypervisor::Ticket;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_an_event_changes_stays_with_the_event() {
+        let vm = Uuid::from_u128(1);
+        let document = || InstanceDocument::new(json!({"nova_object.data": {"info_cache": {"nova_object.data": {}}}}));
+        let mut records = Records { kept: Documents::from([(vm, document())]), ..Records::default() };
+        let (event, operation) = (Origin::Rpc(Ticket(2)), Origin::Rpc(Ticket(1)));
+        records.keep_apart(event, Documents::from([(vm, document())]));
+        records.of(event).get_mut(&vm).expect("it came").set_network_info("[1]");
+        assert_eq!(records.of(operation)[&vm].network_info(), "[]");
+        records.over(event);
+        assert_eq!(records.len(), 1);
+    }
+
+    #[test]
+    fn what_a_task_reads_is_its_own() {
+        let (task, vm) = (Origin::Task(7), Uuid::from_u128(1));
+        let mut records = Records::default();
+        let read = records.answered(task, &ConductorCall::GetInstanceToHeal(vm));
+        read.insert(vm, InstanceDocument::new(json!({})));
+        assert!(records.kept.is_empty());
+        assert!(records.of(task).contains_key(&vm));
+    }
+}
