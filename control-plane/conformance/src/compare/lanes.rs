@@ -127,16 +127,47 @@ fn found(vm: &Value) -> String {
     format!("{} ports known, {}, task {}", ports, vm["vm_state"], vm["task_state"])
 }
 
-/// A build makes its ports in a thread of their own: which of the two speaks first is chance.
+/// Where a request is carried out by several threads, each of them is a lane: which of them speaks first is chance.
 fn threads<'a>(lane: &Events<'a>) -> Vec<Events<'a>> {
-    let method = lane.method.as_deref();
-    if method != Some("build_and_run_instance") {
-        return vec![Events { method: lane.method.clone(), events: lane.events.clone() }];
+    match lane.method.as_deref() {
+        Some("build_and_run_instance") => threads_of_build(lane),
+        None if lane.events.iter().any(|event| vm_refreshed(event).is_some()) => threads_of_power_sync(lane),
+        _ => vec![Events { method: lane.method.clone(), events: lane.events.clone() }],
     }
+}
+
+/// A build makes its ports in a thread of their own.
+fn threads_of_build<'a>(lane: &Events<'a>) -> Vec<Events<'a>> {
     let (network, rest): (Vec<&Event>, Vec<&Event>) = lane.events.iter().partition(|event| is_about_network(event));
     [("build_and_run_instance", rest), ("build_and_run_instance, its network", network)]
         .map(|(name, events)| Events { method: Some(name.to_owned()), events })
         .into()
+}
+
+/// A pool of threads compares power states, one VM each; here they are in the order of their names.
+fn threads_of_power_sync<'a>(lane: &Events<'a>) -> Vec<Events<'a>> {
+    let mut vms: Vec<(&Value, &Value)> = lane.events.iter().filter_map(|event| vm_refreshed(event)).collect();
+    vms.sort_unstable_by_key(|(name, _)| name.as_str());
+    vms.dedup();
+    let (mut rest, mut of_vms) = (Vec::new(), vec![Vec::new(); vms.len()]);
+    for event in &lane.events {
+        let args = &event.what.fields["message"]["args"];
+        let (object, first) = (&args["objinst"]["nova_object.data"]["uuid"], &args["args"][0]);
+        match vms.iter().position(|(_, uuid)| *uuid == object || *uuid == first) {
+            Some(vm) => of_vms[vm].push(*event),
+            None => rest.push(*event),
+        }
+    }
+    std::iter::once(rest).chain(of_vms).map(|events| Events { method: None, events }).collect()
+}
+
+/// Name and UUID of the VM whose record a thread of the power state sync reads again.
+fn vm_refreshed(event: &Event) -> Option<(&Value, &Value)> {
+    let args = &event.what.fields["message"]["args"];
+    let object = &args["objinst"];
+    let vm = &object["nova_object.data"];
+    (args["objmethod"] == "refresh" && object["nova_object.name"] == "Instance")
+        .then(|| (&vm["display_name"], &vm["uuid"]))
 }
 
 fn is_about_network(event: &Event) -> bool {
@@ -297,6 +328,24 @@ mod tests {
         ]);
         assert_eq!(found[0], ("build_and_run_instance".to_owned(), vec!["A.get".to_owned()]));
         assert_eq!(found[1].1, ["neutron POST /v2.0/ports"]);
+    }
+
+    #[test]
+    fn threads_that_compare_power_states_may_speak_in_any_order() {
+        let refresh = |vm: &str| {
+            let object = json!({"nova_object.name": "Instance", "nova_object.data": {"display_name": vm, "uuid": vm}});
+            let message = json!({"method": "object_action", "_context_request_id": "req-1",
+                "args": {"objinst": object, "objmethod": "refresh"}});
+            event(Direction::Sent, "basic.publish", json!({"exchange": "nova", "message": message}))
+        };
+        let stop = || query("InstanceAction", "req-1", &json!("b"));
+        let one = sorted(vec![query("List", "req-1", &json!("host")), refresh("a"), refresh("b"), stop()]);
+        let names = |said: &[&str]| said.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let lanes: Vec<_> = one.iter().map(|(_, said)| said.clone()).collect();
+        let expected =
+            [names(&["List.get"]), names(&["Instance.refresh"]), names(&["Instance.refresh", "InstanceAction.get"])];
+        assert_eq!(lanes, expected);
+        assert_eq!(one, sorted(vec![query("List", "req-1", &json!("host")), refresh("b"), stop(), refresh("a")]));
     }
 
     #[test]
