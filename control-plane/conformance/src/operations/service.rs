@@ -112,6 +112,8 @@ operations! { Stage::Plain,
     }
     "restart-renamed": |s| {
         s.boot().await?;
+        // What Neutron says of the boot would wait for the next start.
+        s.settle().await;
         s.halt(0).await?;
         s.begin().await;
         s.start_renamed(0).await?;
