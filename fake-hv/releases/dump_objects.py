@@ -23,10 +23,12 @@ from nova.compute import manager
 from nova.compute import resource_tracker
 from nova.compute import rpcapi as compute_rpcapi
 from nova.conductor import rpcapi as conductor_rpcapi
+from nova.network import neutron
 from nova.objects import base
 from nova.objects import service
 from nova.scheduler import rpcapi as scheduler_rpcapi
 from nova.virt import fake
+from oslo_messaging._drivers import amqpdriver
 from oslo_versionedobjects import base as ovo_base
 
 # The objects whose remotable class methods a nova-compute calls.
@@ -136,6 +138,12 @@ def fields_at_start():
     return ast.literal_eval(re.search(r"expected_attrs ?= ?(\[.*?\])", source, re.DOTALL).group(1))
 
 
+def looks_for_reply_each_ms():
+    """How often oslo.messaging looks whether the answer to a call has come; None: its thread is woken (`ReplyWaiters.get`)."""
+    pause = re.search(r"sleep\(([\d.]+)\)", inspect.getsource(amqpdriver.ReplyWaiters.get))
+    return round(float(pause.group(1)) * 1000) if pause else None
+
+
 def main():
     objects.register_all()
     versions = {name: ovo_base.obj_tree_get_versions(name) for name in ASKED_FOR}
@@ -156,6 +164,8 @@ def main():
             "traits": sorted(traits | {name for name in ("COMPUTE_NODE", "OWNER_NOVA") if name in inspect.getsource(resource_tracker)}),
             "fields_at_start": fields_at_start(),
             "looks_for_shares": "get_share_info" in inspect.getsource(manager.ComputeManager._shutdown_instance),
+            "forgets_lost_port": "del nw_info[index]" in inspect.getsource(neutron.API._build_network_info_model),
+            "looks_for_reply_each_ms": looks_for_reply_each_ms(),
             "interfaces": interfaces(),
             "object_versions": versions,
         },

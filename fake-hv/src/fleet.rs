@@ -122,7 +122,7 @@ impl Fleet {
                 times: spec.plan.times.clone(),
                 driver: spec.driver,
                 services: spec.services,
-                looks_for_shares: release.looks_for_shares,
+                habits: release.habits(),
             },
             release,
             apis: spec.apis.clone(),

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Origin, Output,
+    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Habits, Hypervisor, Input, Lookup, Origin, Output,
     PlacementRequest, Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
@@ -64,7 +64,7 @@ impl Replay {
             times,
             driver: Driver::Fake,
             services: Services::default(),
-            looks_for_shares: true,
+            habits: Habits { looks_for_shares: true, ..Habits::default() },
         };
         Self {
             machine: Hypervisor::new(Rc::new(config), 1),

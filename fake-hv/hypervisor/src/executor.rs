@@ -118,6 +118,12 @@ impl Kernel {
     }
 }
 
+/// When a thread that looks for an answer in intervals finds the one that has come now.
+fn next_look(sent: Time, now: Time, interval: Duration) -> Time {
+    let looks = (now - sent).as_nanos().div_ceil(interval.as_nanos().max(1));
+    sent + interval * u32::try_from(looks).unwrap_or(u32::MAX)
+}
+
 /// Handle to one hypervisor's executor and state, held by each of its threads.
 #[derive(Clone)]
 pub(crate) struct Host(Rc<(RefCell<Kernel>, RefCell<State>)>);
@@ -191,8 +197,14 @@ impl Host {
 
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(&self, request: Request, timeout: Option<Duration>) -> Result<Response, Fault> {
+        let looks_each = self.peek().config.habits.looks_for_reply_each.filter(|_| request.is_rpc());
+        let sent = self.now();
         let id = self.send(request, timeout);
-        poll_fn(|_| self.take_answer(id)).await
+        let answer = poll_fn(|_| self.take_answer(id)).await;
+        if let Some(interval) = looks_each {
+            self.sleep_until(next_look(sent, self.now(), interval)).await;
+        }
+        answer
     }
 
     fn send(&self, request: Request, timeout: Option<Duration>) -> RequestId {

@@ -76,7 +76,12 @@ pub enum NetworkRequest {
         port: Uuid,
     },
     /// `GET /ports` of the VM and its project.
-    GetPorts(Uuid),
+    GetPorts {
+        /// The instance.
+        instance: Uuid,
+        /// The port that it is about; `None`: all.
+        only: Option<Uuid>,
+    },
     /// `GET /ports` of the VM, whosever they are.
     GetAllPorts(Uuid),
     /// `GET /floatingips` of a port.

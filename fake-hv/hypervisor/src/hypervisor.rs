@@ -28,7 +28,7 @@ use crate::{
 /// #     ram_allocation_ratio: 1.0, disk_allocation_ratio: 1.0 };
 /// # let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
 /// let options = ComputeOptions::default();
-/// let config = Config { options, resources, times, driver: Default::default(), services: Default::default(), looks_for_shares: true };
+/// let config = Config { options, resources, times, driver: Default::default(), services: Default::default(), habits: Default::default() };
 /// let mut hypervisor = Hypervisor::new(config.into(), 1);
 /// hypervisor.handle_input(Time::ZERO, Input::Tick);
 /// let first = hypervisor.poll_output();

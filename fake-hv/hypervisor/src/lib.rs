@@ -43,6 +43,6 @@ pub use messages::{
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;
-pub use state::{Config, Driver, Services};
+pub use state::{Config, Driver, Habits, Services};
 pub use time::Time;
 pub use tracker::{Stats, Touched, Usage};

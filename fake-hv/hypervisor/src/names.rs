@@ -1,4 +1,4 @@
-//! The names that reports use for requests: object and method as Nova has them, method and path shape for HTTP.
+//! What kind of request it is, and the names that reports use for it: object and method as Nova has them, method and path shape for HTTP.
 
 use crate::{AgentCall, ConductorCall, HttpService, NetworkRequest, PlacementRequest, Request};
 
@@ -17,6 +17,15 @@ impl Request {
                 Some(HttpService::Neutron) => "neutron",
                 Some(HttpService::Glance) => "glance",
             },
+        }
+    }
+
+    /// Whether it goes over AMQP, and its answer comes back there.
+    pub(crate) fn is_rpc(&self) -> bool {
+        match self {
+            Self::Conductor(_) | Self::Agent(_) => true,
+            Self::Step(message) => message.service.is_none(),
+            Self::Placement(_) | Self::Network(_) | Self::Token(_) | Self::IdentityVersion => false,
         }
     }
 
@@ -120,7 +129,7 @@ impl NetworkRequest {
             Self::GetExtensions => "GET /v2.0/extensions",
             Self::CreatePort { .. } => "POST /v2.0/ports",
             Self::BindPort { .. } => "PUT /v2.0/ports/{id}",
-            Self::GetPorts(_) | Self::GetPortBindings(_) | Self::GetAllPorts(_) | Self::GetDhcpPorts { .. } => {
+            Self::GetPorts { .. } | Self::GetPortBindings(_) | Self::GetAllPorts(_) | Self::GetDhcpPorts { .. } => {
                 "GET /v2.0/ports"
             }
             Self::GetFloatingIps { .. } => "GET /v2.0/floatingips",

@@ -68,7 +68,11 @@ fn extensions_are_fresh(host: &Host) -> bool {
 pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Refresh) -> Result<(), Fault> {
     let _lock = host.lock_instance(instance, InstanceLockName::InfoCache).await;
     let refreshed = host.conductor(ConductorCall::RefreshInfoCache(instance)).await?;
-    let current = host.network(NetworkRequest::GetPorts(instance)).await?;
+    let only = if let Refresh::Port(port) = refresh { Some(port) } else { None };
+    let current = match host.network(NetworkRequest::GetPorts { instance, only }).await? {
+        Response::Ports(current) => Some(current),
+        _ => None,
+    };
     let (known, cached) = {
         let state = host.peek();
         let guest = state.guests.get(&instance);
@@ -81,20 +85,23 @@ pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Ref
             }
         }
     };
+    let gone = |port: &Uuid| current.as_ref().is_some_and(|current| !current.contains(port));
     let ports = match refresh {
         Refresh::Allocated => known,
-        Refresh::Port(_) | Refresh::All | Refresh::Forced if !cached => Vec::new(),
-        Refresh::Port(port) => known.into_iter().filter(|candidate| *candidate == port).collect(),
-        Refresh::All | Refresh::Forced => known,
+        // A port that the cache lacks is added.
+        Refresh::Port(port) if cached => Vec::from_iter(Some(port).filter(|port| !gone(port))),
+        Refresh::All if cached => known,
+        Refresh::Port(_) | Refresh::All => Vec::new(),
+        Refresh::Forced => in_order(&known, current.as_deref().unwrap_or(&known)),
     };
     if refresh == Refresh::Forced {
         host.conductor(ConductorCall::GetInterfaces(instance)).await?;
     }
-    if refresh != Refresh::Allocated {
+    let nothing_to_read = only.is_some() && cached && ports.is_empty();
+    if refresh != Refresh::Allocated && !nothing_to_read {
         read_networks(host, instance, &ports).await?;
     }
     // A port that Neutron does not have any more is left out from now on.
-    let gone = |port: &Uuid| matches!(&current, Response::Ports(current) if !current.contains(port));
     for port in ports.iter().filter(|port| !gone(port)) {
         read_port(host, instance, *port).await?;
     }
@@ -103,6 +110,13 @@ pub(crate) async fn refresh_info_cache(host: &Host, instance: Uuid, refresh: Ref
         guest.ports_cached |= !ports.is_empty();
     }
     host.conductor(ConductorCall::SaveInfoCache(instance)).await.map(drop)
+}
+
+/// `_get_ordered_port_list`: those that Neutron has, in the order in which they were added.
+fn in_order(known: &[Uuid], current: &[Uuid]) -> Vec<Uuid> {
+    let old = known.iter().filter(|port| current.contains(port));
+    let new = current.iter().filter(|port| !known.contains(port));
+    old.chain(new).copied().collect()
 }
 
 /// `_get_available_networks`: those of the ports, or without ports all that the VM could have.

@@ -32,8 +32,17 @@ pub struct Config {
     pub driver: Driver,
     /// Which services run on the host.
     pub services: Services,
-    /// Whether its release looks for the shares of a VM before it shuts it down.
+    /// What its release does otherwise than others.
+    pub habits: Habits,
+}
+
+/// What the services of a release do otherwise than those of others, apart from what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Habits {
+    /// Whether it looks for the shares of a VM before it shuts it down.
     pub looks_for_shares: bool,
+    /// How often a thread looks whether the answer to its RPC call has come; `None`: it is woken by it.
+    pub looks_for_reply_each: Option<Duration>,
 }
 
 /// What differs between virt drivers and shows on the wire.

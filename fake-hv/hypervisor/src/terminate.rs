@@ -35,7 +35,7 @@ pub(crate) async fn run(host: Host, told: Instance) {
 
 /// What is mounted in it, if its release mounts shares.
 pub(crate) async fn look_for_shares(host: &Host, instance: Uuid) -> Result<(), Fault> {
-    if host.peek().config.looks_for_shares {
+    if host.peek().config.habits.looks_for_shares {
         host.conductor(ConductorCall::GetShares(instance)).await?;
     }
     Ok(())

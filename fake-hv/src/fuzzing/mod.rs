@@ -9,8 +9,8 @@ mod wire;
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Delay, Driver, Input, Reconnect, Request, RequestId, Resources, Services,
-    Time, Times,
+    ComputeOptions, ConductorCall, Config, Delay, Driver, Habits, Input, Reconnect, Request, RequestId, Resources,
+    Services, Time, Times,
 };
 use scenarios::plan::ConnectionMode;
 use serde_json::Value;
@@ -89,7 +89,14 @@ fn common(driver: Driver) -> Rc<Common> {
         instance_delete_interval: None,
         ..ComputeOptions::default()
     };
-    let config = Config { options, resources, times, driver, services: Services::default(), looks_for_shares: true };
+    let config = Config {
+        options,
+        resources,
+        times,
+        driver,
+        services: Services::default(),
+        habits: Habits { looks_for_shares: true, ..Habits::default() },
+    };
     let apis = ServiceApis {
         identity_url: "http://identity".to_owned(),
         placement_url: "http://placement".to_owned(),

@@ -25,8 +25,7 @@ impl Client<'_> {
             }
             N::GetNetworks { instance, ports } => {
                 let document = self.documents.get(instance)?;
-                let of_ports = document.ports.iter().filter(|port| ports.contains(&port.id));
-                let ids: Vec<_> = of_ports.map(|port| port.network.to_string()).collect();
+                let ids: Vec<_> = ports.iter().filter_map(|port| document.network_of(*port)).collect();
                 ("GET", format!("/v2.0/networks?{}", id_filter(&ids)), None, None)
             }
             N::GetProjectNetworks(instance) => {
@@ -51,7 +50,7 @@ impl Client<'_> {
                 let body = self.binding(*instance)?;
                 ("PUT", format!("/v2.0/ports/{port}"), Some(body), None)
             }
-            N::GetPorts(instance) => {
+            N::GetPorts { instance, .. } => {
                 let project = self.documents.get(instance)?.project();
                 ("GET", format!("/v2.0/ports?tenant_id={project}&device_id={instance}"), None, None)
             }
@@ -110,12 +109,18 @@ impl Client<'_> {
                 self.keep_ports(*instance, std::slice::from_ref(&body["port"]));
                 Ok(Response::Done)
             }
-            N::GetPorts(instance) | N::GetAllPorts(instance) => {
+            N::GetPorts { instance, .. } | N::GetAllPorts(instance) => {
                 let ports = list(&body["ports"]);
                 self.keep_ports(*instance, ports);
                 let ports: Vec<Uuid> = ports.iter().filter_map(|port| uuid(&port["id"])).collect();
-                if matches!(request, N::GetPorts(_)) {
-                    self.forget_ports_but(*instance, &ports);
+                match request {
+                    N::GetPorts { only: None, .. } => self.forget_ports_but(*instance, &ports),
+                    N::GetPorts { only: Some(port), .. } if !ports.contains(port) && self.release.forgets_lost_port => {
+                        if let Some(document) = self.documents.get_mut(instance) {
+                            document.forget_port(*port);
+                        }
+                    }
+                    _ => {}
                 }
                 Ok(Response::Ports(ports))
             }
@@ -186,7 +191,7 @@ impl Client<'_> {
         let Some(document) = self.documents.get_mut(&instance) else { return };
         for port in InstanceDocument::cached_ports(&document.object) {
             if !current.contains(&port) {
-                document.forget_port(port);
+                document.lose_port(port);
             }
         }
     }
@@ -307,7 +312,7 @@ mod tests {
             let answer = HttpAnswer { status: 200, body, ..HttpAnswer::default() };
             client.decode_network(&request, answer).expect("a good answer")
         };
-        ask(NetworkRequest::GetPorts(vm), json!({"ports": [case["port"]]}));
+        ask(NetworkRequest::GetPorts { instance: vm, only: None }, json!({"ports": [case["port"]]}));
         ask(NetworkRequest::GetNetworks { instance: vm, ports: vec![port] }, json!({"networks": case["networks"]}));
         ask(NetworkRequest::GetFloatingIps { instance: vm, port }, json!({"floatingips": []}));
         ask(NetworkRequest::GetSubnets { instance: vm, port }, json!({"subnets": case["subnets"]}));

@@ -122,6 +122,17 @@ impl InstanceDocument {
         vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
     }
 
+    /// The network of a port, as Neutron said, or as the info cache has it of a port that Neutron does not have any more.
+    pub(crate) fn network_of(&self, port: Uuid) -> Option<String> {
+        if let Some(known) = self.ports.iter().find(|known| known.id == port) {
+            return Some(known.network.to_string());
+        }
+        let vifs: Vec<Value> = serde_json::from_str(self.network_info()).ok()?;
+        let id = port.to_string();
+        let vif = vifs.iter().find(|vif| vif["id"] == id.as_str())?;
+        vif["network"]["id"].as_str().map(str::to_owned)
+    }
+
     /// UUIDs of the networks that the build asks for.
     pub(crate) fn requested_networks(&self) -> Vec<String> {
         let requests = self.build_request.as_ref().and_then(|request| request.get("requested_networks"));
@@ -239,6 +250,15 @@ impl InstanceDocument {
             vifs.retain(|vif| vif["id"] != port.as_str());
             vifs.len() < before
         })
+    }
+
+    /// Likewise, of a port whose network will still be asked for.
+    pub(crate) fn lose_port(&mut self, port: Uuid) {
+        let network = self.network_of(port).and_then(|network| network.parse().ok());
+        if self.ports.iter().all(|known| known.id != port) {
+            self.ports.extend(network.map(|network| Port { id: port, network, ..Port::default() }));
+        }
+        self.forget_port(port);
     }
 
     /// Changes the list of interfaces in the record's info cache.

@@ -1,7 +1,8 @@
 //! What differs between releases and is read from them by a program.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use hypervisor::Habits;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -23,7 +24,11 @@ pub struct Release {
     /// Traits that a nova-compute with the fake driver reports of its host.
     pub(crate) traits: Vec<String>,
     /// Whether it looks for the shares of a VM before it shuts it down.
-    pub(crate) looks_for_shares: bool,
+    looks_for_shares: bool,
+    /// How often a thread looks whether the answer to its RPC call has come; `None`: it is woken by it.
+    looks_for_reply_each_ms: Option<u64>,
+    /// Whether an event of a port that Neutron does not have any more takes it out of the info cache.
+    pub(crate) forgets_lost_port: bool,
     /// What is read of each VM when a nova-compute starts.
     pub(crate) fields_at_start: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.
@@ -72,6 +77,12 @@ impl Release {
     /// Topics of the RPC servers of its nova-compute, in the order they start.
     pub fn rpc_topics(&self) -> &[&'static str] {
         &self.rpc_topics
+    }
+
+    /// What its services do otherwise than those of others.
+    pub(crate) fn habits(&self) -> Habits {
+        let looks_for_reply_each = self.looks_for_reply_each_ms.map(Duration::from_millis);
+        Habits { looks_for_shares: self.looks_for_shares, looks_for_reply_each }
     }
 
     /// The data of a release that ships with the harness.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{Config, Driver, Services, Time};
+use hypervisor::{Config, Driver, Habits, Services, Time};
 use recording::Recorder;
 use scenarios::{Plan, options::compute_options, plan::DeploymentPlan, seed};
 
@@ -141,7 +141,7 @@ impl World {
             times: plan.fleet.times.clone(),
             driver: Driver::default(),
             services: Services::default(),
-            looks_for_shares: true,
+            habits: Habits { looks_for_shares: true, ..Habits::default() },
         };
         let mut world = Self {
             now: Time::ZERO,

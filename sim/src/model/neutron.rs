@@ -139,7 +139,7 @@ impl World {
             NetworkRequest::CreatePort { instance, .. } => (ops.create_port, facts::number_of(*instance), NONE),
             NetworkRequest::BindPort { port, .. } => (ops.bind_port, NONE, facts::number_of(*port)),
             NetworkRequest::DeletePort { port, .. } => (ops.delete_port, NONE, facts::number_of(*port)),
-            NetworkRequest::GetPorts(_)
+            NetworkRequest::GetPorts { .. }
             | NetworkRequest::GetPortBindings(_)
             | NetworkRequest::GetAllPorts(_)
             | NetworkRequest::GetDhcpPorts { .. } => (ops.ports, NONE, NONE),

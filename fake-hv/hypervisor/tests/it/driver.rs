@@ -3,9 +3,9 @@
 use std::{rc::Rc, time::Duration};
 
 use hypervisor::{
-    AgentCall, AgentPort, ComputeOptions, ConductorCall, Config, Delay, Fault, Hypervisor, Input, Instance, Lookup,
-    Milestone, NetworkRequest, Notice, Output, Request, RequestId, Resources, Response, Rpc, Servers, Services, Ticket,
-    Time, Times,
+    AgentCall, AgentPort, ComputeOptions, ConductorCall, Config, Delay, Fault, Habits, Hypervisor, Input, Instance,
+    Lookup, Milestone, NetworkRequest, Notice, Output, Request, RequestId, Resources, Response, Rpc, Servers, Services,
+    Ticket, Time, Times,
 };
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
         times,
         driver: hypervisor::Driver::default(),
         services: Services::default(),
-        looks_for_shares: true,
+        habits: Habits { looks_for_shares: true, ..Habits::default() },
     })
 }
 

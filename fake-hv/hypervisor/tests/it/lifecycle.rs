@@ -195,6 +195,22 @@ fn a_change_of_a_port_before_the_cache_has_one_finds_none() {
 }
 
 #[test]
+fn a_change_of_a_port_is_about_that_port_while_neutron_has_it() {
+    let other = uuid::Uuid::from_u128(99);
+    for (current, read) in [(vec![PORT, other], true), (vec![other], false)] {
+        let mut driver = Driver::started(quiet());
+        driver.input(build(VM, vec![NETWORK]));
+        driver.sent.clear();
+        // The cache does not have the port yet.
+        driver.told.push(("InstanceInfoCache.refresh", Response::Ports(vec![other])));
+        driver.told.push(("GET /v2.0/ports", Response::Ports(current)));
+        driver.input(rpc(Rpc::NetworkChanged { instance: VM, port: PORT }));
+        let nothing = [REFRESH[0], REFRESH[1], "InstanceInfoCache.save"];
+        assert_eq!(about_networks(&driver), if read { REFRESH } else { &nothing });
+    }
+}
+
+#[test]
 fn a_port_that_is_never_wired_fails_the_build_after_the_timeout() {
     let mut driver = Driver::started(quiet());
     driver.plug = false;

@@ -1,11 +1,11 @@
 //! When a hypervisor sends what: heartbeats, periodics, timeouts, locks.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use hypervisor::{ComputeOptions, Input};
+use hypervisor::{ComputeOptions, Habits, Hypervisor, Input, Response};
 use uuid::Uuid;
 
-use crate::driver::{Driver, build};
+use crate::driver::{Driver, build, config};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -71,4 +71,22 @@ fn a_conductor_that_is_not_there_is_pinged_until_it_is() {
     driver.mute = None;
     driver.run_for(Duration::from_secs(60));
     assert!(driver.serving);
+}
+
+#[test]
+fn an_answer_is_found_at_the_next_look_where_a_release_looks_for_it() {
+    let looks_for_reply_each = Some(Duration::from_millis(500));
+    let mut config = (*config(ComputeOptions::default())).clone();
+    config.habits = Habits { looks_for_reply_each, ..config.habits };
+    let mut driver =
+        Driver { hypervisor: Hypervisor::new(Rc::new(config), 7), ..Driver::new(ComputeOptions::default()) };
+    driver.input(Input::Tick);
+    driver.mute = Some("InstanceActionEvent.event_start");
+    driver.input(build(Uuid::from_u128(10), Vec::new()));
+    driver.now = driver.now + Duration::from_millis(600);
+    driver.mute = None;
+    let id = driver.unanswered.remove(0);
+    driver.input(Input::Reply { id, result: Ok(Response::Done) });
+    driver.run_for(Duration::from_millis(500));
+    assert_eq!(driver.times_of("Instance.save").first(), Some(&1.0), "the second look");
 }
