@@ -165,6 +165,7 @@ def main():
             "fields_at_start": fields_at_start(),
             "looks_for_shares": "get_share_info" in inspect.getsource(manager.ComputeManager._shutdown_instance),
             "forgets_lost_port": "del nw_info[index]" in inspect.getsource(neutron.API._build_network_info_model),
+            "keeps_mtu": "'mtu'" in inspect.getsource(neutron.API._gather_port_ids_and_networks),
             "looks_for_reply_each_ms": looks_for_reply_each_ms(),
             "interfaces": interfaces(),
             "object_versions": versions,

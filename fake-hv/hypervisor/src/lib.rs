@@ -38,8 +38,8 @@ pub use delay::{Delay, exponential};
 pub use http_requests::{NetworkRequest, PlacementRequest};
 pub use hypervisor::Hypervisor;
 pub use messages::{
-    ActionEvent, ConductorCall, Input, InstanceState, Milestone, Notice, Origin, Output, Request, RequestId, Rpc,
-    Servers, Session, Ticket,
+    ActionEvent, ConductorCall, Input, InstanceState, LazyField, Milestone, Notice, Origin, Output, Request, RequestId,
+    Rpc, Servers, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;

@@ -218,6 +218,17 @@ pub enum Session {
     ServiceUser,
 }
 
+/// A field of a VM's record that is loaded where it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LazyField {
+    /// Its flavor, the old and the new one.
+    Flavor,
+    /// What Nova notes of it.
+    SystemMetadata,
+    /// What is known of its ports.
+    InfoCache,
+}
+
 /// Calls of nova-compute to nova-conductor. All but `Ping` are remotable methods of Nova's objects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConductorCall {
@@ -340,8 +351,8 @@ pub enum ConductorCall {
     /// `Instance.get_by_uuid` of the VM whose info cache is healed next; answers [`Response::Instances`], with none when it is not
     /// here any more.
     GetInstanceToHeal(Uuid),
-    /// `Instance.get_by_uuid`, for the info cache that a list came without.
-    GetInfoCacheOf(Uuid),
+    /// `Instance.get_by_uuid`, for a field that the record came without.
+    LoadField(Uuid, LazyField),
     /// `Instance.save` of the power state that the driver has.
     SavePowerState(Uuid, u8),
     /// `Instance.save` of a VM that stopped by itself: it is to be stopped.

@@ -84,7 +84,7 @@ impl ConductorCall {
             Self::RefreshInfoCache(_) => "InstanceInfoCache.refresh",
             Self::SaveInfoCache(_) | Self::SaveInfoCacheWithout { .. } => "InstanceInfoCache.save",
             Self::GetShares(_) => "ShareMappingList.get_by_instance_uuid",
-            Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) | Self::GetInfoCacheOf(_) => "Instance.get_by_uuid",
+            Self::GetEvacuated(_) | Self::GetInstanceToHeal(_) | Self::LoadField(..) => "Instance.get_by_uuid",
             Self::GetInterfaces(_) => "VirtualInterfaceList.get_by_instance_uuid",
             Self::EndEvacuation(_) => "Migration.save",
             Self::GetGroup(_) => "InstanceGroup.get_by_uuid",

@@ -6,7 +6,8 @@ use rand::Rng;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, ConductorCall, Fault, Instance, InstanceState, Milestone, NetworkRequest, Notice, Response, Time,
+    ComputeOptions, ConductorCall, Fault, Instance, InstanceState, LazyField, Milestone, NetworkRequest, Notice,
+    Response, Time,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
@@ -205,7 +206,7 @@ async fn heal_info_cache(host: &Host) -> Result<(), Fault> {
         host.network(NetworkRequest::GetPortBindings(instance.uuid)).await?;
     }
     if listed {
-        host.conductor(ConductorCall::GetInfoCacheOf(instance.uuid)).await?;
+        host.conductor(ConductorCall::LoadField(instance.uuid, LazyField::InfoCache)).await?;
     }
     network::refresh_info_cache(host, instance.uuid, Refresh::Forced).await
 }

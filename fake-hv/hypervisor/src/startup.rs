@@ -97,6 +97,12 @@ async fn init_host(host: &Host) -> Result<(), Exit> {
         answer => answer.found(),
     };
     let instances = host.conductor(ConductorCall::GetInstancesAtStart).await?.instances();
+    let loads = host.peek().config.habits.loads_at_start;
+    for instance in &instances {
+        for field in loads {
+            host.conductor(ConductorCall::LoadField(instance.uuid, *field)).await?;
+        }
+    }
     for evacuated in host.conductor(ConductorCall::GetEvacuations).await?.uuids() {
         let_go(host, evacuated).await?;
     }

@@ -11,7 +11,7 @@ use rand_pcg::Pcg64Mcg;
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, Delay, Instance, InstanceState, Resources, Time, Times,
+    ComputeOptions, Delay, Instance, InstanceState, LazyField, Resources, Time, Times,
     lock::{FairSemaphore, InstanceLockName, LockName},
     power_state,
     resources::Provider,
@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Habits {
     /// Whether it looks for the shares of a VM before it shuts it down.
     pub looks_for_shares: bool,
+    /// What it loads of each VM when it starts, beyond what it has read.
+    pub loads_at_start: &'static [LazyField],
     /// How often a thread looks whether the answer to its RPC call has come; `None`: it is woken by it.
     pub looks_for_reply_each: Option<Duration>,
 }

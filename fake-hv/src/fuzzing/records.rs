@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use hypervisor::{
-    ActionEvent, ConductorCall, InstanceState, NetworkRequest, Notice, PlacementRequest, Request, Session, Touched,
-    Usage,
+    ActionEvent, ConductorCall, InstanceState, LazyField, NetworkRequest, Notice, PlacementRequest, Request, Session,
+    Touched, Usage,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -164,7 +164,9 @@ fn calls(uuid: Uuid) -> Vec<ConductorCall> {
         C::RefreshInstance(uuid),
         C::GetInstancesWithPower,
         C::GetInstanceToHeal(uuid),
-        C::GetInfoCacheOf(uuid),
+        C::LoadField(uuid, LazyField::Flavor),
+        C::LoadField(uuid, LazyField::SystemMetadata),
+        C::LoadField(uuid, LazyField::InfoCache),
         C::SavePowerState(uuid, 4),
         C::SavePoweringOff(uuid),
         C::StartStop(uuid),

@@ -199,6 +199,9 @@ impl Client<'_> {
     /// What Neutron says of networks, for the VM's network information.
     pub(crate) fn keep_networks(&mut self, instance: Uuid, body: &Value) {
         let Some(document) = self.documents.get_mut(&instance) else { return };
+        if !self.release.keeps_mtu {
+            document.networks.values_mut().for_each(|network| network.mtu = None);
+        }
         for record in list(&body["networks"]) {
             let text = |name: &str| record[name].as_str().unwrap_or_default();
             let Ok(id) = text("id").parse() else { continue };

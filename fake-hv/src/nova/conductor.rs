@@ -4,7 +4,11 @@ use hypervisor::{ActionEvent, ConductorCall, InstanceState, Notice, Resources};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Documents, Identity, InstanceDocument, Release, Rows, Save, instance::ROOT_DEVICE, traceback};
+use super::{
+    Documents, Identity, InstanceDocument, Release, Rows, Save,
+    instance::{ROOT_DEVICE, name_of},
+    traceback,
+};
 
 /// Method, arguments and version of a message; the transport adds the envelope.
 #[derive(Debug, Clone)]
@@ -97,7 +101,7 @@ pub(crate) fn call(author: &mut Author<'_>, call: &ConductorCall) -> Option<Body
                     | C::GetResources(_)
                     | C::GetRunningDeleted(_)
                     | C::GetPendingDeletes
-                    | C::GetInfoCacheOf(_)
+                    | C::LoadField(..)
             );
             let elevated = matches!(query, C::GetInstancesToSync);
             return Some(Body { reads_deleted, elevated, ..author.query(query) });
@@ -135,8 +139,9 @@ impl Author<'_> {
             C::GetInstances | C::GetInstancesToSync | C::GetInstancesWithPower => {
                 self.ask("InstanceList", "get_by_host", json!([host]), json!({"expected_attrs": [], "use_slave": true}))
             }
-            C::GetInfoCacheOf(uuid) => {
-                self.ask("Instance", "get_by_uuid", json!([]), json!({"expected_attrs": ["info_cache"], "uuid": uuid}))
+            C::LoadField(uuid, field) => {
+                let kwargs = json!({"expected_attrs": [name_of(*field)], "uuid": uuid});
+                self.ask("Instance", "get_by_uuid", json!([]), kwargs)
             }
             C::GetInstanceToHeal(uuid) => {
                 let attrs = json!(["system_metadata", "info_cache", "flavor"]);
@@ -334,8 +339,10 @@ pub(crate) fn notice(author: &Author<'_>, notice: &Notice) -> Option<Body> {
     match notice {
         Notice::InstancesAtStart => {
             let all: Vec<Value> = author.documents.values().map(|document| document.object.clone()).collect();
-            // As the conductor gave it.
-            let list = author.release.object("InstanceList", json!({"objects": all}), &[]);
+            // As the conductor gave it, unless something was loaded into one of them.
+            let changed = all.iter().any(|object| object["nova_object.changes"].is_array());
+            let changes: &[&str] = if changed { &["objects"] } else { &[] };
+            let list = author.release.object("InstanceList", json!({"objects": all}), changes);
             Some(body("update_instance_info", json!({"host_name": host, "instance_info": list})))
         }
         Notice::InstanceChanged(uuid) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor::{Instance, InstanceState, power_state};
+use hypervisor::{Instance, InstanceState, LazyField, power_state};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -83,6 +83,16 @@ impl InstanceDocument {
             self.build_request = None;
         }
         goes_on
+    }
+
+    /// Takes a field over from another reading of the record. With the flavor come those of a resize, which then count as changed.
+    pub(crate) fn load(&mut self, field: LazyField, from: &Value) {
+        let others: &[&str] = if field == LazyField::Flavor { &["old_flavor", "new_flavor"] } else { &[] };
+        let Some(data) = self.data() else { return };
+        for name in others.iter().chain(&[name_of(field)]) {
+            data.insert((*name).to_owned(), from["nova_object.data"][*name].clone());
+        }
+        self.mark_changed(others.iter().copied());
     }
 
     fn data(&mut self) -> Option<&mut Map<String, Value>> {
@@ -275,6 +285,15 @@ impl InstanceDocument {
         if let Some(Value::Object(cache)) = cache {
             cache.insert("network_info".to_owned(), network_info.into());
         }
+    }
+}
+
+/// What the conductor calls it.
+pub(super) fn name_of(field: LazyField) -> &'static str {
+    match field {
+        LazyField::Flavor => "flavor",
+        LazyField::SystemMetadata => "system_metadata",
+        LazyField::InfoCache => "info_cache",
     }
 }
 

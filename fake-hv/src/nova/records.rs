@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor::{ConductorCall, Milestone, Origin};
+use hypervisor::{ConductorCall, LazyField, Milestone, Origin};
 
 use super::{Documents, InstanceDocument};
 
@@ -26,7 +26,7 @@ impl Records {
     pub(crate) fn answered(&mut self, origin: Origin, call: &ConductorCall) -> &mut Documents {
         use ConductorCall as C;
         match call {
-            C::GetInstanceToHeal(_) | C::GetInfoCacheOf(_) | C::GetInstancesWithPower => {
+            C::GetInstanceToHeal(_) | C::LoadField(_, LazyField::InfoCache) | C::GetInstancesWithPower => {
                 self.apart.entry(origin).or_default()
             }
             _ => self.of(origin),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hypervisor::Habits;
+use hypervisor::{Habits, LazyField};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -29,6 +29,8 @@ pub struct Release {
     looks_for_reply_each_ms: Option<u64>,
     /// Whether an event of a port that Neutron does not have any more takes it out of the info cache.
     pub(crate) forgets_lost_port: bool,
+    /// Whether it takes the MTU of a network that it has not asked for again from the info cache.
+    pub(crate) keeps_mtu: bool,
     /// What is read of each VM when a nova-compute starts.
     pub(crate) fields_at_start: Vec<String>,
     /// Versions of the objects that a nova-compute sends whole.
@@ -82,7 +84,10 @@ impl Release {
     /// What its services do otherwise than those of others.
     pub(crate) fn habits(&self) -> Habits {
         let looks_for_reply_each = self.looks_for_reply_each_ms.map(Duration::from_millis);
-        Habits { looks_for_shares: self.looks_for_shares, looks_for_reply_each }
+        // The check whether a VM needs a TPM looks at both.
+        let loaded = self.fields_at_start.iter().any(|field| field == "flavor");
+        let loads_at_start: &[LazyField] = if loaded { &[] } else { &[LazyField::Flavor, LazyField::SystemMetadata] };
+        Habits { looks_for_shares: self.looks_for_shares, loads_at_start, looks_for_reply_each }
     }
 
     /// The data of a release that ships with the harness.

@@ -1,6 +1,6 @@
 //! What the conductor answered, and what it changes in the records here.
 
-use hypervisor::{ConductorCall, Instance, Response};
+use hypervisor::{ConductorCall, Instance, LazyField, Response};
 use serde_json::{Map, Value};
 
 use super::{Documents, InstanceDocument, Rows, power_state_of, vm_state};
@@ -63,8 +63,12 @@ fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &
             Response::Instances(adopt(std::slice::from_ref(&result), documents))
         }
         C::GetInstanceToHeal(_) => Response::Instances(Vec::new()),
-        C::GetInfoCacheOf(_) => {
+        C::LoadField(_, LazyField::InfoCache) => {
             adopt(std::slice::from_ref(&result), documents);
+            Response::Done
+        }
+        C::LoadField(uuid, field) => {
+            documents.entry(*uuid).and_modify(|document| document.load(*field, &result));
             Response::Done
         }
         C::RefreshInstance(uuid) => documents.get_mut(uuid).map_or(Response::Done, |document| {

@@ -140,7 +140,7 @@ fn index_of(call: &ConductorCall) -> usize {
         ConductorCall::GetShares(_) => 31,
         ConductorCall::GetResources(_) => 32,
         ConductorCall::CleanInstanceConsoleTokens(_) => 33,
-        ConductorCall::GetEvacuated(_) | ConductorCall::GetInfoCacheOf(_) | ConductorCall::GetInstanceToHeal(_) => 16,
+        ConductorCall::GetEvacuated(_) | ConductorCall::LoadField(..) | ConductorCall::GetInstanceToHeal(_) => 16,
         // A few rows of one VM, as its block devices are.
         ConductorCall::GetInterfaces(_) => 25,
         ConductorCall::EndEvacuation(_) => 17,
@@ -417,7 +417,7 @@ mod tests {
             ConductorCall::GetResources(vm),
             ConductorCall::CleanInstanceConsoleTokens(vm),
             ConductorCall::GetInstanceToHeal(vm),
-            ConductorCall::GetInfoCacheOf(vm),
+            ConductorCall::LoadField(vm, hypervisor::LazyField::InfoCache),
             ConductorCall::GetInstancesWithPower,
             ConductorCall::SavePowerState(vm, 4),
             ConductorCall::SavePoweringOff(vm),

@@ -125,15 +125,21 @@ fn fold_ports(steps: Vec<Raw>, ports: &[Port]) -> Vec<Raw> {
     folded
 }
 
-/// How many steps belong to the first port, when as many of the same shapes follow for each other port.
+/// How many steps belong to the first port, when as many of the same shapes follow for each other port. The list of extensions is
+/// of no port, and may be asked for in the turn of each.
 fn loop_at(shapes: &[(Option<usize>, String)], ports: usize) -> Option<(usize, usize)> {
     let first = shapes.first()?.0?;
-    let length = shapes.iter().take_while(|(port, _)| *port == Some(first)).count();
+    let of = |port: usize, step: &(Option<usize>, String)| step.0 == Some(port) || step.1 == EXTENSIONS;
+    let mut length = shapes.iter().take_while(|step| of(first, step)).count();
+    if ports == 1 {
+        // What comes after the last step of the port need not be a part of its turn.
+        length = shapes[..length].iter().rposition(|step| step.0.is_some())? + 1;
+    }
     let whole = shapes.get(..length * ports)?;
     let mut seen = std::collections::BTreeSet::new();
     for turn in whole.chunks(length) {
         let port = turn[0].0?;
-        let same = turn.iter().zip(&whole[..length]).all(|(a, b)| a.0 == Some(port) && a.1 == b.1);
+        let same = turn.iter().zip(&whole[..length]).all(|(a, b)| of(port, a) && a.1 == b.1);
         if !same || !seen.insert(port) {
             return None;
         }
@@ -141,9 +147,16 @@ fn loop_at(shapes: &[(Option<usize>, String)], ports: usize) -> Option<(usize, u
     Some((first, length))
 }
 
+/// Shape of the question for the list of extensions.
+const EXTENSIONS: &str = "extensions";
+
 /// The port that a step is about, if it is one, and what the step is apart from it.
 fn shape(step: &Raw, ports: &[Port]) -> (Option<usize>, String) {
-    let Raw::Said(said) = step else { return (None, String::new()) };
+    let said = match step {
+        Raw::Said(said) => said,
+        Raw::Extensions => return (None, EXTENSIONS.to_owned()),
+        _ => return (None, String::new()),
+    };
     let fields = &said.event.what.fields;
     let about = match said.event.what.name.as_str() {
         "http" => format!(
@@ -173,5 +186,36 @@ fn keys(value: &Value) -> String {
         Value::Object(map) => map.iter().map(|(key, value)| format!("{key}{{{}}}", keys(value))).collect(),
         Value::Array(items) => items.iter().map(keys).collect(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a` and `b` are steps of the first and the second port, `x` asks for extensions, `-` is of no port.
+    fn found(steps: &str, ports: usize) -> Option<(usize, usize)> {
+        let shape = |step: char| match step {
+            'a' => (Some(0), "step".to_owned()),
+            'b' => (Some(1), "step".to_owned()),
+            'x' => (None, EXTENSIONS.to_owned()),
+            _ => (None, String::new()),
+        };
+        loop_at(&steps.chars().map(shape).collect::<Vec<_>>(), ports)
+    }
+
+    #[test]
+    fn the_same_for_each_port_is_a_loop() {
+        assert_eq!(found("aabb-", 2), Some((0, 2)));
+        assert_eq!(found("aaxaxbbxbx-", 2), Some((0, 5)));
+        assert_eq!(found("axa-", 1), Some((0, 3)));
+        assert_eq!(found("axx-", 1), Some((0, 1)));
+    }
+
+    #[test]
+    fn what_differs_between_ports_is_none() {
+        for steps in ["aab", "aaaa", "axabb", "a-b", "xaxb"] {
+            assert_eq!(found(steps, 2), None, "{steps}");
+        }
     }
 }
