@@ -16,6 +16,7 @@ import re
 import sys
 
 from nova import baserpc
+from nova import manager as nova_manager
 from nova import objects
 from nova import rpc
 from nova import safe_utils
@@ -60,9 +61,13 @@ def method(bound):
     optional = [name.name for name in takes[1:] if name.default is not inspect.Parameter.empty]
     if optional:
         found["optional"] = optional
-    # Nova counts the others while they go on, and asks for the uuid of their instance before it calls them.
-    if getattr(bound, "_skip_automatic_rpc_tracking", False):
-        found["untracked"] = True
+    # Newer ones count what goes on, by the uuid of its instance, before they call the method.
+    skips = "_skip_automatic_rpc_tracking"
+    if skips in inspect.getsource(nova_manager) and not getattr(bound, skips, False):
+        found["tracked"] = True
+    # A method that fails puts back the task state that its instance had.
+    if "@reverts_task_state" in inspect.getsource(function):
+        found["reverts_task_state"] = True
     # Python itself names the class, too; nova's decorators, which look at the arguments first, do not.
     if speaker != function.__name__:
         found["speaker"] = speaker

@@ -25,9 +25,12 @@ struct Method {
     optional: Vec<String>,
     /// Who complains of wrong arguments, if it is not the method by its plain name.
     speaker: Option<String>,
-    /// Whether it is called without a look at its instance.
+    /// Whether its instance is asked for its UUID before the method is called.
     #[serde(default)]
-    untracked: bool,
+    tracked: bool,
+    /// Whether its instance is asked for its task state when the method fails.
+    #[serde(default)]
+    reverts_task_state: bool,
 }
 
 const BUILTINS: &str = "builtins";
@@ -97,13 +100,17 @@ impl Method {
         let Value::Object(args) = args else { return Err(lacks(args, "items")) };
         args.values().try_for_each(readable)?;
         let instance = args.get("instance").filter(|instance| instance.get(NAME).is_none());
-        if let (false, Some(instance)) = (self.untracked, instance) {
+        if let (true, Some(instance)) = (self.tracked, instance) {
             return Err(lacks(instance, "uuid"));
         }
         self.take(name, args).map_err(|complaint| {
             let speaker = self.speaker.as_deref().unwrap_or(name);
             builtin("TypeError", format!("{speaker}() {complaint}"))
-        })
+        })?;
+        match instance {
+            Some(instance) if self.reverts_task_state => Err(lacks(instance, "task_state")),
+            _ => Ok(()),
+        }
     }
 
     fn take(&self, name: &str, args: &Map<String, Value>) -> Result<(), String> {

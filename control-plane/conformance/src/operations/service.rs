@@ -7,10 +7,11 @@ use serde_json::json;
 use super::operations;
 use crate::caller::Request;
 
-/// Spacing of the periodic task that is looked at; all others are off.
-const SPACING_S: i64 = 20;
+/// Spacing of the periodic task that is looked at; all others are off. The VMs are booted within the first: where each call takes half
+/// a second, that takes twenty.
+const SPACING_S: i64 = 30;
 /// Two full periods, and half a one to be sure of the second.
-const WATCHED: Duration = Duration::from_secs(50);
+const WATCHED: Duration = Duration::from_secs(75);
 /// VMs on the host: a task may do with the second what it does not do with the first.
 const VMS: usize = 2;
 
