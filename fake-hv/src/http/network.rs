@@ -113,14 +113,8 @@ impl Client<'_> {
                 let ports = list(&body["ports"]);
                 self.keep_ports(*instance, ports);
                 let ports: Vec<Uuid> = ports.iter().filter_map(|port| uuid(&port["id"])).collect();
-                match request {
-                    N::GetPorts { only: None, .. } => self.forget_ports_but(*instance, &ports),
-                    N::GetPorts { only: Some(port), .. } if !ports.contains(port) && self.release.forgets_lost_port => {
-                        if let Some(document) = self.documents.get_mut(instance) {
-                            document.forget_port(*port);
-                        }
-                    }
-                    _ => {}
+                if let N::GetPorts { only, .. } = request {
+                    self.forget_lost(*instance, *only, &ports);
                 }
                 Ok(Response::Ports(ports))
             }
@@ -183,6 +177,19 @@ impl Client<'_> {
                 Some(known) => *known = port,
                 None => document.ports.push(port),
             }
+        }
+    }
+
+    /// Lets go of ports that Neutron does not have any more: all of them, or the one that an event is about where the release does.
+    fn forget_lost(&mut self, instance: Uuid, only: Option<Uuid>, current: &[Uuid]) {
+        match only {
+            None => self.forget_ports_but(instance, current),
+            Some(port) if !current.contains(&port) && self.release.forgets_lost_port => {
+                if let Some(document) = self.documents.get_mut(&instance) {
+                    document.forget_port(port);
+                }
+            }
+            Some(_) => {}
         }
     }
 
