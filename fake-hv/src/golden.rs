@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Habits, Hypervisor, Input, Lookup, Origin, Output,
+    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Origin, Output,
     PlacementRequest, Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
@@ -58,18 +58,19 @@ impl Replay {
         let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
         let hour = Duration::from_secs(3600);
         let options = ComputeOptions { periodic_fuzzy_delay: hour, report_interval: hour, ..ComputeOptions::default() };
+        let release = Release::load("2026.2").expect("it ships");
         let config = Config {
             options,
             resources: Resources::fake_driver(),
             times,
             driver: Driver::Fake,
             services: Services::default(),
-            habits: Habits { looks_for_shares: true, ..Habits::default() },
+            habits: release.habits(),
         };
         Self {
             machine: Hypervisor::new(Rc::new(config), 1),
             now: Time::ZERO,
-            release: Release::load("2026.2").expect("it ships"),
+            release,
             identity: Identity { host: host.into(), node: node.parse().expect("a UUID") },
             resources: Resources::fake_driver(),
             rows: Rows::default(),

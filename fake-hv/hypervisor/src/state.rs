@@ -37,7 +37,7 @@ pub struct Config {
 }
 
 /// What the services of a release do otherwise than those of others, apart from what they say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Habits {
     /// Whether it looks for the shares of a VM before it shuts it down.
     pub looks_for_shares: bool,
@@ -45,6 +45,13 @@ pub struct Habits {
     pub loads_at_start: &'static [LazyField],
     /// How often a thread looks whether the answer to its RPC call has come; `None`: it is woken by it.
     pub looks_for_reply_each: Option<Duration>,
+}
+
+impl Default for Habits {
+    /// Those of release 2026.2.
+    fn default() -> Self {
+        Self { looks_for_shares: true, loads_at_start: &[], looks_for_reply_each: None }
+    }
 }
 
 /// What differs between virt drivers and shows on the wire.

@@ -9,8 +9,8 @@ mod wire;
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Delay, Driver, Habits, Input, Reconnect, Request, RequestId, Resources,
-    Services, Time, Times,
+    ComputeOptions, ConductorCall, Config, Delay, Driver, Input, Reconnect, Request, RequestId, Resources, Services,
+    Time, Times,
 };
 use scenarios::plan::ConnectionMode;
 use serde_json::Value;
@@ -89,14 +89,8 @@ fn common(driver: Driver) -> Rc<Common> {
         instance_delete_interval: None,
         ..ComputeOptions::default()
     };
-    let config = Config {
-        options,
-        resources,
-        times,
-        driver,
-        services: Services::default(),
-        habits: Habits { looks_for_shares: true, ..Habits::default() },
-    };
+    let release = Release::load("2026.2").expect("it ships");
+    let config = Config { options, resources, times, driver, services: Services::default(), habits: release.habits() };
     let apis = ServiceApis {
         identity_url: "http://identity".to_owned(),
         placement_url: "http://placement".to_owned(),
@@ -107,7 +101,6 @@ fn common(driver: Driver) -> Rc<Common> {
         project: "service".to_owned(),
         domain: "Default".to_owned(),
     };
-    let release = Release::load("2026.2").expect("it ships");
     let agents = Rc::new(AgentRelease::load(&release.release));
     let process = Process::neutron_agent(agents.topics());
     let agents = Agents { release: agents, process, cloud: Rc::default() };

@@ -180,26 +180,19 @@ impl Client<'_> {
         }
     }
 
-    /// Lets go of ports that Neutron does not have any more: all of them, or the one that an event is about where the release does.
+    /// Lets go of ports that Neutron does not have any more: of all, or of the one that an event is about where the release does.
     fn forget_lost(&mut self, instance: Uuid, only: Option<Uuid>, current: &[Uuid]) {
+        let Some(document) = self.documents.get_mut(&instance) else { return };
+        let lost = |port: &Uuid| !current.contains(port);
         match only {
-            None => self.forget_ports_but(instance, current),
-            Some(port) if !current.contains(&port) && self.release.forgets_lost_port => {
-                if let Some(document) = self.documents.get_mut(&instance) {
-                    document.forget_port(port);
-                }
+            None => {
+                let cached = InstanceDocument::cached_ports(&document.object);
+                cached.into_iter().filter(lost).for_each(|port| document.lose_port(port));
+            }
+            Some(port) if lost(&port) && self.release.forgets_lost_port => {
+                document.forget_port(port);
             }
             Some(_) => {}
-        }
-    }
-
-    /// A port that Neutron does not have any more is in no network information from now on.
-    fn forget_ports_but(&mut self, instance: Uuid, current: &[Uuid]) {
-        let Some(document) = self.documents.get_mut(&instance) else { return };
-        for port in InstanceDocument::cached_ports(&document.object) {
-            if !current.contains(&port) {
-                document.lose_port(port);
-            }
         }
     }
 

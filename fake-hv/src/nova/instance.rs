@@ -127,9 +127,7 @@ impl InstanceDocument {
 
     /// UUIDs of the ports in a record's info cache.
     pub(crate) fn cached_ports(object: &Value) -> Vec<Uuid> {
-        let cache = &object["nova_object.data"]["info_cache"]["nova_object.data"]["network_info"];
-        let vifs: Vec<Value> = cache.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        vifs.iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
+        vifs(object).iter().filter_map(|vif| vif["id"].as_str()?.parse().ok()).collect()
     }
 
     /// The network of a port, as Neutron said, or as the info cache has it of a port that Neutron does not have any more.
@@ -137,8 +135,7 @@ impl InstanceDocument {
         if let Some(known) = self.ports.iter().find(|known| known.id == port) {
             return Some(known.network.to_string());
         }
-        let vifs: Vec<Value> = serde_json::from_str(self.network_info()).ok()?;
-        let id = port.to_string();
+        let (vifs, id) = (vifs(&self.object), port.to_string());
         let vif = vifs.iter().find(|vif| vif["id"] == id.as_str())?;
         vif["network"]["id"].as_str().map(str::to_owned)
     }
@@ -249,7 +246,7 @@ impl InstanceDocument {
 
     /// Network information in the record's info cache.
     pub(crate) fn network_info(&self) -> &str {
-        self.field("info_cache")["nova_object.data"]["network_info"].as_str().unwrap_or("[]")
+        network_info(&self.object)
     }
 
     /// Takes a port out of the record's info cache; whether it was there.
@@ -273,7 +270,7 @@ impl InstanceDocument {
 
     /// Changes the list of interfaces in the record's info cache.
     pub(crate) fn change_vifs<T>(&mut self, change: impl FnOnce(&mut Vec<Value>) -> T) -> T {
-        let mut vifs = serde_json::from_str(self.network_info()).unwrap_or_default();
+        let mut vifs = vifs(&self.object);
         let result = change(&mut vifs);
         self.set_network_info(&json::dumps(&Value::from(vifs)));
         result
@@ -286,6 +283,17 @@ impl InstanceDocument {
             cache.insert("network_info".to_owned(), network_info.into());
         }
     }
+}
+
+/// Network information in a record's info cache.
+fn network_info(object: &Value) -> &str {
+    let cache = &object["nova_object.data"]["info_cache"]["nova_object.data"];
+    cache["network_info"].as_str().unwrap_or("[]")
+}
+
+/// The interfaces in it.
+fn vifs(object: &Value) -> Vec<Value> {
+    serde_json::from_str(network_info(object)).unwrap_or_default()
 }
 
 /// What the conductor calls it.

@@ -141,7 +141,7 @@ impl World {
             times: plan.fleet.times.clone(),
             driver: Driver::default(),
             services: Services::default(),
-            habits: Habits { looks_for_shares: true, ..Habits::default() },
+            habits: Habits::default(),
         };
         let mut world = Self {
             now: Time::ZERO,

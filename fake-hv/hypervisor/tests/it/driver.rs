@@ -60,7 +60,7 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
         times,
         driver: hypervisor::Driver::default(),
         services: Services::default(),
-        habits: Habits { looks_for_shares: true, ..Habits::default() },
+        habits: Habits::default(),
     })
 }
 
