@@ -9,8 +9,8 @@ mod wire;
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Delay, Driver, Input, Reconnect, Request, RequestId, Resources, Services,
-    Time, Times,
+    ComputeOptions, ConductorCall, Config, Delay, Driver, Input, Milestone, Reconnect, Request, RequestId, Resources,
+    Services, Time, Times,
 };
 use scenarios::plan::ConnectionMode;
 use serde_json::Value;
@@ -64,7 +64,8 @@ pub struct LoneHost {
     /// Answers to calls, not yet taken.
     replies: Vec<Reply>,
     beats: u64,
-    serves: bool,
+    /// How its start-up ended.
+    started: Option<Milestone>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -143,7 +144,7 @@ impl LoneHost {
             asked: VecDeque::new(),
             replies: Vec::new(),
             beats: 0,
-            serves: false,
+            started: None,
         };
         lone.act(|host, common, now, effects| host.handle(common, now, Input::Tick, effects));
         lone
@@ -156,6 +157,9 @@ impl LoneHost {
                 Effect::Http(id, request) => self.asked.push_back(Asked::Http(id, request.method, request.url)),
                 Effect::Finished { request: Request::Conductor(ConductorCall::SaveService { .. }), .. } => {
                     self.beats += 1
+                }
+                Effect::Milestone(end @ (Milestone::Registered | Milestone::RefusedToStart)) => {
+                    assert_eq!(self.started.replace(end), None, "it starts once");
                 }
                 Effect::Finished { .. } | Effect::UnknownRequest(_) | Effect::Milestone(_) => {}
             }
@@ -179,8 +183,7 @@ impl LoneHost {
                 assert!(request.reply_to.is_none(), "a cast has no answer");
             }
             Order::Reply { to, result } => self.replies.extend(read_reply(&write_reply(&to, result))),
-            Order::Serve { .. } => self.serves = true,
-            Order::Forwarded(_) | Order::Close(..) => {}
+            Order::Serve { .. } | Order::Forwarded(_) | Order::Close(..) => {}
         }
     }
 
@@ -234,9 +237,14 @@ impl LoneHost {
         self.beats
     }
 
-    /// Whether start-up is over.
+    /// Whether start-up is over, and went well.
     pub fn serves(&self) -> bool {
-        self.serves
+        self.started == Some(Milestone::Registered)
+    }
+
+    /// Whether start-up is over because the node is a host's of another name.
+    pub fn refused(&self) -> bool {
+        self.started == Some(Milestone::RefusedToStart)
     }
 
     /// What is kept now.

@@ -93,3 +93,24 @@ fn a_conductor_that_raises_on_a_ping_is_not_asked_at_once() {
         std::iter::from_fn(|| host.next_asked()).any(|asked| matches!(asked, Asked::Call(_, r) if r.method == "ping"));
     assert!(again, "it is asked after a pause");
 }
+
+#[test]
+fn a_host_whose_node_is_another_hosts_is_none() {
+    let mut host = LoneHost::new(true);
+    let node = json!({"nova_object.name": "ComputeNode", "nova_object.data": {"host": "realfake-1"}});
+    let nodes = json!({"nova_object.name": "ComputeNodeList", "nova_object.data": {"objects": [node]}});
+    while let Some(asked) = host.next_asked() {
+        match asked {
+            Asked::Call(id, request) if request.args["objmethod"] == "get_all_by_uuids" => {
+                host.answer_call(id, Ok(nodes.clone()));
+            }
+            Asked::Call(id, _) => host.answer_call(id, Ok(Value::Null)),
+            Asked::Http(id, ..) => host.answer_http(id, Some((200, Some("token"), json!({})))),
+        }
+    }
+    while host.tick(Duration::from_secs(600)) {
+        answer_all(&mut host);
+    }
+    assert!(host.refused() && !host.serves(), "it has another name");
+    assert_eq!(host.beats(), 0, "Nova is not told that it is up");
+}
