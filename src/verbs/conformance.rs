@@ -19,7 +19,9 @@ use super::{exit, fail, runtime};
 /// to both, records everything they say over AMQP and HTTP, and tells for each operation whether it was the same, or what was
 /// not first.
 ///
-/// With --load it measures instead whether they are the same load: one kind after the other, idle and then with boots and
+/// An operation that differs is done again, twice at most: when Neutron tells Nova of something is chance.
+///
+/// With --load it measures instead whether they are the same load: two turns of each kind, idle and then with boots and
 /// deletes, it counts conductor calls, messages, requests, the database's statements and the services' CPU.
 ///
 /// Exit status 0 when all operations are identical (or no figure differs), 1 when some are not, 2 when they could not be carried out.
@@ -40,8 +42,12 @@ pub(crate) struct Args {
     /// NICs of each server
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(0..=4))]
     nics: u8,
-    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference"}], "skipped": [{"name",
-    /// "reason"}]}`, or with --load
+    /// How often an operation is done while it differs. When Neutron tells Nova of something is chance, and what is compared may
+    /// follow from it; what differs each time is a difference
+    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(1..=10))]
+    attempts: u8,
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference", "earlier"}], "skipped":
+    /// [{"name", "reason"}]}`, where `earlier` are first differences of attempts before the last, or with --load
     /// `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "likeness"}]}]}`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -52,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     recordings: Option<PathBuf>,
     /// Compare L2 agents instead: a real neutron-openvswitch-agent, which needs Open vSwitch and root, and a simulated one
-    #[arg(long, conflicts_with_all = ["operation", "list", "recordings"])]
+    #[arg(long, conflicts_with_all = ["operation", "list", "recordings", "attempts"])]
     agent: bool,
     /// List the operations
     #[arg(long, conflicts_with = "load")]
@@ -172,29 +178,38 @@ async fn do_all(
 ) -> Result<(), LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
     let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
-    let mut judge = |recorded: Vec<Recorded>| -> Result<(), LabError> {
-        let verdict = compare(variation, &recorded[0], &recorded[1]);
+    let judge = |recorded: Vec<Recorded>, earlier: &[Verdict], last: bool| -> Result<Verdict, LabError> {
+        let verdict = compare(variation, &recorded[0], &recorded[1]).after(earlier);
         tell(args, &verdict);
         if let Some(recordings) = &recordings {
             let release = lab.release().to_owned();
-            recordings.save(&verdict.name, &Take { release, variation, recorded })?;
+            let again = if verdict.identical || last { "" } else { &format!("-attempt-{}", earlier.len() + 1) };
+            recordings.save(&format!("{}{again}", verdict.name), &Take { release, variation, recorded })?;
         }
-        verdicts.push(verdict);
-        Ok(())
+        Ok(verdict)
     };
     if start_up_too {
-        judge(start_up(lab))?;
+        verdicts.push(judge(start_up(lab), &[], true)?);
     }
     for operation in operations {
-        judge(record(lab, operation, &[variation; 2]).await?)?;
+        let mut attempts = Vec::new();
+        for left in (0..args.attempts).rev() {
+            let recorded = record(lab, operation, &[variation; 2]).await?;
+            attempts.push(judge(recorded, &attempts, left == 0)?);
+            if attempts.last().is_some_and(|verdict| verdict.identical) {
+                break;
+            }
+        }
+        verdicts.extend(attempts.pop());
     }
     Ok(())
 }
 
 fn tell(args: &Args, verdict: &Verdict) {
-    let Verdict { name, first_difference, differences, compared, .. } = verdict;
+    let Verdict { name, first_difference, differences, compared, earlier, .. } = verdict;
     match first_difference {
-        None => println!("{name:26} identical ({compared} messages and requests)"),
+        None if earlier.is_empty() => println!("{name:26} identical ({compared} messages and requests)"),
+        None => println!("{name:26} identical ({compared} messages and requests; attempt {})", earlier.len() + 1),
         Some(first) if !args.all_differences => println!("{name:26} differs: {first}"),
         Some(_) => {
             println!("{name:26} differs in {}:", differences.len());
@@ -213,7 +228,9 @@ fn skipped(args: &Args) -> impl Iterator<Item = (&'static str, &'static str)> {
 fn finish(args: &Args, verdicts: &[Verdict]) -> Result<bool, LabError> {
     let identical = verdicts.iter().filter(|verdict| verdict.identical).count();
     skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
-    println!("{identical} of {} operations identical", verdicts.len());
+    let by_chance = verdicts.iter().filter(|verdict| verdict.identical && !verdict.earlier.is_empty()).count();
+    let told = if by_chance == 0 { String::new() } else { format!(", {by_chance} of them not at the first attempt") };
+    println!("{identical} of {} operations identical{told}", verdicts.len());
     if let Some(path) = &args.json {
         let skipped = skipped(args).map(|(name, reason)| json!({"name": name, "reason": reason}));
         let result = json!({"operations": verdicts, "skipped": skipped.collect::<Vec<_>>()});

@@ -14,6 +14,7 @@ use crate::{
     caller::{Caller, Request},
     compare::short_name,
     lab::{Lab, LabError, Side, wait},
+    tap::Hold,
     trace::Trace,
 };
 
@@ -99,7 +100,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until nothing more is said of the operation, and gives what each hypervisor said and heard.
     pub(crate) async fn end(self) -> Result<Vec<Trace>, LabError> {
-        self.side.subjects.iter().for_each(|subject| subject.tap.hold_network(false));
+        self.side.subjects.iter().for_each(|subject| subject.tap.hold_network(Hold::Nothing));
         self.quiet().await;
         Ok(self.traces())
     }
@@ -313,9 +314,9 @@ impl<'a> Scene<'a> {
         self.options.borrow().clone()
     }
 
-    /// Holds what a hypervisor wants to change in Neutron, or lets it go.
-    pub(crate) fn hold_network(&self, host: usize, held: bool) {
-        self.subject(host).tap.hold_network(held);
+    /// Holds requests of a hypervisor to Neutron, and lets others go.
+    pub(crate) fn hold_network(&self, host: usize, hold: Hold) {
+        self.subject(host).tap.hold_network(hold);
     }
 
     /// Waits until a hypervisor has said something this often since the scene began.

@@ -21,6 +21,9 @@ pub struct Verdict {
     pub differences: Vec<Difference>,
     /// Messages and requests that were compared.
     pub compared: usize,
+    /// First differences of earlier attempts. What does not come again is chance: above all when Neutron tells Nova of something,
+    /// which it does at once or up to two seconds later, and what Nova has in its caches by then.
+    pub earlier: Vec<Difference>,
 }
 
 /// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
@@ -74,7 +77,15 @@ impl Verdict {
             first_difference: differences.first().cloned(),
             differences,
             compared,
+            earlier: Vec::new(),
         }
+    }
+
+    /// After attempts that led to other verdicts.
+    #[must_use]
+    pub fn after(mut self, earlier: &[Self]) -> Self {
+        self.earlier = earlier.iter().filter_map(|verdict| verdict.first_difference.clone()).collect();
+        self
     }
 }
 

@@ -12,18 +12,18 @@ use crate::verbs::{exit, fail, runtime};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct Options {
-    /// Measure the load that real and simulated hypervisors are. A real one takes 150 MB; with the defaults it goes on for an
-    /// hour and twenty minutes, on a machine that should do nothing else
+    /// Measure the load that real and simulated hypervisors are, in two turns of each kind. A real one takes 150 MB; with the
+    /// defaults it goes on for an hour and a half, on a machine that should do nothing else
     #[arg(long)]
     pub(super) load: bool,
     /// Hypervisors of each kind
     #[arg(long, value_name = "N", default_value_t = 20, requires = "load", value_parser = clap::value_parser!(u32).range(1..=100))]
     hosts: u32,
-    /// How long they are idle, such as 20m: best a whole number of periods of the tasks that matter
-    #[arg(long, value_name = "TIME", default_value = "20m", requires = "load", value_parser = scenarios::read_time)]
+    /// How long they are idle in each turn, such as 10m: best a whole number of periods of the tasks that matter
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "load", value_parser = scenarios::read_time)]
     idle: Duration,
-    /// Servers that are booted and deleted, two seconds from one to the next
-    #[arg(long, value_name = "N", default_value_t = 200, requires = "load", value_parser = clap::value_parser!(u32).range(1..=500))]
+    /// Servers that are booted and deleted in each turn, two seconds from one to the next
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "load", value_parser = clap::value_parser!(u32).range(1..=500))]
     boots: u32,
 }
 

@@ -1,5 +1,6 @@
 //! A program that is only there. Real nova-computes take CPU of the machine that their cloud runs on, and what serves them takes
-//! longer for the same work beside them. Simulated ones have this beside them, which takes as much.
+//! longer for the same work beside them, above all while they work themselves. Simulated ones have this beside them, which takes as
+//! much, when they would.
 
 use std::{
     hint::black_box,
@@ -11,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// It works at the beginning of each slice, and sleeps for the rest.
+use super::equivalence::Measured;
+
+/// It looks what there is to do at the beginning of each slice, and sleeps when that is done.
 const SLICE: Duration = Duration::from_millis(20);
 /// What it walks through, in words of eight bytes: more than a core's second-level cache has, as an interpreter's heap is.
 const HEAP_WORDS: usize = 1 << 19;
@@ -22,6 +25,38 @@ const LINE_WORDS: usize = 8;
 const TIMED_STEPS: u32 = 2000;
 const TIMED: usize = 5;
 
+/// What hypervisors take of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Appetite {
+    /// All the time.
+    cores: f64,
+    /// For each of their requests, in seconds of CPU.
+    request_cpu_s: f64,
+}
+
+impl Appetite {
+    /// What fits two windows, an idle and a busy one: neither part is less than nothing.
+    pub(super) fn of(idle: &Measured, busy: &Measured) -> Self {
+        let [(idle_s, idle_requests, idle_cpu_s), (busy_s, busy_requests, busy_cpu_s)] =
+            [idle, busy].map(|window| (window.took.as_secs_f64(), window.requests(), window.own_cpu_s));
+        let determinant = idle_s * busy_requests - busy_s * idle_requests;
+        let cores = (idle_cpu_s * busy_requests - busy_cpu_s * idle_requests) / determinant;
+        let request_cpu_s = (idle_s * busy_cpu_s - busy_s * idle_cpu_s) / determinant;
+        match () {
+            () if cores >= 0.0 && request_cpu_s >= 0.0 => Self { cores, request_cpu_s },
+            () if request_cpu_s >= 0.0 && busy_requests > 0.0 => {
+                Self { cores: 0.0, request_cpu_s: (idle_cpu_s + busy_cpu_s) / (idle_requests + busy_requests) }
+            }
+            () => Self { cores: (idle_cpu_s + busy_cpu_s) / (idle_s + busy_s), request_cpu_s: 0.0 },
+        }
+    }
+
+    /// What that is for some time with so many requests.
+    pub(super) fn cpu_s(self, time: Duration, requests: f64) -> f64 {
+        self.cores * time.as_secs_f64() + self.request_cpu_s * requests
+    }
+}
+
 /// Works until it is dropped.
 pub(super) struct Ballast {
     stop: Arc<AtomicBool>,
@@ -29,14 +64,18 @@ pub(super) struct Ballast {
 }
 
 impl Ballast {
-    /// Takes this many cores on average, in as many threads as that needs.
-    pub(super) fn start(cores: f64) -> Self {
+    /// Takes what hypervisors would that have made this many requests so far, in this many threads.
+    pub(super) fn start(
+        appetite: Appetite,
+        threads: usize,
+        requests: impl Fn() -> u64 + Send + Clone + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let threads = cores.ceil() as usize;
-        let steps = (SLICE.as_secs_f64() * cores / cores.ceil().max(1.0) / step_s()) as u32;
+        // Each thread takes its share of everything.
+        let steps_per_s = 1.0 / step_s() / threads as f64;
         let work = |_| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || work(&stop, steps))
+            let (stop, requests) = (Arc::clone(&stop), requests.clone());
+            thread::spawn(move || work(&stop, appetite, steps_per_s, &requests))
         };
         Self { threads: (0..threads).map(work).collect(), stop }
     }
@@ -51,12 +90,17 @@ impl Drop for Ballast {
     }
 }
 
-/// The same work in each slice, however long it takes.
-fn work(stop: &AtomicBool, steps: u32) {
+/// The same work for the same requests, however long it takes.
+fn work(stop: &AtomicBool, appetite: Appetite, steps_per_s: f64, requests: &impl Fn() -> u64) {
     let mut heap = Heap::new();
-    let mut next = Instant::now();
+    let (mut next, mut known, mut due_steps) = (Instant::now(), requests(), 0.0);
     while !stop.load(Ordering::Relaxed) {
+        let now = requests();
+        due_steps += appetite.cpu_s(SLICE, now.saturating_sub(known) as f64) * steps_per_s;
+        known = now;
+        let steps = due_steps as u32;
         heap.walk(steps);
+        due_steps -= f64::from(steps);
         next += SLICE;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -92,4 +136,34 @@ fn step_s() -> f64 {
         begun.elapsed().as_secs_f64() / f64::from(TIMED_STEPS)
     });
     timed.fold(f64::INFINITY, f64::min).max(1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Figures, Group, Key};
+
+    fn window(seconds: u64, requests: f64, own_cpu_s: f64) -> Measured {
+        let figures = Figures::from([(Key::new(Group::Http, "GET /x"), requests)]);
+        Measured { name: "w", took: Duration::from_secs(seconds), figures, own_cpu_s }
+    }
+
+    #[test]
+    fn it_takes_what_two_windows_have_in_common() {
+        // A twentieth of a core all the time, and two milliseconds for each request.
+        let appetite = Appetite::of(&window(100, 500.0, 6.0), &window(200, 10_000.0, 30.0));
+        assert!((appetite.cores - 0.05).abs() < 1e-9, "{appetite:?}");
+        assert!((appetite.request_cpu_s - 0.002).abs() < 1e-9, "{appetite:?}");
+        assert!((appetite.cpu_s(Duration::from_secs(100), 500.0) - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn neither_part_is_less_than_nothing() {
+        let by_requests = Appetite::of(&window(100, 500.0, 0.1), &window(100, 1000.0, 2.9));
+        assert_eq!((by_requests.cores, by_requests.request_cpu_s), (0.0, 0.002));
+        let by_time = Appetite::of(&window(100, 500.0, 6.0), &window(100, 1000.0, 4.0));
+        assert_eq!((by_time.cores, by_time.request_cpu_s), (0.05, 0.0));
+        let without_requests = Appetite::of(&window(100, 0.0, 6.0), &window(100, 0.0, 4.0));
+        assert_eq!(without_requests, by_time);
+    }
 }

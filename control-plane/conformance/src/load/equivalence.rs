@@ -1,4 +1,4 @@
-//! Two kinds of hypervisors, figure by figure.
+//! Two kinds of hypervisors, figure by figure, from two turns of each.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{Figures, Group, Key, periods::Period};
 
 /// Counts that are to be the same may differ by one in a hundred.
 const COUNTS_WITHIN: f64 = 0.01;
-/// CPU is measured on a machine that does other things, too.
+/// CPU is measured on a machine that does other things, too; what those do to it shows in what the turns of one kind differ by.
 const CPU_WITHIN: f64 = 0.05;
 /// The kernel counts CPU in hundredths of a second: what is less than ten of them apart says nothing.
 const CPU_FLOOR_S: f64 = 0.1;
@@ -28,6 +28,11 @@ impl Measured {
     pub(crate) fn own_cores(&self) -> f64 {
         self.own_cpu_s / self.took.as_secs_f64()
     }
+
+    /// What the hypervisors asked the conductor and the APIs for.
+    pub(crate) fn requests(&self) -> f64 {
+        self.figures.iter().filter(|(key, _)| key.group.is_requests()).map(|(_, count)| count).sum()
+    }
 }
 
 /// How like one another two figures are.
@@ -36,7 +41,8 @@ impl Measured {
 pub enum Likeness {
     /// Within the aim.
     Same,
-    /// Further apart than the aim, and no further than where the window cuts the hosts' periods by chance, or the clock counts.
+    /// Further apart than the aim, and no further than where the windows cut the hosts' periods by chance, or the clock counts,
+    /// or, for what the whole cloud adds to, the two turns of one kind are from one another.
     Chance,
     /// Neither.
     Differs,
@@ -49,12 +55,16 @@ pub struct Row {
     pub group: Group,
     /// Which figure.
     pub name: String,
-    /// Of real nova-computes.
+    /// Of real nova-computes, both turns together.
     pub real: f64,
-    /// Of simulated ones.
+    /// Of simulated ones, likewise.
     pub simulated: f64,
     /// Simulated over real; `None` where the real ones have nothing.
     pub ratio: Option<f64>,
+    /// The second turn of the real ones over their first; `None` where that has nothing.
+    pub real_again: Option<f64>,
+    /// Likewise, of the simulated ones.
+    pub simulated_again: Option<f64>,
     /// How like one another they are.
     pub likeness: Likeness,
 }
@@ -64,13 +74,13 @@ pub struct Row {
 pub struct Window {
     /// What went on.
     pub name: String,
-    /// Its length with real nova-computes, in seconds.
+    /// Its length with real nova-computes, in seconds, both turns together.
     pub real_s: f64,
-    /// Its length with simulated ones, in seconds.
+    /// Its length with simulated ones, in seconds, likewise.
     pub simulated_s: f64,
-    /// CPU that the real nova-computes themselves took, in seconds.
+    /// CPU that the real nova-computes themselves took, in seconds, likewise.
     pub real_own_cpu_s: f64,
-    /// CPU that the ballast beside the simulated ones was to take, in seconds.
+    /// CPU that the ballast beside the simulated ones was to take, in seconds, likewise.
     pub ballast_cpu_s: f64,
     /// The figures, by group.
     pub rows: Vec<Row>,
@@ -83,7 +93,7 @@ pub struct LoadReport {
     pub release: String,
     /// Hypervisors of each kind.
     pub hosts: u32,
-    /// Boots and deletes in the second window.
+    /// Boots and deletes in the second window of each turn.
     pub boots: u32,
     /// Their rate.
     pub boots_per_s: f64,
@@ -100,46 +110,68 @@ impl LoadReport {
     }
 }
 
+/// What was measured of one kind in one window, turn by turn.
+pub(crate) type Turns<'a> = [&'a Measured; 2];
+
 /// Compares what was measured of one window.
-pub(crate) fn equivalence(real: &Measured, simulated: &Measured, hosts: u32) -> Window {
-    let keys: BTreeSet<&Key> = real.figures.keys().chain(simulated.figures.keys()).collect();
+pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32) -> Window {
+    let keys: BTreeSet<&Key> = real.iter().chain(&simulated).flat_map(|measured| measured.figures.keys()).collect();
     let rows = keys.into_iter().map(|key| {
-        let of = |measured: &Measured| measured.figures.get(key).copied().unwrap_or_default();
+        let of = |turns: Turns<'_>| turns.map(|measured| measured.figures.get(key).copied().unwrap_or_default());
         row(key, of(real), of(simulated), hosts)
     });
+    let sum = |turns: Turns<'_>, of: fn(&Measured) -> f64| turns.into_iter().map(of).sum();
     Window {
-        name: real.name.to_owned(),
-        real_s: real.took.as_secs_f64(),
-        simulated_s: simulated.took.as_secs_f64(),
-        real_own_cpu_s: real.own_cpu_s,
-        ballast_cpu_s: simulated.own_cpu_s,
+        name: real[0].name.to_owned(),
+        real_s: sum(real, |measured| measured.took.as_secs_f64()),
+        simulated_s: sum(simulated, |measured| measured.took.as_secs_f64()),
+        real_own_cpu_s: sum(real, |measured| measured.own_cpu_s),
+        ballast_cpu_s: sum(simulated, |measured| measured.own_cpu_s),
         rows: rows.collect(),
     }
 }
 
-fn row(key: &Key, real: f64, simulated: f64, hosts: u32) -> Row {
+fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: u32) -> Row {
+    let [real, simulated] = [real_turns, simulated_turns].map(|turns| turns.iter().sum::<f64>());
     let apart = (simulated - real).abs();
     let within = if key.group == Group::Cpu { CPU_WITHIN } else { COUNTS_WITHIN };
     let likeness = match () {
         () if apart <= within * real => Likeness::Same,
-        () if apart <= by_chance(key, hosts) => Likeness::Chance,
+        () if apart <= by_chance(key, real_turns, simulated_turns, hosts) => Likeness::Chance,
         () => Likeness::Differs,
     };
-    let ratio = (real > 0.0).then(|| simulated / real);
-    Row { group: key.group, name: key.name.clone(), real, simulated, ratio, likeness }
+    let over = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
+    let again = |[first, second]: [f64; 2]| over(second, first);
+    Row {
+        group: key.group,
+        name: key.name.clone(),
+        real,
+        simulated,
+        ratio: over(simulated, real),
+        real_again: again(real_turns),
+        simulated_again: again(simulated_turns),
+        likeness,
+    }
 }
 
-/// How far apart two counts may be by where a window happens to cut periods.
+/// How far apart two figures may be without saying anything of the kinds.
 ///
-/// A task that fits f times more than a whole number into the window runs once more on a host with probability f: a variance of
-/// f(1 - f), a quarter at most. The difference of two kinds has twice the variance of one kind's hosts together; two
-/// standard deviations of that are the square root of twice the hosts. It holds for what is said once a period; what is a sum of
-/// many, as bytes are, and what the whole cloud adds to, has no such measure.
-fn by_chance(key: &Key, hosts: u32) -> f64 {
+/// Counts of a hypervisor's own: by where a window happens to cut periods. A task that fits f times more than a whole number into
+/// the window runs once more on a host with probability f: a variance of f(1 - f), a quarter at most. The difference of two
+/// kinds, of two turns each, has four times the variance of one turn's hosts together; two standard deviations of that are
+/// twice the square root of the hosts. It holds for what is said once a period; what is a sum of many, as bytes are, has no such
+/// measure.
+///
+/// What the whole cloud adds to: as far as two turns of one kind are apart. It is a strict measure, for the sums of two turns
+/// each vary more than single turns do.
+fn by_chance(key: &Key, real: [f64; 2], simulated: [f64; 2], hosts: u32) -> f64 {
     let is_sum = key.name.starts_with("bytes") || key.name.starts_with("messages");
+    let between_turns =
+        || [real, simulated].map(|[first, second]| (second - first).abs()).into_iter().fold(0.0, f64::max);
     match key.group {
-        Group::Conductor | Group::Rpc | Group::Http | Group::Agent if !is_sum => f64::from(2 * hosts).sqrt(),
-        Group::Cpu => CPU_FLOOR_S,
+        Group::Conductor | Group::Rpc | Group::Http | Group::Agent if !is_sum => 2.0 * f64::from(hosts).sqrt(),
+        Group::Cpu => between_turns().max(CPU_FLOOR_S),
+        Group::Database => between_turns(),
         _ => 0.0,
     }
 }
@@ -148,27 +180,41 @@ fn by_chance(key: &Key, hosts: u32) -> f64 {
 mod tests {
     use super::*;
 
-    fn likeness(group: Group, name: &str, real: f64, simulated: f64, hosts: u32) -> Likeness {
+    fn likeness(group: Group, name: &str, real: [f64; 2], simulated: [f64; 2], hosts: u32) -> Likeness {
         row(&Key::new(group, name), real, simulated, hosts).likeness
     }
 
     #[test]
     fn counts_are_held_to_one_percent_and_cpu_to_five() {
-        assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1010.0, 20), Likeness::Same);
-        assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1011.0, 20), Likeness::Differs);
-        assert_eq!(likeness(Group::Cpu, "nova-conductor", 100.0, 95.0, 20), Likeness::Same);
-        assert_eq!(likeness(Group::Cpu, "nova-conductor", 100.0, 94.0, 20), Likeness::Differs);
-        assert_eq!(likeness(Group::Cpu, "nginx", 0.02, 0.09, 20), Likeness::Chance);
+        let likeness = |group, name, real: f64, simulated: f64| likeness(group, name, [real; 2], [simulated; 2], 20);
+        assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1010.0), Likeness::Same);
+        assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1011.0), Likeness::Differs);
+        assert_eq!(likeness(Group::Cpu, "nova-conductor", 100.0, 95.0), Likeness::Same);
+        assert_eq!(likeness(Group::Cpu, "nova-conductor", 100.0, 94.0), Likeness::Differs);
+        assert_eq!(likeness(Group::Cpu, "nginx", 0.02, 0.06), Likeness::Chance);
     }
 
     #[test]
     fn chance_explains_what_window_edges_cut_and_no_more() {
-        // Two hosts: the root of four.
-        assert_eq!(likeness(Group::Http, "GET /x", 10.0, 12.0, 2), Likeness::Chance);
-        assert_eq!(likeness(Group::Http, "GET /x", 10.0, 13.0, 2), Likeness::Differs);
-        assert_eq!(likeness(Group::Amqp, "messages sent", 10.0, 12.0, 2), Likeness::Differs);
-        assert_eq!(likeness(Group::Agent, "bytes sent", 10.0, 12.0, 2), Likeness::Differs);
-        assert_eq!(likeness(Group::Servers, "ACTIVE", 10.0, 9.0, 2), Likeness::Differs);
+        // Four hosts: twice the root of four.
+        let likeness = |group, name, simulated| likeness(group, name, [5.0; 2], simulated, 4);
+        assert_eq!(likeness(Group::Http, "GET /x", [7.0, 7.0]), Likeness::Chance);
+        assert_eq!(likeness(Group::Http, "GET /x", [7.0, 8.0]), Likeness::Differs);
+        assert_eq!(likeness(Group::Amqp, "messages sent", [6.0, 6.0]), Likeness::Differs);
+        assert_eq!(likeness(Group::Agent, "bytes sent", [6.0, 6.0]), Likeness::Differs);
+        assert_eq!(likeness(Group::Servers, "ACTIVE", [5.0, 4.0]), Likeness::Differs);
+    }
+
+    #[test]
+    fn what_the_whole_cloud_adds_to_is_as_exact_as_it_repeats() {
+        // The cloud grows older: the kinds are the same, and their turns are not.
+        assert_eq!(likeness(Group::Cpu, "keystone-api", [10.0, 16.0], [12.0, 14.0], 20), Likeness::Same);
+        // One kind's turns are as far apart as the kinds.
+        assert_eq!(likeness(Group::Cpu, "keystone-api", [10.0, 14.0], [14.0, 14.0], 20), Likeness::Chance);
+        assert_eq!(likeness(Group::Cpu, "keystone-api", [12.0, 12.0], [14.0, 14.5], 20), Likeness::Differs);
+        assert_eq!(likeness(Group::Database, "Questions", [1000.0, 1040.0], [1040.0, 1040.0], 20), Likeness::Chance);
+        // What relays count repeats exactly, or something is wrong.
+        assert_eq!(likeness(Group::Amqp, "bytes sent", [1000.0, 1040.0], [1040.0, 1040.0], 20), Likeness::Differs);
     }
 
     #[test]
@@ -177,7 +223,7 @@ mod tests {
         let of = |figures: Figures| Measured { name: "idle", took: Duration::from_secs(60), figures, own_cpu_s: 6.0 };
         let real = of([(key("Service.save"), 60.0), (key("Only.real"), 30.0)].into());
         let simulated = of([(key("Service.save"), 60.0), (key("Only.simulated"), 30.0)].into());
-        let window = equivalence(&real, &simulated, 2);
+        let window = equivalence([&real, &real], [&simulated, &simulated], 2);
         let told: Vec<_> = window.rows.iter().map(|row| (row.name.as_str(), row.ratio, row.likeness)).collect();
         assert_eq!(
             told,
@@ -187,5 +233,6 @@ mod tests {
                 ("Service.save", Some(1.0), Likeness::Same),
             ]
         );
+        assert_eq!((window.real_s, window.ballast_cpu_s), (120.0, 12.0));
     }
 }

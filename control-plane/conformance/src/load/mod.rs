@@ -1,6 +1,9 @@
 //! Whether simulated hypervisors are the same load as real ones: so many of each kind, one kind at a time on the same cloud,
 //! first idle, then with the same boots and deletes, and everything counted that the cloud had to do for them.
 //!
+//! Each kind has two turns, real, simulated, simulated, real: a cloud that grows older works more for the same, and in this order
+//! that cancels in the sums. What two turns of one kind differ by is what the measurement cannot tell apart.
+//!
 //! | what | counted |
 //! |---|---|
 //! | conductor calls, RPC, AMQP messages and bytes | by relays before each hypervisor: exact, and only the hypervisor's own |
@@ -27,12 +30,14 @@ pub use periods::Period;
 pub use tally::Group;
 pub(crate) use tally::{Figures, Key, Tally};
 
+use equivalence::Measured;
+
 use crate::{
     Kind, LabError, Stage,
     lab::{Lab, Scale},
 };
 
-/// What is done to each kind.
+/// What is done to each kind, in each of its turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadPlan {
     /// Hypervisors of the kind.
@@ -43,7 +48,15 @@ pub struct LoadPlan {
     pub boots: u32,
 }
 
-/// Measures real nova-computes, then simulated ones. Says what it is doing through `tell`.
+/// Whose turn it is, in order.
+const TURNS: [(Kind, &str); 4] = [
+    (Kind::Real, "real, first turn"),
+    (Kind::Simulated, "simulated, first turn"),
+    (Kind::Simulated, "simulated, second turn"),
+    (Kind::Real, "real, second turn"),
+];
+
+/// Measures real nova-computes and simulated ones, in two turns each. Says what it is doing through `tell`.
 ///
 /// Gives `None` when it was interrupted; what it made is removed then, too.
 ///
@@ -55,13 +68,15 @@ pub async fn load(
     folder: &Path,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Option<LoadReport>, LabError> {
-    let mut of_kinds: Vec<Vec<equivalence::Measured>> = Vec::new();
-    for (kind, name) in [(Kind::Real, "real"), (Kind::Simulated, "simulated")] {
+    let mut turns: Vec<Vec<Measured>> = Vec::new();
+    for (kind, name) in TURNS {
         let say = |what: &str| tell(&format!("{name}: {what}"));
         let scale = Scale { hosts: plan.hosts, stage: Stage::Plain, counting: true };
-        let mut lab = Lab::prepare(cloud, &[kind], &BTreeMap::new(), &folder.join(name), scale).await?;
+        let folder = folder.join(turns.len().to_string());
+        let mut lab = Lab::prepare(cloud, &[kind], &BTreeMap::new(), &folder, scale).await?;
+        let beside = turns.first().filter(|_| kind == Kind::Simulated).map(Vec::as_slice);
         let measured = tokio::select! {
-            measured = stage::measure(&mut lab, plan, of_kinds.first().map(Vec::as_slice), &say) => measured.map(Some),
+            measured = stage::measure(&mut lab, plan, beside, &say) => measured.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         };
         say("stopping them, and removing what was made ...");
@@ -70,18 +85,22 @@ pub async fn load(
             say(&format!("left in the cloud: {left}"));
         }
         match measured? {
-            Some(windows) => of_kinds.push(windows),
+            Some(windows) => turns.push(windows),
             None => return Ok(None),
         }
     }
-    let simulated = of_kinds.pop().expect("two kinds were measured");
-    let real = of_kinds.pop().expect("two kinds were measured");
+    let of = |kind: Kind, window: usize| {
+        let mut mine = TURNS.iter().zip(&turns).filter(|((whose, _), _)| *whose == kind);
+        [(); 2].map(|()| &mine.next().expect("each kind has two turns").1[window])
+    };
+    let windows = (0..turns[0].len())
+        .map(|window| equivalence::equivalence(of(Kind::Real, window), of(Kind::Simulated, window), plan.hosts));
     Ok(Some(LoadReport {
         release: cloud.spec.release.clone(),
         hosts: plan.hosts,
         boots: plan.boots,
         boots_per_s: stage::BOOTS_PER_S,
         periods: periods::fits(&cloud.spec.release, &cloud.spec.tuning, plan.idle),
-        windows: real.iter().zip(&simulated).map(|(real, it)| equivalence::equivalence(real, it, plan.hosts)).collect(),
+        windows: windows.collect(),
     }))
 }

@@ -10,7 +10,11 @@ use control_plane::{
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Figures, Group, Key, LoadPlan, ballast::Ballast, equivalence::Measured};
+use super::{
+    Figures, Group, Key, LoadPlan,
+    ballast::{Appetite, Ballast},
+    equivalence::Measured,
+};
 use crate::lab::{Lab, LabError, wait};
 
 /// Time from one start to the next: that of an unmodified nova-compute, which takes some seconds of CPU, so that both kinds have
@@ -28,7 +32,8 @@ const DONE_WITHIN: Duration = Duration::from_secs(300);
 /// Counters of MariaDB.
 const STATEMENTS: [&str; 6] = ["Com_select", "Com_insert", "Com_update", "Com_delete", "Com_commit", "Questions"];
 
-/// Starts the hypervisors of the lab's only side, and measures both windows; with a ballast in each for what others took in it.
+/// Starts the hypervisors of the lab's only side, and measures both windows; with a ballast beside them for what others took in
+/// theirs.
 pub(super) async fn measure(
     lab: &mut Lab,
     plan: &LoadPlan,
@@ -87,16 +92,26 @@ async fn window(
     beside: Option<&[Measured]>,
     done: impl Future<Output = Result<Figures, LabError>>,
 ) -> Result<Measured, LabError> {
-    let cores = beside.into_iter().flatten().find(|measured| measured.name == name).map(Measured::own_cores);
-    let ballast = cores.map(Ballast::start);
+    let appetite = beside.and_then(|windows| Some(Appetite::of(windows.first()?, windows.last()?)));
+    let ballast = beside.zip(appetite).map(|(windows, appetite)| ballast(lab, windows, appetite));
     let (own_before, before, begun) = (own_cpu_s(lab).await, sample(lab).await?, Instant::now());
     let outcome = done.await?;
     let (own_after, after, took) = (own_cpu_s(lab).await, sample(lab).await?, begun.elapsed());
     drop(ballast);
     let mut figures = growth(&before, &after);
     figures.extend(outcome);
-    let own_cpu_s = cores.map_or(own_after - own_before, |cores| cores * took.as_secs_f64());
-    Ok(Measured { name, took, figures, own_cpu_s })
+    let mut measured = Measured { name, took, figures, own_cpu_s: own_after - own_before };
+    if let Some(appetite) = appetite {
+        measured.own_cpu_s = appetite.cpu_s(took, measured.requests());
+    }
+    Ok(measured)
+}
+
+/// Takes what the hypervisors of these windows would take for what those of the lab ask for.
+fn ballast(lab: &Lab, windows: &[Measured], appetite: Appetite) -> Ballast {
+    let counters: Vec<_> = lab.sides[0].subjects.iter().map(|subject| subject.tap.requests()).collect();
+    let threads = windows.iter().map(Measured::own_cores).fold(1.0, f64::max).ceil();
+    Ballast::start(appetite, threads as usize, move || counters.iter().map(|requests| requests()).sum())
 }
 
 /// CPU of the real nova-computes so far.

@@ -7,8 +7,12 @@ use super::{Group, LoadReport, Period, Row, Window, equivalence::Likeness};
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { release, hosts, boots, boots_per_s, periods, windows } = self;
-        writeln!(f, "Release {release}, {hosts} hosts of each kind; {boots} boots and deletes at {boots_per_s}/s")?;
-        writeln!(f, "\nPeriods in the idle window; one that does not fit a whole number of times is cut by chance:")?;
+        writeln!(
+            f,
+            "Release {release}, {hosts} hosts of each kind, two turns each; in each turn {boots} boots and deletes at {boots_per_s}/s"
+        )?;
+        writeln!(f, "real and simulated: both turns together; again: the second turn over the first")?;
+        writeln!(f, "\nPeriods in an idle window; one that does not fit a whole number of times is cut by chance:")?;
         periods.iter().try_for_each(|period| write_period(f, period))?;
         windows.iter().try_for_each(|window| write_window(f, window))
     }
@@ -31,7 +35,12 @@ fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
     let mut group = None;
     for row in rows {
         if group.replace(row.group) != Some(row.group) {
-            writeln!(f, "  {:width$}   {:>12} {:>12} {:>8}", title(row.group), "real", "simulated", "ratio")?;
+            let title = title(row.group);
+            writeln!(
+                f,
+                "  {title:width$}   {:>12} {:>12} {:>8} {:>10} {:>15}",
+                "real", "simulated", "ratio", "real again", "simulated again"
+            )?;
         }
         write_row(f, row, width)?;
     }
@@ -39,15 +48,17 @@ fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, row: &Row, width: usize) -> fmt::Result {
-    let Row { group, name, real, simulated, ratio, likeness } = row;
+    let Row { group, name, real, simulated, ratio, real_again, simulated_again, likeness } = row;
     let decimals = if *group == Group::Cpu { 2 } else { 0 };
-    let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+    let [ratio, real_again, simulated_again] =
+        [ratio, real_again, simulated_again].map(|it| it.map_or("-".to_owned(), |ratio| format!("{ratio:.3}")));
     let word = match likeness {
         Likeness::Same => "same",
         Likeness::Chance => "chance",
         Likeness::Differs => "DIFFERS",
     };
-    writeln!(f, "    {name:width$} {real:>12.decimals$} {simulated:>12.decimals$} {ratio:>8}  {word}")
+    write!(f, "    {name:width$} {real:>12.decimals$} {simulated:>12.decimals$} {ratio:>8}")?;
+    writeln!(f, " {real_again:>10} {simulated_again:>15}  {word}")
 }
 
 fn title(group: Group) -> &'static str {
@@ -75,6 +86,8 @@ mod tests {
             real,
             simulated,
             ratio,
+            real_again: Some(1.0),
+            simulated_again: ratio,
             likeness,
         };
         let rows = vec![
@@ -101,11 +114,11 @@ mod tests {
         };
         let text = report.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 12, "{text}");
-        assert!(lines[9].contains("A.b") && lines[9].ends_with("-  DIFFERS"), "{text}");
+        assert_eq!(lines.len(), 13, "{text}");
+        assert!(lines[10].contains("A.b") && lines[10].ends_with("-  DIFFERS"), "{text}");
         let end_of = |line: usize, word: &str| lines[line].find(word).map(|at| at + word.len());
-        assert_eq!(end_of(7, "simulated"), end_of(8, "2401"), "{text}");
-        assert_eq!(end_of(8, "2401"), end_of(9, "40"), "{text}");
-        assert_eq!(end_of(8, "1.000"), end_of(11, "0.980"), "{text}");
+        assert_eq!(end_of(8, "simulated"), end_of(9, "2401"), "{text}");
+        assert_eq!(end_of(9, "2401"), end_of(10, "40"), "{text}");
+        assert_eq!(end_of(9, "1.000"), end_of(12, "0.980"), "{text}");
     }
 }

@@ -29,6 +29,13 @@ pub enum Group {
     Cpu,
 }
 
+impl Group {
+    /// Whether its figures count what nova-compute asks for.
+    pub(crate) fn is_requests(self) -> bool {
+        matches!(self, Self::Conductor | Self::Http)
+    }
+}
+
 /// Name of one figure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -49,6 +56,8 @@ pub(crate) type Figures = BTreeMap<Key, f64>;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     figures: Figures,
+    /// What was asked for, of all kinds.
+    requests: u64,
     /// Calls that wait for their answers, by message id: an answer does not say to what.
     waiting: BTreeMap<String, (Group, String)>,
 }
@@ -56,6 +65,10 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
     }
 
     pub(crate) fn count(&mut self, direction: Direction, what: &What) {
@@ -117,6 +130,7 @@ impl Tally {
     }
 
     fn add(&mut self, group: Group, name: impl Into<String>, by: f64) {
+        self.requests += u64::from(group.is_requests());
         *self.figures.entry(Key::new(group, name)).or_default() += by;
     }
 }
@@ -192,6 +206,7 @@ mod tests {
         assert_eq!(value(&tally, Group::Conductor, "Service.save"), 1.0);
         assert_eq!(value(&tally, Group::Amqp, "bytes sent"), 100.0);
         assert_eq!(value(&tally, Group::Amqp, "bytes received"), 10.0);
+        assert_eq!(tally.requests(), 1, "its answer is none");
         assert!(tally.waiting.is_empty());
         assert!(!tally.figures().keys().any(|key| key.group == Group::Rpc), "{tally:?}");
     }

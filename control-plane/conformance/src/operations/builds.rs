@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::operations;
+use crate::tap::Hold;
 
 /// Builds that a hypervisor is allowed at once, and one more than that.
 const AT_ONCE: usize = 2;
@@ -40,14 +41,15 @@ operations! { Stage::Plain,
         s.put_back(0).await?;
     }
     "delete-while-building": |s| {
-        s.hold_network(0, true);
+        // Neutron tells of the port before, or the refresh after it would come anywhere in what follows.
+        s.hold_network(0, Hold::Bindings);
         let vm = s.create(0, 1, Value::Null).await?;
         // A save that comes later would take the task of deleting back.
         s.until_said(0, "Instance.save", SAVES_UNTIL_SPAWNING).await?;
         tokio::time::sleep(NOT_BEGUN_AFTER).await;
         s.begin_deleting(&vm).await?;
         tokio::time::sleep(NOT_BEGUN_AFTER).await;
-        s.hold_network(0, false);
+        s.hold_network(0, Hold::Nothing);
         s.gone(&vm).await?;
     }
     "delete-resized": |s| {
@@ -73,7 +75,7 @@ operations! { Stage::Plain,
 impl crate::scene::Scene<'_> {
     /// Boots this many VMs at once, of which only some may begin before the first one ends.
     async fn boot_while_held(&self, vms: usize, begun: usize) -> Result<(), crate::lab::LabError> {
-        self.hold_network(0, true);
+        self.hold_network(0, Hold::Changes);
         let mut created = Vec::new();
         for _ in 0..vms {
             created.push(self.create(0, 1, Value::Null).await?);
@@ -81,7 +83,7 @@ impl crate::scene::Scene<'_> {
         self.until_said(0, EVENT_START, begun).await?;
         tokio::time::sleep(NOT_BEGUN_AFTER).await;
         self.expect_said(0, EVENT_START, begun)?;
-        self.hold_network(0, false);
+        self.hold_network(0, Hold::Nothing);
         for vm in &created {
             self.reach(vm, "ACTIVE").await?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::operations;
-use crate::caller::Request;
+use crate::{caller::Request, tap::Hold};
 
 /// Spacing of the periodic task that is looked at; all others are off. The VMs are booted within the first: where each call takes half
 /// a second, that takes twenty.
@@ -74,13 +74,13 @@ operations! { Stage::Plain,
         s.post_event(&vm, "network-changed", "00000000-0000-4000-8000-000000000001").await?;
     }
     "event-early": |s| {
-        s.hold_network(0, true);
+        s.hold_network(0, Hold::Changes);
         let vm = s.create(0, s.variation.nics, serde_json::Value::Null).await?;
         s.until_said(0, "InstanceActionEvent.event_start", 1).await?;
         // Of a port that the VM does not have yet.
         s.post_event(&vm, "network-vif-plugged", "00000000-0000-4000-8000-000000000001").await?;
         s.settle().await;
-        s.hold_network(0, false);
+        s.hold_network(0, Hold::Nothing);
         s.reach(&vm, "ACTIVE").await?;
     }
     "event-late": |s| {

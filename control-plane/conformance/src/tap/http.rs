@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Bytes, client, server, service::service_fn};
+use hyper::{Method, Request, Response, StatusCode, body::Bytes, client, server, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -20,6 +20,27 @@ const HEADERS: [&str; 5] =
 /// Where a service was reached: put right in what it says of itself, such as the links of a version document.
 type Upstream = Arc<Mutex<Option<client::conn::http1::SendRequest<Full<Bytes>>>>>;
 
+/// Which requests to Neutron wait at their relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// None.
+    Nothing,
+    /// Those that bind a port: it is there, and Neutron has told of it.
+    Bindings,
+    /// All that change something.
+    Changes,
+}
+
+impl Hold {
+    fn holds(self, method: &Method) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Bindings => method == Method::PUT,
+            Self::Changes => method != Method::GET,
+        }
+    }
+}
+
 /// The service behind a relay.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
@@ -31,7 +52,7 @@ pub(super) struct Service {
 }
 
 /// Takes connections until its task is dropped.
-pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes, gate: watch::Receiver<bool>) {
+pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes, gate: watch::Receiver<Hold>) {
     let service = Arc::new(service);
     while let Ok((client, _)) = listener.accept().await {
         let (service, notes, gate) = (Arc::clone(&service), notes.connection(), gate.clone());
@@ -41,9 +62,9 @@ pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes,
                 let (service, notes, upstream) = (Arc::clone(&service), notes.clone(), Arc::clone(&upstream));
                 let mut gate = gate.clone();
                 async move {
-                    if service.name == "neutron" && request.method() != hyper::Method::GET {
+                    if service.name == "neutron" {
                         // Without the laboratory nobody holds anything any more.
-                        let _closed = gate.wait_for(|held| !held).await;
+                        let _closed = gate.wait_for(|hold| !hold.holds(request.method())).await;
                     }
                     Ok::<_, Infallible>(exchange(request, &service, &notes, &upstream).await)
                 }

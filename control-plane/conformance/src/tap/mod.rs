@@ -21,6 +21,8 @@ use crate::{
     trace::{Direction, Event, What},
 };
 
+pub(crate) use http::Hold;
+
 const LOCALHOST: &str = "127.0.0.1";
 
 /// Where the relays of one hypervisor write.
@@ -72,8 +74,8 @@ pub(crate) struct Tap {
     amqp: u16,
     http: BTreeMap<&'static str, u16>,
     notes: Notes,
-    /// Whether writing requests to Neutron are held.
-    held: tokio::sync::watch::Sender<bool>,
+    /// Which requests to Neutron are held.
+    hold: tokio::sync::watch::Sender<Hold>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -98,7 +100,7 @@ impl Tap {
         let listener = TcpListener::bind((LOCALHOST, 0)).await?;
         let amqp = listener.local_addr()?.port();
         let broker = (cloud.amqp.host.clone(), cloud.amqp.port);
-        let (held, gate) = tokio::sync::watch::channel(false);
+        let (hold, gate) = tokio::sync::watch::channel(Hold::Nothing);
         let mut tasks = vec![tokio::spawn(amqp::relay(listener, broker, notes.clone()))];
         let mut http = BTreeMap::new();
         for (name, url) in services(cloud) {
@@ -109,7 +111,7 @@ impl Tap {
             tasks.push(tokio::spawn(http::relay(listener, service, notes.clone(), gate.clone())));
             http.insert(name, relay);
         }
-        Ok(Self { amqp, http, notes, held, tasks })
+        Ok(Self { amqp, http, notes, hold, tasks })
     }
 
     /// Port of the relay in front of the broker.
@@ -122,9 +124,9 @@ impl Tap {
         format!("http://{LOCALHOST}:{}", self.http.get(service).copied().unwrap_or_default())
     }
 
-    /// Holds what is to change something in Neutron, or lets it go: so a build can be stopped half way.
-    pub(crate) fn hold_network(&self, held: bool) {
-        self.held.send_replace(held);
+    /// Holds requests to Neutron, and lets others go: so a build can be stopped half way.
+    pub(crate) fn hold_network(&self, hold: Hold) {
+        self.hold.send_replace(hold);
     }
 
     /// Microseconds since the origin.
@@ -137,6 +139,15 @@ impl Tap {
         match &*self.notes.book.lock().unwrap_or_else(PoisonError::into_inner) {
             Book::Counted(tally) => tally.figures().clone(),
             Book::Kept(_) => Figures::new(),
+        }
+    }
+
+    /// Counts what the hypervisor has asked for so far, wherever it is called; nothing when that was kept.
+    pub(crate) fn requests(&self) -> impl Fn() -> u64 + Send + Clone + use<> {
+        let book = Arc::clone(&self.notes.book);
+        move || match &*book.lock().unwrap_or_else(PoisonError::into_inner) {
+            Book::Counted(tally) => tally.requests(),
+            Book::Kept(_) => 0,
         }
     }
 
