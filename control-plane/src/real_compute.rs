@@ -140,6 +140,16 @@ async fn begin(
     launch(state, &launch_it)
 }
 
+/// A nova-compute of this host that [`start`] started, whether it got to its end or not.
+///
+/// # Errors
+/// When the list of processes cannot be read.
+pub fn find(cloud: &Cloud, host: &str) -> Result<Option<ManagedProcess>, UpError> {
+    let name = format!("{}{host}", service::REAL_COMPUTE_PREFIX);
+    let alive = load(&state_of(cloud)?)?.into_iter().find(|record| record.process.name == name && record.is_alive());
+    Ok(alive.map(|record| record.process))
+}
+
 /// Stops a nova-compute that [`start`] started, with SIGTERM first. Nova keeps what it knows of the host.
 ///
 /// # Errors

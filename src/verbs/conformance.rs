@@ -5,8 +5,8 @@ mod load;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Agents, Kind, Lab, LabError, Operation, Recorded, Recordings, SKIPPED, Stage, Take, Variation, Verdict, choose,
-    compare, compare_agents, quiet_options, record, start_up,
+    Agents, Attempts, Kind, Lab, LabError, Operation, Recorded, Recordings, SKIPPED, Stage, Take, Variation, Verdict,
+    choose, compare_agents, quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
 use serde_json::json;
@@ -19,7 +19,8 @@ use super::{exit, fail, runtime};
 /// to both, records everything they say over AMQP and HTTP, and tells for each operation whether it was the same, or what was
 /// not first.
 ///
-/// An operation that differs is done again, twice at most: when Neutron tells Nova of something is chance.
+/// An operation that differs is done again: when Neutron tells Nova of something is chance. It is identical when all that either kind
+/// was seen to do, the other was seen to do, too, and differs when one kind did something alone after all --attempts.
 ///
 /// With --load it measures instead whether they are the same load: two turns of each kind, idle and then with boots and
 /// deletes, it counts conductor calls, messages, requests, the database's statements and the services' CPU.
@@ -42,19 +43,19 @@ pub(crate) struct Args {
     /// NICs of each server
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(0..=4))]
     nics: u8,
-    /// How often an operation is done while it differs. When Neutron tells Nova of something is chance, and what is compared may
-    /// follow from it; what differs each time is a difference
-    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(1..=10))]
+    /// How often an operation is done at most, while one kind does something that the other was not yet seen to do
+    #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(1..=10))]
     attempts: u8,
-    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference", "earlier"}], "skipped":
-    /// [{"name", "reason"}]}`, where `earlier` are first differences of attempts before the last, or with --load
-    /// `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "likeness"}]}]}`
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference", "attempts", "by_chance"}],
+    /// "skipped": [{"name", "reason"}]}`, where `by_chance` are first differences that each kind showed in one attempt or another;
+    /// or with --load `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "real_again",
+    /// "simulated_again", "likeness"}]}]}`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Tell all differences, not just the first of each operation
     #[arg(long)]
     all_differences: bool,
-    /// Keep what both kinds said in this folder, one file for each operation
+    /// Keep what both kinds said in this folder, one file for each attempt of an operation
     #[arg(long, value_name = "DIR")]
     recordings: Option<PathBuf>,
     /// Compare L2 agents instead: a real neutron-openvswitch-agent, which needs Open vSwitch and root, and a simulated one
@@ -91,11 +92,19 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             }
         })
     });
-    match compared.and_then(|verdicts| finish(args, &verdicts)) {
-        Ok(true) => ExitCode::from(exit::OK),
-        Ok(false) => ExitCode::from(DIFFERS),
+    let finished = compared.and_then(|compared| finish(args, &compared.verdicts).map(|same| (same, compared.complete)));
+    match finished {
+        Ok((_, false)) => fail(&"interrupted: not all operations were done"),
+        Ok((true, true)) => ExitCode::from(exit::OK),
+        Ok((false, true)) => ExitCode::from(DIFFERS),
         Err(error) => fail(&error),
     }
+}
+
+/// What was compared, and whether it was not interrupted.
+struct Compared {
+    verdicts: Vec<Verdict>,
+    complete: bool,
 }
 
 /// The cloud that is up, if it is of the release that was asked for.
@@ -115,7 +124,7 @@ fn cloud_of(args: &Args) -> Result<(StateDir, Cloud), LabError> {
     }
 }
 
-async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec<Verdict>, LabError> {
+async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Compared, LabError> {
     let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     let mut verdicts = Vec::new();
@@ -126,18 +135,18 @@ async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Vec
         }
         let all = args.operation.is_empty() && stage == Stage::Plain;
         if !on_one_stage(args, &cloud, stage, &on_stage, all, &mut verdicts).await? {
-            break;
+            return Ok(Compared { verdicts, complete: false });
         }
     }
-    Ok(verdicts)
+    Ok(Compared { verdicts, complete: true })
 }
 
-async fn on_agents(args: &Args) -> Result<Vec<Verdict>, LabError> {
+async fn on_agents(args: &Args) -> Result<Compared, LabError> {
     let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     let folder = tempfile::tempdir()?;
     match compare_agents(&cloud, &folder.path().join("agents"), |verdict| tell(args, verdict)).await? {
-        Agents::Compared(verdicts) => Ok(verdicts),
+        Agents::Compared { verdicts, complete } => Ok(Compared { verdicts, complete }),
         Agents::Skipped(reason) => Err(std::io::Error::other(format!("L2 agents are not compared: {reason}")).into()),
     }
 }
@@ -178,38 +187,40 @@ async fn do_all(
 ) -> Result<(), LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
     let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
-    let judge = |recorded: Vec<Recorded>, earlier: &[Verdict], last: bool| -> Result<Verdict, LabError> {
-        let verdict = compare(variation, &recorded[0], &recorded[1]).after(earlier);
-        tell(args, &verdict);
+    let mut attempt = |attempts: &mut Attempts, number: usize, recorded: Vec<Recorded>| -> Result<bool, LabError> {
+        let [real, simulated] = <[Recorded; 2]>::try_from(recorded).expect("each kind is recorded once");
+        let name = real.operation.clone();
         if let Some(recordings) = &recordings {
-            let release = lab.release().to_owned();
-            let again = if verdict.identical || last { "" } else { &format!("-attempt-{}", earlier.len() + 1) };
-            recordings.save(&format!("{}{again}", verdict.name), &Take { release, variation, recorded })?;
+            let take =
+                Take { release: lab.release().to_owned(), variation, recorded: vec![real.clone(), simulated.clone()] };
+            recordings.save(&name, number, &take)?;
         }
-        Ok(verdict)
+        tell(args, &attempts.add(real, simulated));
+        // What was found out stays when the next attempt is interrupted.
+        verdicts.retain(|verdict| verdict.name != name);
+        verdicts.push(attempts.verdict());
+        Ok(verdicts.last().is_some_and(|verdict| verdict.identical))
     };
     if start_up_too {
-        verdicts.push(judge(start_up(lab), &[], true)?);
+        attempt(&mut Attempts::new(variation), 1, start_up(lab))?;
     }
     for operation in operations {
-        let mut attempts = Vec::new();
-        for left in (0..args.attempts).rev() {
+        let mut attempts = Attempts::new(variation);
+        for number in 1..=args.attempts.into() {
             let recorded = record(lab, operation, &[variation; 2]).await?;
-            attempts.push(judge(recorded, &attempts, left == 0)?);
-            if attempts.last().is_some_and(|verdict| verdict.identical) {
+            if attempt(&mut attempts, number, recorded)? {
                 break;
             }
         }
-        verdicts.extend(attempts.pop());
     }
     Ok(())
 }
 
+/// What came of one attempt.
 fn tell(args: &Args, verdict: &Verdict) {
-    let Verdict { name, first_difference, differences, compared, earlier, .. } = verdict;
+    let Verdict { name, first_difference, differences, compared, .. } = verdict;
     match first_difference {
-        None if earlier.is_empty() => println!("{name:26} identical ({compared} messages and requests)"),
-        None => println!("{name:26} identical ({compared} messages and requests; attempt {})", earlier.len() + 1),
+        None => println!("{name:26} identical ({compared} messages and requests)"),
         Some(first) if !args.all_differences => println!("{name:26} differs: {first}"),
         Some(_) => {
             println!("{name:26} differs in {}:", differences.len());
@@ -228,9 +239,18 @@ fn skipped(args: &Args) -> impl Iterator<Item = (&'static str, &'static str)> {
 fn finish(args: &Args, verdicts: &[Verdict]) -> Result<bool, LabError> {
     let identical = verdicts.iter().filter(|verdict| verdict.identical).count();
     skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
-    let by_chance = verdicts.iter().filter(|verdict| verdict.identical && !verdict.earlier.is_empty()).count();
-    let told = if by_chance == 0 { String::new() } else { format!(", {by_chance} of them not at the first attempt") };
-    println!("{identical} of {} operations identical{told}", verdicts.len());
+    for Verdict { name, identical, attempts, .. } in verdicts.iter().filter(|verdict| verdict.attempts > 1) {
+        match identical {
+            true => println!(
+                "{name:26} identical over {attempts} attempts: what differed in one, the other kind did in another"
+            ),
+            false => {
+                println!("{name:26} differs over {attempts} attempts: one kind did something that the other never did")
+            }
+        }
+    }
+    let at_once = verdicts.iter().filter(|verdict| verdict.identical && verdict.attempts == 1).count();
+    println!("{identical} of {} operations identical, {at_once} of them at the first attempt", verdicts.len());
     if let Some(path) = &args.json {
         let skipped = skipped(args).map(|(name, reason)| json!({"name": name, "reason": reason}));
         let result = json!({"operations": verdicts, "skipped": skipped.collect::<Vec<_>>()});

@@ -130,7 +130,7 @@ async fn record_all(lab: &Lab, recordings: &Recordings, missing: &[[Turn; 2]]) -
             let how = recorded.failure.clone().unwrap_or_else(|| "recorded".to_owned());
             eprintln!("{:26} {} NICs: {how}", operation.name, variation.nics);
             let take = Take { release: lab.release().to_owned(), variation, recorded: vec![recorded] };
-            recordings.save(operation.name, &take)?;
+            recordings.save(operation.name, 1, &take)?;
         }
     }
     Ok(())

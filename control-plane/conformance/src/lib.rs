@@ -23,4 +23,4 @@ pub use operations::{Operation, SKIPPED, all_operations, learnable};
 pub use recordings::{Recordings, Take};
 pub use run::{Recorded, choose, record, start_up};
 pub use scene::Variation;
-pub use verdict::{Verdict, compare};
+pub use verdict::{Attempts, Verdict, compare};

@@ -21,9 +21,11 @@ pub struct Verdict {
     pub differences: Vec<Difference>,
     /// Messages and requests that were compared.
     pub compared: usize,
-    /// First differences of earlier attempts. What does not come again is chance: above all when Neutron tells Nova of something,
-    /// which it does at once or up to two seconds later, and what Nova has in its caches by then.
-    pub earlier: Vec<Difference>,
+    /// How often it was done.
+    pub attempts: usize,
+    /// First differences of attempts in which each kind did what the other did in another one. That is chance: above all when Neutron
+    /// tells Nova of something, which it does at once or up to two seconds later, and what Nova has in its caches by then.
+    pub by_chance: Vec<Difference>,
 }
 
 /// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
@@ -77,15 +79,58 @@ impl Verdict {
             first_difference: differences.first().cloned(),
             differences,
             compared,
-            earlier: Vec::new(),
+            attempts: 1,
+            by_chance: Vec::new(),
         }
     }
+}
 
-    /// After attempts that led to other verdicts.
-    #[must_use]
-    pub fn after(mut self, earlier: &[Self]) -> Self {
-        self.earlier = earlier.iter().filter_map(|verdict| verdict.first_difference.clone()).collect();
-        self
+/// An operation, done until it is known whether what differs is chance.
+#[derive(Debug)]
+pub struct Attempts {
+    variation: Variation,
+    real: Vec<Recorded>,
+    simulated: Vec<Recorded>,
+}
+
+impl Attempts {
+    /// None yet.
+    pub fn new(variation: Variation) -> Self {
+        Self { variation, real: Vec::new(), simulated: Vec::new() }
+    }
+
+    /// One more; gives what came of this one alone.
+    pub fn add(&mut self, real: Recorded, simulated: Recorded) -> Verdict {
+        let verdict = compare(self.variation, &real, &simulated);
+        self.real.push(real);
+        self.simulated.push(simulated);
+        verdict
+    }
+
+    /// What comes of all: identical when whatever one kind did, the other did too, in the same attempt or in another. What only
+    /// simulated hypervisors did, be it once, is a difference, and so is what only real ones did.
+    ///
+    /// # Panics
+    /// When there was no attempt.
+    pub fn verdict(&self) -> Verdict {
+        let same = |real: usize, simulated: usize| {
+            compare(self.variation, &self.real[real], &self.simulated[simulated]).identical
+        };
+        let all = 0..self.real.len();
+        let is_chance =
+            |one: usize| all.clone().any(|other| same(one, other)) && all.clone().any(|other| same(other, one));
+        let (mut differing, mut by_chance, mut identical) = (None, Vec::new(), None);
+        for attempt in all.clone() {
+            let verdict = compare(self.variation, &self.real[attempt], &self.simulated[attempt]);
+            if is_chance(attempt) {
+                by_chance.extend(verdict.first_difference);
+                identical = Some(Verdict::new(&verdict.name, Vec::new(), verdict.compared));
+            } else {
+                differing.get_or_insert(verdict);
+            }
+        }
+        let whole = differing.or(identical).expect("there was an attempt");
+        Verdict { attempts: self.real.len(), by_chance, ..whole }
     }
 }
 

@@ -94,11 +94,10 @@ fn a_conductor_that_raises_on_a_ping_is_not_asked_at_once() {
     assert!(again, "it is asked after a pause");
 }
 
-#[test]
-fn a_host_whose_node_is_another_hosts_is_none() {
+/// A host at rest, after a start-up in which its nodes were these.
+fn started_on(nodes: Value) -> LoneHost {
     let mut host = LoneHost::new(true);
-    let node = json!({"nova_object.name": "ComputeNode", "nova_object.data": {"host": "realfake-1"}});
-    let nodes = json!({"nova_object.name": "ComputeNodeList", "nova_object.data": {"objects": [node]}});
+    let nodes = json!({"nova_object.name": "ComputeNodeList", "nova_object.data": {"objects": nodes}});
     while let Some(asked) = host.next_asked() {
         match asked {
             Asked::Call(id, request) if request.args["objmethod"] == "get_all_by_uuids" => {
@@ -111,6 +110,20 @@ fn a_host_whose_node_is_another_hosts_is_none() {
     while host.tick(Duration::from_secs(600)) {
         answer_all(&mut host);
     }
+    host
+}
+
+#[test]
+fn a_host_whose_node_is_another_hosts_is_none() {
+    let node = json!({"nova_object.name": "ComputeNode", "nova_object.data": {"host": "realfake-1"}});
+    let host = started_on(json!([node]));
     assert!(host.refused() && !host.serves(), "it has another name");
     assert_eq!(host.beats(), 0, "Nova is not told that it is up");
+}
+
+#[test]
+fn a_node_that_is_none_is_no_reason_to_refuse() {
+    let host = started_on(json!([1, {"nova_object.data": {}}]));
+    assert!(host.serves() && !host.refused());
+    assert!(host.beats() > 0, "Nova is told that it is up");
 }

@@ -44,11 +44,16 @@ pub(crate) fn reply(
             Response::Done
         }
         C::GetNodesByUuid => match objects(&result) {
-            nodes if nodes.iter().any(|node| node["nova_object.data"]["host"] != host) => Response::OfAnotherHost,
+            nodes if nodes.iter().any(|node| of_another(node, host)) => Response::OfAnotherHost,
             nodes => Response::Found(!nodes.is_empty()),
         },
         _ => about_instances(call, result, host, documents),
     }
+}
+
+/// Whether a node says that it is another host's; one that says nothing, and is no node, does not.
+fn of_another(node: &Value, host: &str) -> bool {
+    node["nova_object.data"].get("host").is_some_and(|name| name != host)
 }
 
 /// Likewise, of questions about VMs.

@@ -29,9 +29,10 @@ pub(super) struct Options {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let measured = runtime().map_err(LabError::from).and_then(|runtime| runtime.block_on(measure(args)));
-    match measured.and_then(|report| finish(args, report)) {
-        Ok(true) => ExitCode::from(exit::OK),
-        Ok(false) => ExitCode::from(DIFFERS),
+    match measured.and_then(|report| report.map(|report| finish(args, &report)).transpose()) {
+        Ok(Some(true)) => ExitCode::from(exit::OK),
+        Ok(Some(false)) => ExitCode::from(DIFFERS),
+        Ok(None) => fail(&"interrupted: nothing measured"),
         Err(error) => fail(&error),
     }
 }
@@ -45,17 +46,13 @@ async fn measure(args: &Args) -> Result<Option<LoadReport>, LabError> {
 }
 
 /// Shows the report, and writes the file; whether no figure differs.
-fn finish(args: &Args, report: Option<LoadReport>) -> Result<bool, LabError> {
-    let Some(report) = report else {
-        eprintln!("interrupted");
-        return Ok(false);
-    };
+fn finish(args: &Args, report: &LoadReport) -> Result<bool, LabError> {
     print!("{report}");
     let differing = report.differing().count();
     let figures: usize = report.windows.iter().map(|window| window.rows.len()).sum();
     println!("\n{differing} of {figures} figures differ");
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report).expect("a report has text keys only");
+        let text = serde_json::to_string_pretty(report).expect("a report has text keys only");
         fs::write(path, text + "\n")?;
     }
     Ok(differing == 0)

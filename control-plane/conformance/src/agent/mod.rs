@@ -17,8 +17,13 @@ use crate::{lab::LabError, verdict::Verdict};
 /// What came of comparing L2 agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agents {
-    /// A verdict for each operation.
-    Compared(Vec<Verdict>),
+    /// They were compared.
+    Compared {
+        /// One for each operation.
+        verdicts: Vec<Verdict>,
+        /// Whether it was not interrupted.
+        complete: bool,
+    },
     /// A real one cannot run here, and why.
     Skipped(String),
 }
@@ -38,15 +43,14 @@ pub async fn compare_agents(cloud: &Cloud, folder: &Path, tell: impl FnMut(&Verd
     }
     let mut stage = Stage::open(cloud, folder, tell).await?;
     let done = tokio::select! {
-        done = do_all(&mut stage) => done,
+        done = do_all(&mut stage) => done.map(|()| true),
         _ = tokio::signal::ctrl_c() => {
             eprintln!("Interrupted; cleaning up ...");
-            Ok(())
+            Ok(false)
         }
     };
     let verdicts = stage.close().await;
-    done?;
-    Ok(Agents::Compared(verdicts?))
+    Ok(Agents::Compared { complete: done?, verdicts: verdicts? })
 }
 
 async fn do_all(stage: &mut Stage<impl FnMut(&Verdict)>) -> Result<(), LabError> {

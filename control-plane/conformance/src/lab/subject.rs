@@ -153,7 +153,12 @@ impl Lab {
         match subject.running.lock().await.take() {
             Some(Running::Real(process)) => real_compute::stop(&self.cloud, &process).await?,
             Some(Running::Simulated(fleet)) => fleet.stop().await,
-            None => {}
+            // A start that was interrupted has left its process.
+            None => {
+                if let Some(process) = real_compute::find(&self.cloud, &subject.host)? {
+                    real_compute::stop(&self.cloud, &process).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! much, when they would.
 
 use std::{
+    fs,
     hint::black_box,
     sync::{
         Arc,
@@ -60,7 +61,7 @@ impl Appetite {
 /// Works until it is dropped.
 pub(super) struct Ballast {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<f64>>,
 }
 
 impl Ballast {
@@ -79,19 +80,22 @@ impl Ballast {
         };
         Self { threads: (0..threads).map(work).collect(), stop }
     }
+
+    /// Stops it; gives the CPU that it took, in seconds.
+    pub(super) fn finish(mut self) -> f64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum()
+    }
 }
 
 impl Drop for Ballast {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _panicked = thread.join();
-        }
     }
 }
 
-/// The same work for the same requests, however long it takes.
-fn work(stop: &AtomicBool, appetite: Appetite, steps_per_s: f64, requests: &impl Fn() -> u64) {
+/// The same work for the same requests, however long it takes; gives the CPU that it took, in seconds.
+fn work(stop: &AtomicBool, appetite: Appetite, steps_per_s: f64, requests: &impl Fn() -> u64) -> f64 {
     let mut heap = Heap::new();
     let (mut next, mut known, mut due_steps) = (Instant::now(), requests(), 0.0);
     while !stop.load(Ordering::Relaxed) {
@@ -104,6 +108,14 @@ fn work(stop: &AtomicBool, appetite: Appetite, steps_per_s: f64, requests: &impl
         next += SLICE;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
+    own_cpu_s()
+}
+
+/// CPU of this thread so far, in seconds; none where the kernel does not tell.
+fn own_cpu_s() -> f64 {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let on_cpu_ns = told.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+    Duration::from_nanos(on_cpu_ns.unwrap_or_default()).as_secs_f64()
 }
 
 struct Heap {
@@ -145,7 +157,7 @@ mod tests {
 
     fn window(seconds: u64, requests: f64, own_cpu_s: f64) -> Measured {
         let figures = Figures::from([(Key::new(Group::Http, "GET /x"), requests)]);
-        Measured { name: "w", took: Duration::from_secs(seconds), figures, own_cpu_s }
+        Measured { figures, own_cpu_s, ..Measured::empty("w", Duration::from_secs(seconds)) }
     }
 
     #[test]
@@ -155,6 +167,14 @@ mod tests {
         assert!((appetite.cores - 0.05).abs() < 1e-9, "{appetite:?}");
         assert!((appetite.request_cpu_s - 0.002).abs() < 1e-9, "{appetite:?}");
         assert!((appetite.cpu_s(Duration::from_secs(100), 500.0) - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn it_tells_what_it_took() {
+        let appetite = Appetite { cores: 0.5, request_cpu_s: 0.0 };
+        let ballast = Ballast::start(appetite, 2, || 0);
+        thread::sleep(10 * SLICE);
+        assert!(ballast.finish() > 0.0);
     }
 
     #[test]

@@ -21,9 +21,16 @@ pub(crate) struct Measured {
     pub(crate) figures: Figures,
     /// What the hypervisors themselves took, or the ballast in their place.
     pub(crate) own_cpu_s: f64,
+    /// What the ballast was to take.
+    pub(crate) planned_cpu_s: f64,
 }
 
 impl Measured {
+    /// Nothing yet.
+    pub(crate) fn empty(name: &'static str, took: Duration) -> Self {
+        Self { name, took, figures: Figures::new(), own_cpu_s: 0.0, planned_cpu_s: 0.0 }
+    }
+
     /// How many cores the hypervisors took.
     pub(crate) fn own_cores(&self) -> f64 {
         self.own_cpu_s / self.took.as_secs_f64()
@@ -41,8 +48,8 @@ impl Measured {
 pub enum Likeness {
     /// Within the aim.
     Same,
-    /// Further apart than the aim, and no further than where the windows cut the hosts' periods by chance, or the clock counts,
-    /// or, for what the whole cloud adds to, the two turns of one kind are from one another.
+    /// Further apart than the aim, and no further than where the windows cut the hosts' periods by chance, or the clock counts; or,
+    /// for what the whole cloud adds to, no further than its turns repeat, and than twice the aim.
     Chance,
     /// Neither.
     Differs,
@@ -81,6 +88,8 @@ pub struct Window {
     /// CPU that the real nova-computes themselves took, in seconds, likewise.
     pub real_own_cpu_s: f64,
     /// CPU that the ballast beside the simulated ones was to take, in seconds, likewise.
+    pub ballast_planned_cpu_s: f64,
+    /// CPU that it took.
     pub ballast_cpu_s: f64,
     /// The figures, by group.
     pub rows: Vec<Row>,
@@ -113,12 +122,12 @@ impl LoadReport {
 /// What was measured of one kind in one window, turn by turn.
 pub(crate) type Turns<'a> = [&'a Measured; 2];
 
-/// Compares what was measured of one window.
-pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32) -> Window {
+/// Compares what was measured of one window. Periodic is what hypervisors say without being asked for anything.
+pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32, periodic: &BTreeSet<&Key>) -> Window {
     let keys: BTreeSet<&Key> = real.iter().chain(&simulated).flat_map(|measured| measured.figures.keys()).collect();
     let rows = keys.into_iter().map(|key| {
         let of = |turns: Turns<'_>| turns.map(|measured| measured.figures.get(key).copied().unwrap_or_default());
-        row(key, of(real), of(simulated), hosts)
+        row(key, of(real), of(simulated), periodic.contains(key).then_some(hosts))
     });
     let sum = |turns: Turns<'_>, of: fn(&Measured) -> f64| turns.into_iter().map(of).sum();
     Window {
@@ -126,18 +135,26 @@ pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32) -> 
         real_s: sum(real, |measured| measured.took.as_secs_f64()),
         simulated_s: sum(simulated, |measured| measured.took.as_secs_f64()),
         real_own_cpu_s: sum(real, |measured| measured.own_cpu_s),
+        ballast_planned_cpu_s: sum(simulated, |measured| measured.planned_cpu_s),
         ballast_cpu_s: sum(simulated, |measured| measured.own_cpu_s),
         rows: rows.collect(),
     }
 }
 
-fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: u32) -> Row {
+/// With the number of hosts of each kind when all say it periodically.
+fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: Option<u32>) -> Row {
     let [real, simulated] = [real_turns, simulated_turns].map(|turns| turns.iter().sum::<f64>());
     let apart = (simulated - real).abs();
-    let within = if key.group == Group::Cpu { CPU_WITHIN } else { COUNTS_WITHIN };
+    let aim = real * if key.group == Group::Cpu { CPU_WITHIN } else { COUNTS_WITHIN };
+    let by_chance = match key.group {
+        Group::Conductor | Group::Rpc | Group::Http | Group::Agent => cut_by_windows(key, hosts),
+        Group::Database => unrepeatable(real_turns, simulated_turns).min(2.0 * aim),
+        Group::Cpu => unrepeatable(real_turns, simulated_turns).min(2.0 * aim).max(CPU_FLOOR_S),
+        Group::Servers | Group::Amqp => 0.0,
+    };
     let likeness = match () {
-        () if apart <= within * real => Likeness::Same,
-        () if apart <= by_chance(key, real_turns, simulated_turns, hosts) => Likeness::Chance,
+        () if apart <= aim => Likeness::Same,
+        () if apart <= by_chance => Likeness::Chance,
         () => Likeness::Differs,
     };
     let over = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
@@ -154,39 +171,39 @@ fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: u32) -
     }
 }
 
-/// How far apart two figures may be without saying anything of the kinds.
+/// How far apart two counts may be by where windows happen to cut periods.
 ///
-/// Counts of a hypervisor's own: by where a window happens to cut periods. A task that fits f times more than a whole number into
-/// the window runs once more on a host with probability f: a variance of f(1 - f), a quarter at most. The difference of two
-/// kinds, of two turns each, has four times the variance of one turn's hosts together; two standard deviations of that are
-/// twice the square root of the hosts. It holds for what is said once a period; what is a sum of many, as bytes are, has no such
-/// measure.
-///
-/// What the whole cloud adds to: as far as two turns of one kind are apart. It is a strict measure, for the sums of two turns
-/// each vary more than single turns do.
-fn by_chance(key: &Key, real: [f64; 2], simulated: [f64; 2], hosts: u32) -> f64 {
+/// A task that fits f times more than a whole number into the window runs once more on a host with probability f: a variance of
+/// f(1 - f), a quarter at most. The difference of two kinds, of two turns each, has four times the variance of one turn's
+/// hosts together; two standard deviations of that are twice the square root of the hosts. It holds for what is said once a
+/// period; what is a sum of many, as bytes are, has no such measure.
+fn cut_by_windows(key: &Key, hosts: Option<u32>) -> f64 {
     let is_sum = key.name.starts_with("bytes") || key.name.starts_with("messages");
-    let between_turns =
-        || [real, simulated].map(|[first, second]| (second - first).abs()).into_iter().fold(0.0, f64::max);
-    match key.group {
-        Group::Conductor | Group::Rpc | Group::Http | Group::Agent if !is_sum => 2.0 * f64::from(hosts).sqrt(),
-        Group::Cpu => between_turns().max(CPU_FLOOR_S),
-        Group::Database => between_turns(),
-        _ => 0.0,
-    }
+    hosts.filter(|_| !is_sum).map_or(0.0, |hosts| 2.0 * f64::from(hosts).sqrt())
+}
+
+/// How far apart the sums of two kinds may be because nothing is measured twice alike: two standard deviations, as far as four turns
+/// can tell.
+///
+/// When the cloud ages evenly from one turn to the next, the second real turn has three steps more than the first, and the second
+/// simulated one has one: three times the latter from the former leaves none of that. Its variance is twenty times that of one
+/// turn, and that of the difference of the sums four times.
+fn unrepeatable(real: [f64; 2], simulated: [f64; 2]) -> f64 {
+    let without_age = (real[1] - real[0]) - 3.0 * (simulated[1] - simulated[0]);
+    2.0 * without_age.abs() * (4.0_f64 / 20.0).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn likeness(group: Group, name: &str, real: [f64; 2], simulated: [f64; 2], hosts: u32) -> Likeness {
+    fn likeness(group: Group, name: &str, real: [f64; 2], simulated: [f64; 2], hosts: Option<u32>) -> Likeness {
         row(&Key::new(group, name), real, simulated, hosts).likeness
     }
 
     #[test]
     fn counts_are_held_to_one_percent_and_cpu_to_five() {
-        let likeness = |group, name, real: f64, simulated: f64| likeness(group, name, [real; 2], [simulated; 2], 20);
+        let likeness = |group, name, real: f64, simulated: f64| likeness(group, name, [real; 2], [simulated; 2], None);
         assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1010.0), Likeness::Same);
         assert_eq!(likeness(Group::Database, "Com_select", 1000.0, 1011.0), Likeness::Differs);
         assert_eq!(likeness(Group::Cpu, "nova-conductor", 100.0, 95.0), Likeness::Same);
@@ -197,33 +214,38 @@ mod tests {
     #[test]
     fn chance_explains_what_window_edges_cut_and_no_more() {
         // Four hosts: twice the root of four.
-        let likeness = |group, name, simulated| likeness(group, name, [5.0; 2], simulated, 4);
-        assert_eq!(likeness(Group::Http, "GET /x", [7.0, 7.0]), Likeness::Chance);
-        assert_eq!(likeness(Group::Http, "GET /x", [7.0, 8.0]), Likeness::Differs);
-        assert_eq!(likeness(Group::Amqp, "messages sent", [6.0, 6.0]), Likeness::Differs);
-        assert_eq!(likeness(Group::Agent, "bytes sent", [6.0, 6.0]), Likeness::Differs);
-        assert_eq!(likeness(Group::Servers, "ACTIVE", [5.0, 4.0]), Likeness::Differs);
+        let of = |group, name, simulated| likeness(group, name, [5.0; 2], simulated, Some(4));
+        assert_eq!(of(Group::Http, "GET /x", [7.0, 7.0]), Likeness::Chance);
+        assert_eq!(of(Group::Http, "GET /x", [7.0, 8.0]), Likeness::Differs);
+        assert_eq!(of(Group::Amqp, "messages sent", [6.0, 6.0]), Likeness::Differs);
+        assert_eq!(of(Group::Agent, "bytes sent", [6.0, 6.0]), Likeness::Differs);
+        assert_eq!(of(Group::Servers, "ACTIVE", [5.0, 4.0]), Likeness::Differs);
+        // What is said for each boot is cut by nothing.
+        assert_eq!(likeness(Group::Conductor, "Instance.save", [100.0; 2], [98.0; 2], None), Likeness::Differs);
     }
 
     #[test]
     fn what_the_whole_cloud_adds_to_is_as_exact_as_it_repeats() {
-        // The cloud grows older: the kinds are the same, and their turns are not.
-        assert_eq!(likeness(Group::Cpu, "keystone-api", [10.0, 16.0], [12.0, 14.0], 20), Likeness::Same);
-        // One kind's turns are as far apart as the kinds.
-        assert_eq!(likeness(Group::Cpu, "keystone-api", [10.0, 14.0], [14.0, 14.0], 20), Likeness::Chance);
-        assert_eq!(likeness(Group::Cpu, "keystone-api", [12.0, 12.0], [14.0, 14.5], 20), Likeness::Differs);
-        assert_eq!(likeness(Group::Database, "Questions", [1000.0, 1040.0], [1040.0, 1040.0], 20), Likeness::Chance);
-        // What relays count repeats exactly, or something is wrong.
-        assert_eq!(likeness(Group::Amqp, "bytes sent", [1000.0, 1040.0], [1040.0, 1040.0], 20), Likeness::Differs);
+        let cpu = |real, simulated| likeness(Group::Cpu, "keystone-api", real, simulated, None);
+        // The cloud grows older: the kinds are the same, and their turns are not; and simulated ones that take a fifth more.
+        assert_eq!(cpu([10.0, 16.0], [12.0, 14.0]), Likeness::Same);
+        assert_eq!(cpu([10.0, 16.0], [14.4, 16.8]), Likeness::Differs);
+        // Turns of one kind are as far apart as the kinds, and further than twice the aim.
+        assert_eq!(cpu([10.0, 10.0], [10.0, 11.3]), Likeness::Chance);
+        assert_eq!(cpu([10.0, 10.0], [10.0, 16.0]), Likeness::Differs);
+        let statements = |simulated| likeness(Group::Database, "Questions", [1000.0; 2], simulated, None);
+        assert_eq!(statements([1000.0, 1030.0]), Likeness::Chance);
+        assert_eq!(statements([1000.0, 3000.0]), Likeness::Differs);
     }
 
     #[test]
     fn what_only_one_kind_has_is_a_row_too() {
         let key = |name: &str| Key::new(Group::Conductor, name);
-        let of = |figures: Figures| Measured { name: "idle", took: Duration::from_secs(60), figures, own_cpu_s: 6.0 };
+        let of = |figures: Figures| Measured { figures, ..Measured::empty("idle", Duration::from_secs(60)) };
         let real = of([(key("Service.save"), 60.0), (key("Only.real"), 30.0)].into());
         let simulated = of([(key("Service.save"), 60.0), (key("Only.simulated"), 30.0)].into());
-        let window = equivalence([&real, &real], [&simulated, &simulated], 2);
+        let simulated = Measured { own_cpu_s: 6.0, planned_cpu_s: 5.5, ..simulated };
+        let window = equivalence([&real, &real], [&simulated, &simulated], 2, &BTreeSet::new());
         let told: Vec<_> = window.rows.iter().map(|row| (row.name.as_str(), row.ratio, row.likeness)).collect();
         assert_eq!(
             told,
@@ -233,6 +255,6 @@ mod tests {
                 ("Service.save", Some(1.0), Likeness::Same),
             ]
         );
-        assert_eq!((window.real_s, window.ballast_cpu_s), (120.0, 12.0));
+        assert_eq!((window.real_s, window.ballast_cpu_s, window.ballast_planned_cpu_s), (120.0, 12.0, 11.0));
     }
 }

@@ -12,7 +12,7 @@
 //! | CPU | `/proc`, all processes of each service: of the whole cloud, too |
 //!
 //! Relays cost the harness CPU, and the cloud none. Real nova-computes run on the same machine as the cloud and compete with it for
-//! CPU; beside simulated ones a ballast takes what the real ones took.
+//! CPU; beside simulated ones a ballast takes what real ones would take for the same requests.
 
 mod ballast;
 mod equivalence;
@@ -30,7 +30,7 @@ pub use periods::Period;
 pub use tally::Group;
 pub(crate) use tally::{Figures, Key, Tally};
 
-use equivalence::Measured;
+use equivalence::{Measured, equivalence};
 
 use crate::{
     Kind, LabError, Stage,
@@ -69,6 +69,7 @@ pub async fn load(
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Option<LoadReport>, LabError> {
     let mut turns: Vec<Vec<Measured>> = Vec::new();
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     for (kind, name) in TURNS {
         let say = |what: &str| tell(&format!("{name}: {what}"));
         let scale = Scale { hosts: plan.hosts, stage: Stage::Plain, counting: true };
@@ -76,31 +77,34 @@ pub async fn load(
         let mut lab = Lab::prepare(cloud, &[kind], &BTreeMap::new(), &folder, scale).await?;
         let beside = turns.first().filter(|_| kind == Kind::Simulated).map(Vec::as_slice);
         let measured = tokio::select! {
+            biased;
+            // Also when it came while the turn before was cleared away.
+            _ = interrupt.as_mut() => Ok(None),
             measured = stage::measure(&mut lab, plan, beside, &say) => measured.map(Some),
-            _ = tokio::signal::ctrl_c() => Ok(None),
         };
         say("stopping them, and removing what was made ...");
-        let left = lab.close().await?;
-        if left != "nothing" {
-            say(&format!("left in the cloud: {left}"));
-        }
-        match measured? {
-            Some(windows) => turns.push(windows),
-            None => return Ok(None),
+        let left = lab.close().await;
+        let Some(windows) = measured? else { return Ok(None) };
+        turns.push(windows);
+        match left?.as_str() {
+            "nothing" => {}
+            left => say(&format!("left in the cloud: {left}")),
         }
     }
     let of = |kind: Kind, window: usize| {
         let mut mine = TURNS.iter().zip(&turns).filter(|((whose, _), _)| *whose == kind);
         [(); 2].map(|()| &mine.next().expect("each kind has two turns").1[window])
     };
-    let windows = (0..turns[0].len())
-        .map(|window| equivalence::equivalence(of(Kind::Real, window), of(Kind::Simulated, window), plan.hosts));
+    let [idle, loaded] = [0, 1].map(|window| (of(Kind::Real, window), of(Kind::Simulated, window)));
+    // What is said while idle is said periodically.
+    let periodic = idle.0.iter().chain(&idle.1).flat_map(|measured| measured.figures.keys()).collect();
+    let windows = [idle, loaded].map(|(real, simulated)| equivalence(real, simulated, plan.hosts, &periodic));
     Ok(Some(LoadReport {
         release: cloud.spec.release.clone(),
         hosts: plan.hosts,
         boots: plan.boots,
         boots_per_s: stage::BOOTS_PER_S,
         periods: periods::fits(&cloud.spec.release, &cloud.spec.tuning, plan.idle),
-        windows: windows.collect(),
+        windows: windows.into(),
     }))
 }

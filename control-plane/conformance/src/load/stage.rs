@@ -81,7 +81,7 @@ async fn start_all(lab: &Lab) -> Result<(), LabError> {
         tokio::time::sleep(START_EVERY * place).await;
         lab.start(side.kind, subject).await
     });
-    // All of them: one that is abandoned in the middle of its start could not be stopped.
+    // All of them, so that an error is that of a host and not of one that was abandoned because of it.
     futures_util::future::join_all(starts).await.into_iter().collect()
 }
 
@@ -97,13 +97,12 @@ async fn window(
     let (own_before, before, begun) = (own_cpu_s(lab).await, sample(lab).await?, Instant::now());
     let outcome = done.await?;
     let (own_after, after, took) = (own_cpu_s(lab).await, sample(lab).await?, begun.elapsed());
-    drop(ballast);
+    let ballast_cpu_s = ballast.map_or(0.0, Ballast::finish);
     let mut figures = growth(&before, &after);
     figures.extend(outcome);
-    let mut measured = Measured { name, took, figures, own_cpu_s: own_after - own_before };
-    if let Some(appetite) = appetite {
-        measured.own_cpu_s = appetite.cpu_s(took, measured.requests());
-    }
+    let own_cpu_s = own_after - own_before + ballast_cpu_s;
+    let mut measured = Measured { figures, own_cpu_s, ..Measured::empty(name, took) };
+    measured.planned_cpu_s = appetite.map_or(own_cpu_s, |appetite| appetite.cpu_s(took, measured.requests()));
     Ok(measured)
 }
 

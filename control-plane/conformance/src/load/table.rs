@@ -12,7 +12,10 @@ impl fmt::Display for LoadReport {
             "Release {release}, {hosts} hosts of each kind, two turns each; in each turn {boots} boots and deletes at {boots_per_s}/s"
         )?;
         writeln!(f, "real and simulated: both turns together; again: the second turn over the first")?;
-        writeln!(f, "\nPeriods in an idle window; one that does not fit a whole number of times is cut by chance:")?;
+        writeln!(
+            f,
+            "\nPeriods in an idle window; one that does not fit a whole number of times is cut by chance, or is in none:"
+        )?;
         periods.iter().try_for_each(|period| write_period(f, period))?;
         windows.iter().try_for_each(|window| write_window(f, window))
     }
@@ -23,14 +26,15 @@ fn write_period(f: &mut fmt::Formatter<'_>, Period { task, every_s, in_idle }: &
 }
 
 fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
-    let Window { name, real_s, simulated_s, real_own_cpu_s, ballast_cpu_s, rows } = window;
+    let Window { name, real_s, simulated_s, real_own_cpu_s, ballast_planned_cpu_s, ballast_cpu_s, rows } = window;
     // The titles of groups stand in the column of names, two further out.
     let names = rows.iter().flat_map(|row| [row.name.len(), title(row.group).len()]);
     let width = names.max().unwrap_or_default();
     writeln!(f, "\n{name} ({real_s:.1} s with real ones, {simulated_s:.1} s with simulated ones)")?;
     writeln!(
         f,
-        "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s"
+        "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s of \
+         {ballast_planned_cpu_s:.1} s planned"
     )?;
     let mut group = None;
     for row in rows {
@@ -87,7 +91,7 @@ mod tests {
             simulated,
             ratio,
             real_again: Some(1.0),
-            simulated_again: ratio,
+            simulated_again: Some(0.5),
             likeness,
         };
         let rows = vec![
@@ -100,7 +104,8 @@ mod tests {
             real_s: 60.0,
             simulated_s: 60.04,
             real_own_cpu_s: 8.0,
-            ballast_cpu_s: 8.1,
+            ballast_planned_cpu_s: 8.1,
+            ballast_cpu_s: 8.2,
             rows,
         };
         let period = Period { task: "heartbeat".to_owned(), every_s: 10.0, in_idle: 6.0 };
@@ -115,7 +120,10 @@ mod tests {
         let text = report.to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 13, "{text}");
-        assert!(lines[10].contains("A.b") && lines[10].ends_with("-  DIFFERS"), "{text}");
+        assert!(
+            lines[10].contains("A.b") && lines[10].ends_with("40        -      1.000           0.500  DIFFERS"),
+            "{text}"
+        );
         let end_of = |line: usize, word: &str| lines[line].find(word).map(|at| at + word.len());
         assert_eq!(end_of(8, "simulated"), end_of(9, "2401"), "{text}");
         assert_eq!(end_of(9, "2401"), end_of(10, "40"), "{text}");

@@ -41,7 +41,7 @@ operations! { Stage::Plain,
         s.put_back(0).await?;
     }
     "delete-while-building": |s| {
-        // Neutron tells of the port before, or the refresh after it would come anywhere in what follows.
+        // Neutron tells of the port meanwhile, or the refresh after it would come anywhere in what follows.
         s.hold_network(0, Hold::Bindings);
         let vm = s.create(0, 1, Value::Null).await?;
         // A save that comes later would take the task of deleting back.

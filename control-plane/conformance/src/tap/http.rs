@@ -25,19 +25,19 @@ type Upstream = Arc<Mutex<Option<client::conn::http1::SendRequest<Full<Bytes>>>>
 pub(crate) enum Hold {
     /// None.
     Nothing,
-    /// Those that bind a port: it is there, and Neutron has told of it.
+    /// Those that bind a port, on their way back: it is bound, Neutron has told of it, and only the hypervisor does not know.
     Bindings,
-    /// All that change something.
+    /// All that change something, on their way there.
     Changes,
 }
 
 impl Hold {
-    fn holds(self, method: &Method) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Bindings => method == Method::PUT,
-            Self::Changes => method != Method::GET,
-        }
+    fn holds_request(self, method: &Method) -> bool {
+        self == Self::Changes && method != Method::GET
+    }
+
+    fn holds_answer(self, method: &Method) -> bool {
+        self == Self::Bindings && method == Method::PUT
     }
 }
 
@@ -62,11 +62,15 @@ pub(super) async fn relay(listener: TcpListener, service: Service, notes: Notes,
                 let (service, notes, upstream) = (Arc::clone(&service), notes.clone(), Arc::clone(&upstream));
                 let mut gate = gate.clone();
                 async move {
-                    if service.name == "neutron" {
-                        // Without the laboratory nobody holds anything any more.
-                        let _closed = gate.wait_for(|hold| !hold.holds(request.method())).await;
+                    if service.name != "neutron" {
+                        return Ok::<_, Infallible>(exchange(request, &service, &notes, &upstream).await);
                     }
-                    Ok::<_, Infallible>(exchange(request, &service, &notes, &upstream).await)
+                    let method = request.method().clone();
+                    // Without the laboratory nobody holds anything any more.
+                    drop(gate.wait_for(|hold| !hold.holds_request(&method)).await);
+                    let response = exchange(request, &service, &notes, &upstream).await;
+                    drop(gate.wait_for(|hold| !hold.holds_answer(&method)).await);
+                    Ok(response)
                 }
             });
             // The client sees a broken connection itself.

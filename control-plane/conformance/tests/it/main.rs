@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use conformance::{Take, compare, learn};
+use conformance::{Attempts, Recorded, Take, compare, learn};
 use fake_hv::procedure::Procedures;
 
 /// The same operation, done to two pairs of real nova-computes with the roles of the hosts swapped; only the tokens are not those
@@ -42,18 +42,50 @@ fn two_real_ones_are_identical() {
     assert!(others.iter().all(|difference| difference.contains("flavor")), "{others:#?}");
 }
 
-#[test]
-fn a_message_that_is_left_out_is_found() {
-    let [once, _] = stop();
-    let mut shorter = once.recorded[0].clone();
+/// Without the message that saves the VM.
+fn without_save(recorded: &Recorded) -> Recorded {
+    let mut shorter = recorded.clone();
     let events = &mut shorter.traces[0].events;
     let at = events
         .iter()
         .position(|event| event.what.fields["message"]["args"]["objmethod"] == "save")
         .expect("a stopped VM is saved");
     events.remove(at);
-    let verdict = compare(once.variation, &once.recorded[0], &shorter);
+    shorter
+}
+
+#[test]
+fn a_message_that_is_left_out_is_found() {
+    let [once, _] = stop();
+    let verdict = compare(once.variation, &once.recorded[0], &without_save(&once.recorded[0]));
     assert!(!verdict.identical);
     let first = verdict.first_difference.expect("there is one").to_string();
     assert!(first.contains("Instance.save is missing"), "{first}");
+}
+
+/// What comes of attempts, each told by whether the real one and the simulated one save.
+fn attempted(saves: &[(bool, bool)]) -> (bool, usize, bool) {
+    let [once, _] = stop();
+    let whole = &once.recorded[0];
+    let done = |saves: bool| if saves { whole.clone() } else { without_save(whole) };
+    let mut attempts = Attempts::new(once.variation);
+    for (real, simulated) in saves {
+        attempts.add(done(*real), done(*simulated));
+    }
+    let verdict = attempts.verdict();
+    assert_eq!(verdict.attempts, saves.len());
+    assert_eq!(verdict.identical, verdict.first_difference.is_none());
+    (verdict.identical, verdict.by_chance.len(), verdict.compared > 0)
+}
+
+#[test]
+fn what_either_kind_does_at_times_is_chance_and_what_one_does_alone_is_not() {
+    assert_eq!(attempted(&[(true, true)]), (true, 0, true));
+    assert_eq!(attempted(&[(true, false), (false, true)]), (true, 2, true));
+    assert_eq!(attempted(&[(true, false), (true, true), (false, true)]), (true, 2, true));
+    // No real one was seen to leave it out.
+    assert!(!attempted(&[(true, false), (true, true)]).0);
+    // No simulated one was.
+    assert!(!attempted(&[(false, true), (true, true)]).0);
+    assert!(!attempted(&[(true, false), (true, false), (true, false)]).0);
 }
