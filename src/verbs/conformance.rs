@@ -188,14 +188,13 @@ async fn do_all(
     let variation = Variation { nics: args.nics.into(), swapped: false };
     let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
     let mut attempt = |attempts: &mut Attempts, number: usize, recorded: Vec<Recorded>| -> Result<bool, LabError> {
-        let [real, simulated] = <[Recorded; 2]>::try_from(recorded).expect("each kind is recorded once");
-        let name = real.operation.clone();
+        let take = Take { release: lab.release().to_owned(), variation, recorded };
+        let name = take.recorded[0].operation.clone();
         if let Some(recordings) = &recordings {
-            let take =
-                Take { release: lab.release().to_owned(), variation, recorded: vec![real.clone(), simulated.clone()] };
             recordings.save(&name, number, &take)?;
         }
-        tell(args, &attempts.add(real, simulated));
+        let [real, simulated] = <[Recorded; 2]>::try_from(take.recorded).expect("each kind is recorded once");
+        tell(args, attempts.add(real, simulated));
         // What was found out stays when the next attempt is interrupted.
         verdicts.retain(|verdict| verdict.name != name);
         verdicts.push(attempts.verdict());

@@ -91,20 +91,22 @@ pub struct Attempts {
     variation: Variation,
     real: Vec<Recorded>,
     simulated: Vec<Recorded>,
+    /// What came of each alone.
+    alone: Vec<Verdict>,
 }
 
 impl Attempts {
     /// None yet.
     pub fn new(variation: Variation) -> Self {
-        Self { variation, real: Vec::new(), simulated: Vec::new() }
+        Self { variation, real: Vec::new(), simulated: Vec::new(), alone: Vec::new() }
     }
 
     /// One more; gives what came of this one alone.
-    pub fn add(&mut self, real: Recorded, simulated: Recorded) -> Verdict {
-        let verdict = compare(self.variation, &real, &simulated);
+    pub fn add(&mut self, real: Recorded, simulated: Recorded) -> &Verdict {
+        self.alone.push(compare(self.variation, &real, &simulated));
         self.real.push(real);
         self.simulated.push(simulated);
-        verdict
+        self.alone.last().expect("it was added")
     }
 
     /// What comes of all: identical when whatever one kind did, the other did too, in the same attempt or in another. What only
@@ -116,13 +118,12 @@ impl Attempts {
         let same = |real: usize, simulated: usize| {
             compare(self.variation, &self.real[real], &self.simulated[simulated]).identical
         };
-        let all = 0..self.real.len();
+        let all = 0..self.alone.len();
         let is_chance =
             |one: usize| all.clone().any(|other| same(one, other)) && all.clone().any(|other| same(other, one));
         let (mut differing, mut by_chance, mut identical) = (None, Vec::new(), None);
-        for attempt in all.clone() {
-            let verdict = compare(self.variation, &self.real[attempt], &self.simulated[attempt]);
-            if is_chance(attempt) {
+        for (attempt, verdict) in self.alone.iter().cloned().enumerate() {
+            if verdict.identical || is_chance(attempt) {
                 by_chance.extend(verdict.first_difference);
                 identical = Some(Verdict::new(&verdict.name, Vec::new(), verdict.compared));
             } else {

@@ -34,8 +34,16 @@ fn started() -> LoneHost {
 }
 
 fn answer_all(host: &mut LoneHost) {
+    answer_all_on(host, &Value::Null);
+}
+
+/// Likewise, but with these nodes.
+fn answer_all_on(host: &mut LoneHost, nodes: &Value) {
     while let Some(asked) = host.next_asked() {
         match asked {
+            Asked::Call(id, request) if request.args["objmethod"] == "get_all_by_uuids" => {
+                host.answer_call(id, Ok(nodes.clone()));
+            }
             Asked::Call(id, _) => host.answer_call(id, Ok(Value::Null)),
             Asked::Http(id, ..) => host.answer_http(id, Some((200, Some("token"), json!({})))),
         }
@@ -98,15 +106,7 @@ fn a_conductor_that_raises_on_a_ping_is_not_asked_at_once() {
 fn started_on(nodes: Value) -> LoneHost {
     let mut host = LoneHost::new(true);
     let nodes = json!({"nova_object.name": "ComputeNodeList", "nova_object.data": {"objects": nodes}});
-    while let Some(asked) = host.next_asked() {
-        match asked {
-            Asked::Call(id, request) if request.args["objmethod"] == "get_all_by_uuids" => {
-                host.answer_call(id, Ok(nodes.clone()));
-            }
-            Asked::Call(id, _) => host.answer_call(id, Ok(Value::Null)),
-            Asked::Http(id, ..) => host.answer_http(id, Some((200, Some("token"), json!({})))),
-        }
-    }
+    answer_all_on(&mut host, &nodes);
     while host.tick(Duration::from_secs(600)) {
         answer_all(&mut host);
     }

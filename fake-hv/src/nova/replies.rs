@@ -51,11 +51,6 @@ pub(crate) fn reply(
     }
 }
 
-/// Whether a node says that it is another host's; one that says nothing, and is no node, does not.
-fn of_another(node: &Value, host: &str) -> bool {
-    node["nova_object.data"].get("host").is_some_and(|name| name != host)
-}
-
 /// Likewise, of questions about VMs.
 fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &mut Documents) -> Response {
     use ConductorCall as C;
@@ -111,6 +106,11 @@ fn about_instances(call: &ConductorCall, result: Value, host: &str, documents: &
         }
         _ => Response::Done,
     }
+}
+
+/// Whether a node says that it is another host's; one that says nothing, and is no node, does not.
+fn of_another(node: &Value, host: &str) -> bool {
+    node["nova_object.data"].get("host").is_some_and(|name| name != host)
 }
 
 fn object_data(object: &Value) -> Option<&Map<String, Value>> {
