@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use hypervisor::{
-    AgentCall, AgentPort, ComputeOptions, Config, Delay, Driver, Hypervisor, Input, Lookup, Origin, Output,
-    PlacementRequest, Request, Resources, Response, Services, Ticket, Time, Times,
+    AgentCall, AgentPort, ComputeOptions, Config, Driver, Hypervisor, Input, Lookup, Origin, Output, PlacementRequest,
+    Request, Resources, Response, Services, Ticket, Time, Times,
 };
 use serde_json::Value;
 
@@ -55,14 +55,13 @@ const NOW: &str = "2026-11-23T05:57:35Z";
 
 impl Replay {
     fn new(host: &str, node: &str, answers: Vec<Value>) -> Self {
-        let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
         let hour = Duration::from_secs(3600);
         let options = ComputeOptions { periodic_fuzzy_delay: hour, report_interval: hour, ..ComputeOptions::default() };
         let release = Release::load("2026.2").expect("it ships");
         let config = Config {
             options,
             resources: Resources::fake_driver(),
-            times,
+            times: Times::ZERO,
             driver: Driver::Fake,
             services: Services::default(),
             habits: release.habits(),

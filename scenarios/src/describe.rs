@@ -147,6 +147,7 @@ fn fleet(page: &mut Page, plan: &Plan) {
     page.row("spawn", &delay(&fleet.times.spawn));
     page.row("wiring", &delay(&fleet.times.wiring));
     page.row("destroy", &delay(&fleet.times.destroy));
+    page.row("think time", &delay(&fleet.times.think));
 }
 
 fn stream(page: &mut Page, load: &LoadPlan, seed: u64) {

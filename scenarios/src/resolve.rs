@@ -234,7 +234,8 @@ fn whole(
     bytes / unit_bytes
 }
 
-/// Assumed, not measured, and shown as such in the documentation: a small image from a near store, a guest of QEMU.
+/// Assumed, not measured, and shown as such in the documentation: a small image from a near store, a guest of QEMU. Only the think
+/// time is that of real nova-computes.
 fn times(fleet: &written::Fleet) -> Times {
     let log_normal = |median_ms, p99_ms| Delay::LogNormal {
         median: Duration::from_millis(median_ms),
@@ -245,6 +246,7 @@ fn times(fleet: &written::Fleet) -> Times {
         spawn: fleet.spawn.clone().unwrap_or_else(|| log_normal(2000, 8000)),
         wiring: fleet.wiring.clone().unwrap_or_else(|| log_normal(300, 1500)),
         destroy: fleet.destroy.clone().unwrap_or_else(|| log_normal(500, 2000)),
+        think: fleet.think.clone().unwrap_or(Times::MEASURED_THINK),
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) struct Fleet {
     pub(crate) spawn: Option<Delay>,
     pub(crate) wiring: Option<Delay>,
     pub(crate) destroy: Option<Delay>,
+    pub(crate) think: Option<Delay>,
 }
 
 /// One `[[gates]]`.
@@ -241,6 +242,7 @@ fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
         fleet.spawn = delays::get(&mut times, desk, "spawn");
         fleet.wiring = delays::get(&mut times, desk, "wiring");
         fleet.destroy = delays::get(&mut times, desk, "destroy");
+        fleet.think = delays::get(&mut times, desk, "think");
         times.finish(desk);
     }
     section.finish(desk);

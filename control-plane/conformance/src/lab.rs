@@ -16,7 +16,7 @@ use control_plane::{
     load::{Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
 };
 use fake_hv::{Fleet, FleetSpec};
-use hypervisor::{Delay, Driver, Resources, Services, Times};
+use hypervisor::{Driver, Resources, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
     options::compute_options,
@@ -224,12 +224,7 @@ impl Lab {
                 connections: ConnectionMode::Faithful,
                 start_per_s: None,
                 resources: Resources::fake_driver(),
-                times: Times {
-                    image_fetch: Delay::ZERO,
-                    spawn: Delay::ZERO,
-                    wiring: Delay::ZERO,
-                    destroy: Delay::ZERO,
-                },
+                times: Times { think: Times::MEASURED_THINK, ..Times::ZERO },
                 register_within: REGISTER_WITHIN,
                 servers: 0,
             },

@@ -48,6 +48,25 @@ pub struct Times {
     pub wiring: Delay,
     /// Destroying the guest.
     pub destroy: Delay,
+    /// What nova-compute's own code takes before each request that it makes of another service.
+    #[serde(default)]
+    pub think: Delay,
+}
+
+impl Times {
+    /// Everything takes no time.
+    pub const ZERO: Self = Self {
+        image_fetch: Delay::ZERO,
+        spawn: Delay::ZERO,
+        wiring: Delay::ZERO,
+        destroy: Delay::ZERO,
+        think: Delay::ZERO,
+    };
+
+    /// What an unmodified nova-compute takes from the answer to one request until it makes the next: of 1,291 in recordings of its
+    /// whole life cycle, on a machine of two cores, half took 3.3 ms at most, nine of ten 9.6 ms, and 99 of a hundred 25 ms.
+    pub const MEASURED_THINK: Delay =
+        Delay::LogNormal { median: Duration::from_micros(3300), p99: Duration::from_millis(25) };
 }
 
 /// The options of nova-compute that decide what it sends and when. Real names, release defaults.

@@ -41,6 +41,12 @@ pub enum Delay {
 /// z-value of the 99th percentile of the standard normal distribution.
 const Z_99: f64 = 2.326_347_874_040_841;
 
+impl Default for Delay {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
 impl Delay {
     /// No time at all.
     pub const ZERO: Self = Self::Constant { value: Duration::ZERO };

@@ -197,6 +197,9 @@ impl Host {
 
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(&self, request: Request, timeout: Option<Duration>) -> Result<Response, Fault> {
+        if !matches!(request, Request::Agent(_)) {
+            self.think().await;
+        }
         let looks_each = self.peek().config.habits.looks_for_reply_each.filter(|_| request.is_rpc());
         let sent = self.now();
         let id = self.send(request, timeout);
@@ -205,6 +208,14 @@ impl Host {
             self.sleep_until(next_look(sent, self.now(), interval)).await;
         }
         answer
+    }
+
+    /// Takes the time of nova-compute's own code.
+    async fn think(&self) {
+        let time = self.state().draw(|times| &times.think);
+        if !time.is_zero() {
+            self.sleep(time).await;
+        }
     }
 
     fn send(&self, request: Request, timeout: Option<Duration>) -> RequestId {

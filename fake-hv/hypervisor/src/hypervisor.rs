@@ -23,11 +23,10 @@ use crate::{
 ///
 /// ```
 /// use hypervisor::{Config, ComputeOptions, Hypervisor, Input, Output, Request, ConductorCall, Time};
-/// # use hypervisor::{Delay, Resources, Times};
+/// # use hypervisor::{Resources, Times};
 /// # let resources = Resources { vcpus: 8, memory_mb: 8192, local_gb: 100, cpu_allocation_ratio: 4.0,
 /// #     ram_allocation_ratio: 1.0, disk_allocation_ratio: 1.0 };
-/// # let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
-/// let options = ComputeOptions::default();
+/// let (options, times) = (ComputeOptions::default(), Times::ZERO);
 /// let config = Config { options, resources, times, driver: Default::default(), services: Default::default(), habits: Default::default() };
 /// let mut hypervisor = Hypervisor::new(config.into(), 1);
 /// hypervisor.handle_input(Time::ZERO, Input::Tick);

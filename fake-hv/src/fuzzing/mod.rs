@@ -9,7 +9,7 @@ mod wire;
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Delay, Driver, Input, Milestone, Reconnect, Request, RequestId, Resources,
+    ComputeOptions, ConductorCall, Config, Driver, Input, Milestone, Reconnect, Request, RequestId, Resources,
     Services, Time, Times,
 };
 use scenarios::plan::ConnectionMode;
@@ -79,7 +79,7 @@ fn common(driver: Driver) -> Rc<Common> {
         ram_allocation_ratio: 1.0,
         disk_allocation_ratio: 1.0,
     };
-    let times = Times { image_fetch: Delay::ZERO, spawn: Delay::ZERO, wiring: Delay::ZERO, destroy: Delay::ZERO };
+    let times = Times::ZERO;
     // Hours pass for each script, and every beat costs.
     let options = ComputeOptions {
         report_interval: MINUTE,

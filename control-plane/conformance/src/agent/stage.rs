@@ -11,7 +11,7 @@ use control_plane::{
     load::{Call, Http, RunName, Service, Session},
 };
 use fake_hv::{BrokerAddress, Fleet, FleetSpec};
-use hypervisor::{ComputeOptions, Delay, Driver, Resources, Services, Times};
+use hypervisor::{ComputeOptions, Driver, Resources, Services, Times};
 use recording::{Manifest, Recorder};
 use scenarios::plan::{ConnectionMode, FleetPlan};
 use serde_json::{Value, json};
@@ -224,15 +224,13 @@ fn id(text: &str) -> Uuid {
 }
 
 fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u16) -> FleetSpec {
-    let none = Delay::ZERO;
-    let times = Times { image_fetch: none.clone(), spawn: none.clone(), wiring: none.clone(), destroy: none };
     FleetSpec {
         plan: FleetPlan {
             hypervisors: 1,
             connections: ConnectionMode::Faithful,
             start_per_s: None,
             resources: Resources::fake_driver(),
-            times,
+            times: Times::ZERO,
             register_within: STARTED_WITHIN,
             servers: 0,
         },

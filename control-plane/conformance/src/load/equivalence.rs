@@ -1,10 +1,10 @@
 //! Two kinds of hypervisors, figure by figure, from two turns of each.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Figures, Group, Key, periods::Period};
+use super::{Figures, Group, Key, LoadPlan, periods::Period, tally::CLEANED};
 
 /// Counts that are to be the same may differ by one in a hundred.
 const COUNTS_WITHIN: f64 = 0.01;
@@ -23,12 +23,14 @@ pub(crate) struct Measured {
     pub(crate) own_cpu_s: f64,
     /// What the ballast was to take.
     pub(crate) planned_cpu_s: f64,
+    /// What the piece of work took that never changes.
+    pub(crate) pace_cpu_s: f64,
 }
 
 impl Measured {
     /// Nothing yet.
     pub(crate) fn empty(name: &'static str, took: Duration) -> Self {
-        Self { name, took, figures: Figures::new(), own_cpu_s: 0.0, planned_cpu_s: 0.0 }
+        Self { name, took, figures: Figures::new(), own_cpu_s: 0.0, planned_cpu_s: 0.0, pace_cpu_s: 1.0 }
     }
 
     /// How many cores the hypervisors took.
@@ -36,9 +38,30 @@ impl Measured {
         self.own_cpu_s / self.took.as_secs_f64()
     }
 
+    /// A figure; CPU as of a machine on which the piece of work takes this long.
+    fn figure(&self, key: &Key, pace_cpu_s: f64) -> f64 {
+        let measured = self.figures.get(key).copied().unwrap_or_default();
+        if key.group == Group::Cpu { measured * pace_cpu_s / self.pace_cpu_s } else { measured }
+    }
+
     /// What the hypervisors asked the conductor and the APIs for.
     pub(crate) fn requests(&self) -> f64 {
         self.figures.iter().filter(|(key, _)| key.group.is_requests()).map(|(_, count)| count).sum()
+    }
+}
+
+/// What there is to tell before all turns are done.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |group, name| self.figures.get(&Key::new(group, name)).copied().unwrap_or_default();
+        let [conductor_s, broker_s] = ["nova-conductor", "rabbitmq"].map(|service| of(Group::Cpu, service));
+        let [sent, received] = ["messages sent", "messages received"].map(|way| of(Group::Amqp, way));
+        let (name, took_s, pace_ms) = (self.name, self.took.as_secs_f64(), self.pace_cpu_s * 1e3);
+        write!(
+            f,
+            "{name}, {took_s:.0} s: {sent} messages sent, {received} received; CPU of the conductor {conductor_s:.1} s, of the broker "
+        )?;
+        write!(f, "{broker_s:.1} s, of the piece of work {pace_ms:.2} ms")
     }
 }
 
@@ -91,6 +114,10 @@ pub struct Window {
     pub ballast_planned_cpu_s: f64,
     /// CPU that it took.
     pub ballast_cpu_s: f64,
+    /// CPU that a piece of work took that never changes, in milliseconds, in both turns of the real ones.
+    pub real_pace_ms: [f64; 2],
+    /// Likewise, of the simulated ones. The CPU of services is told as of a machine on which it always takes the mean of all four.
+    pub simulated_pace_ms: [f64; 2],
     /// The figures, by group.
     pub rows: Vec<Row>,
 }
@@ -123,11 +150,13 @@ impl LoadReport {
 pub(crate) type Turns<'a> = [&'a Measured; 2];
 
 /// Compares what was measured of one window. Periodic is what hypervisors say without being asked for anything.
-pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32, periodic: &BTreeSet<&Key>) -> Window {
+pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, plan: &LoadPlan, periodic: &BTreeSet<&Key>) -> Window {
     let keys: BTreeSet<&Key> = real.iter().chain(&simulated).flat_map(|measured| measured.figures.keys()).collect();
+    let [real_pace, simulated_pace] = [real, simulated].map(|turns| turns.map(|measured| measured.pace_cpu_s));
+    let pace_cpu_s = real_pace.iter().chain(&simulated_pace).sum::<f64>() / 4.0;
     let rows = keys.into_iter().map(|key| {
-        let of = |turns: Turns<'_>| turns.map(|measured| measured.figures.get(key).copied().unwrap_or_default());
-        row(key, of(real), of(simulated), periodic.contains(key).then_some(hosts))
+        let of = |turns: Turns<'_>| turns.map(|measured| measured.figure(key, pace_cpu_s));
+        row(key, of(real), of(simulated), periodic.contains(key).then(|| cut_by_windows(key, plan)))
     });
     let sum = |turns: Turns<'_>, of: fn(&Measured) -> f64| turns.into_iter().map(of).sum();
     Window {
@@ -137,17 +166,19 @@ pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, hosts: u32, per
         real_own_cpu_s: sum(real, |measured| measured.own_cpu_s),
         ballast_planned_cpu_s: sum(simulated, |measured| measured.planned_cpu_s),
         ballast_cpu_s: sum(simulated, |measured| measured.own_cpu_s),
+        real_pace_ms: real_pace.map(|cpu_s| cpu_s * 1e3),
+        simulated_pace_ms: simulated_pace.map(|cpu_s| cpu_s * 1e3),
         rows: rows.collect(),
     }
 }
 
-/// With the number of hosts of each kind when all say it periodically.
-fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: Option<u32>) -> Row {
+/// With what windows cut of it, when it is said periodically.
+fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], cut: Option<f64>) -> Row {
     let [real, simulated] = [real_turns, simulated_turns].map(|turns| turns.iter().sum::<f64>());
     let apart = (simulated - real).abs();
     let aim = real * if key.group == Group::Cpu { CPU_WITHIN } else { COUNTS_WITHIN };
     let by_chance = match key.group {
-        Group::Conductor | Group::Rpc | Group::Http | Group::Agent => cut_by_windows(key, hosts),
+        Group::Conductor | Group::Rpc | Group::Http | Group::Agent => cut.unwrap_or_default(),
         Group::Database => unrepeatable(real_turns, simulated_turns).min(2.0 * aim),
         Group::Cpu => unrepeatable(real_turns, simulated_turns).min(2.0 * aim).max(CPU_FLOOR_S),
         Group::Servers | Group::Amqp => 0.0,
@@ -176,10 +207,14 @@ fn row(key: &Key, real_turns: [f64; 2], simulated_turns: [f64; 2], hosts: Option
 /// A task that fits f times more than a whole number into the window runs once more on a host with probability f: a variance of
 /// f(1 - f), a quarter at most. The difference of two kinds, of two turns each, has four times the variance of one turn's
 /// hosts together; two standard deviations of that are twice the square root of the hosts. It holds for what is said once a
-/// period; what is a sum of many, as bytes are, has no such measure.
-fn cut_by_windows(key: &Key, hosts: Option<u32>) -> f64 {
-    let is_sum = key.name.starts_with("bytes") || key.name.starts_with("messages");
-    hosts.filter(|_| !is_sum).map_or(0.0, |hosts| 2.0 * f64::from(hosts).sqrt())
+/// period; what is a sum of many, as bytes are, has no such measure. A host cleans up after all its deleted VMs at once.
+fn cut_by_windows(key: &Key, plan: &LoadPlan) -> f64 {
+    let at_once = match key.name.as_str() {
+        name if name.starts_with("bytes") || name.starts_with("messages") => 0,
+        CLEANED => plan.boots.div_ceil(plan.hosts).max(1),
+        _ => 1,
+    };
+    2.0 * f64::from(plan.hosts).sqrt() * f64::from(at_once)
 }
 
 /// How far apart the sums of two kinds may be because nothing is measured twice alike: two standard deviations, as far as four turns
@@ -198,7 +233,14 @@ mod tests {
     use super::*;
 
     fn likeness(group: Group, name: &str, real: [f64; 2], simulated: [f64; 2], hosts: Option<u32>) -> Likeness {
-        row(&Key::new(group, name), real, simulated, hosts).likeness
+        let key = Key::new(group, name);
+        let cut = hosts.map(|hosts| cut_by_windows(&key, &plan(hosts)));
+        row(&key, real, simulated, cut).likeness
+    }
+
+    /// Three boots on each host.
+    fn plan(hosts: u32) -> LoadPlan {
+        LoadPlan { hosts, idle: Duration::from_secs(60), boots: 3 * hosts }
     }
 
     #[test]
@@ -220,6 +262,8 @@ mod tests {
         assert_eq!(of(Group::Amqp, "messages sent", [6.0, 6.0]), Likeness::Differs);
         assert_eq!(of(Group::Agent, "bytes sent", [6.0, 6.0]), Likeness::Differs);
         assert_eq!(of(Group::Servers, "ACTIVE", [5.0, 4.0]), Likeness::Differs);
+        assert_eq!(of(Group::Conductor, CLEANED, [11.0; 2]), Likeness::Chance);
+        assert_eq!(of(Group::Conductor, CLEANED, [12.0; 2]), Likeness::Differs);
         // What is said for each boot is cut by nothing.
         assert_eq!(likeness(Group::Conductor, "Instance.save", [100.0; 2], [98.0; 2], None), Likeness::Differs);
     }
@@ -245,7 +289,7 @@ mod tests {
         let real = of([(key("Service.save"), 60.0), (key("Only.real"), 30.0)].into());
         let simulated = of([(key("Service.save"), 60.0), (key("Only.simulated"), 30.0)].into());
         let simulated = Measured { own_cpu_s: 6.0, planned_cpu_s: 5.5, ..simulated };
-        let window = equivalence([&real, &real], [&simulated, &simulated], 2, &BTreeSet::new());
+        let window = equivalence([&real, &real], [&simulated, &simulated], &plan(2), &BTreeSet::new());
         let told: Vec<_> = window.rows.iter().map(|row| (row.name.as_str(), row.ratio, row.likeness)).collect();
         assert_eq!(
             told,
@@ -256,5 +300,22 @@ mod tests {
             ]
         );
         assert_eq!((window.real_s, window.ballast_cpu_s, window.ballast_planned_cpu_s), (120.0, 12.0, 11.0));
+    }
+
+    #[test]
+    fn cpu_is_told_as_of_a_machine_of_one_pace() {
+        let key = Key::new(Group::Cpu, "nova-conductor");
+        let of = |cpu_s, pace_cpu_s| Measured {
+            figures: [(key.clone(), cpu_s)].into(),
+            pace_cpu_s,
+            ..Measured::empty("idle", Duration::from_secs(60))
+        };
+        // The same work, while the machine becomes slower by half.
+        let turns = [of(10.0, 0.002), of(15.0, 0.003)];
+        let window = equivalence([&turns[0]; 2], [&turns[1]; 2], &plan(2), &BTreeSet::new());
+        let row = &window.rows[0];
+        assert!((row.real - 25.0).abs() < 1e-9 && (row.simulated - 25.0).abs() < 1e-9, "{row:?}");
+        assert_eq!(row.likeness, Likeness::Same);
+        assert!((window.simulated_pace_ms[1] - 3.0).abs() < 1e-9);
     }
 }

@@ -11,11 +11,15 @@
 //! | statements of the database | MariaDB's global counters: of the whole cloud, the harness's API requests included |
 //! | CPU | `/proc`, all processes of each service: of the whole cloud, too |
 //!
+//! A piece of work that never changes is done all along, and all CPU is told as of a machine on which that takes the same all the
+//! time: neighbours of a shared machine slow it down by a third within a run.
+//!
 //! Relays cost the harness CPU, and the cloud none. Real nova-computes run on the same machine as the cloud and compete with it for
 //! CPU; beside simulated ones a ballast takes what real ones would take for the same requests.
 
 mod ballast;
 mod equivalence;
+mod pace;
 mod periods;
 mod stage;
 mod table;
@@ -85,6 +89,7 @@ pub async fn load(
         say("stopping them, and removing what was made ...");
         let left = lab.close().await;
         let Some(windows) = measured? else { return Ok(None) };
+        windows.iter().for_each(|window| say(&window.to_string()));
         turns.push(windows);
         match left?.as_str() {
             "nothing" => {}
@@ -98,7 +103,7 @@ pub async fn load(
     let [idle, loaded] = [0, 1].map(|window| (of(Kind::Real, window), of(Kind::Simulated, window)));
     // What is said while idle is said periodically.
     let periodic = idle.0.iter().chain(&idle.1).flat_map(|measured| measured.figures.keys()).collect();
-    let windows = [idle, loaded].map(|(real, simulated)| equivalence(real, simulated, plan.hosts, &periodic));
+    let windows = [idle, loaded].map(|(real, simulated)| equivalence(real, simulated, plan, &periodic));
     Ok(Some(LoadReport {
         release: cloud.spec.release.clone(),
         hosts: plan.hosts,

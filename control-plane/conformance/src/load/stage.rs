@@ -14,6 +14,7 @@ use super::{
     Figures, Group, Key, LoadPlan,
     ballast::{Appetite, Ballast},
     equivalence::Measured,
+    pace::Pace,
 };
 use crate::lab::{Lab, LabError, wait};
 
@@ -94,14 +95,16 @@ async fn window(
 ) -> Result<Measured, LabError> {
     let appetite = beside.and_then(|windows| Some(Appetite::of(windows.first()?, windows.last()?)));
     let ballast = beside.zip(appetite).map(|(windows, appetite)| ballast(lab, windows, appetite));
+    let pace = Pace::start(&lab.cloud.venv.join("bin/python"))?;
     let (own_before, before, begun) = (own_cpu_s(lab).await, sample(lab).await?, Instant::now());
     let outcome = done.await?;
     let (own_after, after, took) = (own_cpu_s(lab).await, sample(lab).await?, begun.elapsed());
     let ballast_cpu_s = ballast.map_or(0.0, Ballast::finish);
+    let pace_cpu_s = pace.finish().await?;
     let mut figures = growth(&before, &after);
     figures.extend(outcome);
     let own_cpu_s = own_after - own_before + ballast_cpu_s;
-    let mut measured = Measured { figures, own_cpu_s, ..Measured::empty(name, took) };
+    let mut measured = Measured { figures, own_cpu_s, pace_cpu_s, ..Measured::empty(name, took) };
     measured.planned_cpu_s = appetite.map_or(own_cpu_s, |appetite| appetite.cpu_s(took, measured.requests()));
     Ok(measured)
 }

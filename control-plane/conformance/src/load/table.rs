@@ -26,16 +26,12 @@ fn write_period(f: &mut fmt::Formatter<'_>, Period { task, every_s, in_idle }: &
 }
 
 fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
-    let Window { name, real_s, simulated_s, real_own_cpu_s, ballast_planned_cpu_s, ballast_cpu_s, rows } = window;
+    let Window { name, real_s, simulated_s, rows, .. } = window;
     // The titles of groups stand in the column of names, two further out.
     let names = rows.iter().flat_map(|row| [row.name.len(), title(row.group).len()]);
     let width = names.max().unwrap_or_default();
     writeln!(f, "\n{name} ({real_s:.1} s with real ones, {simulated_s:.1} s with simulated ones)")?;
-    writeln!(
-        f,
-        "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s of \
-         {ballast_planned_cpu_s:.1} s planned"
-    )?;
+    write_machine(f, window)?;
     let mut group = None;
     for row in rows {
         if group.replace(row.group) != Some(row.group) {
@@ -49,6 +45,23 @@ fn write_window(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
         write_row(f, row, width)?;
     }
     Ok(())
+}
+
+/// What else took the machine's CPU, and how fast it was.
+fn write_machine(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
+    let Window { real_own_cpu_s, ballast_planned_cpu_s, ballast_cpu_s, real_pace_ms, simulated_pace_ms, .. } = window;
+    writeln!(
+        f,
+        "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s of \
+         {ballast_planned_cpu_s:.1} s planned"
+    )?;
+    let mean_ms = real_pace_ms.iter().chain(simulated_pace_ms).sum::<f64>() / 4.0;
+    let [real, simulated] =
+        [real_pace_ms, simulated_pace_ms].map(|[first, second]| format!("{first:.2} and {second:.2} ms"));
+    writeln!(
+        f,
+        "  the same piece of work took {real} of CPU beside real ones, {simulated} beside simulated ones; CPU below is as if always {mean_ms:.2}"
+    )
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, row: &Row, width: usize) -> fmt::Result {
@@ -106,6 +119,8 @@ mod tests {
             real_own_cpu_s: 8.0,
             ballast_planned_cpu_s: 8.1,
             ballast_cpu_s: 8.2,
+            real_pace_ms: [2.0, 2.5],
+            simulated_pace_ms: [2.25, 2.25],
             rows,
         };
         let period = Period { task: "heartbeat".to_owned(), every_s: 10.0, in_idle: 6.0 };
@@ -119,14 +134,14 @@ mod tests {
         };
         let text = report.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 13, "{text}");
+        assert_eq!(lines.len(), 14, "{text}");
         assert!(
-            lines[10].contains("A.b") && lines[10].ends_with("40        -      1.000           0.500  DIFFERS"),
+            lines[11].contains("A.b") && lines[11].ends_with("40        -      1.000           0.500  DIFFERS"),
             "{text}"
         );
         let end_of = |line: usize, word: &str| lines[line].find(word).map(|at| at + word.len());
-        assert_eq!(end_of(8, "simulated"), end_of(9, "2401"), "{text}");
-        assert_eq!(end_of(9, "2401"), end_of(10, "40"), "{text}");
-        assert_eq!(end_of(9, "1.000"), end_of(12, "0.980"), "{text}");
+        assert_eq!(end_of(9, "simulated"), end_of(10, "2401"), "{text}");
+        assert_eq!(end_of(10, "2401"), end_of(11, "40"), "{text}");
+        assert_eq!(end_of(10, "1.000"), end_of(13, "0.980"), "{text}");
     }
 }

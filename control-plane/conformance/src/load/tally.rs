@@ -36,6 +36,9 @@ impl Group {
     }
 }
 
+/// A host has cleaned up after a VM that was deleted: a periodic task does it for all of a time.
+pub(crate) const CLEANED: &str = "Instance.save (cleaned)";
+
 /// Name of one figure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -147,11 +150,16 @@ fn topic(key: &str) -> &str {
 /// `Object.method`, or the method of the conductor itself.
 fn conductor_call(method: &str, args: &Value) -> String {
     match method {
+        "object_action" if cleans_up(&args["objinst"]) => CLEANED.to_owned(),
         "object_action" => format!("{}.{}", words(&args["objinst"]["nova_object.name"]), words(&args["objmethod"])),
         "object_class_action_versions" => format!("{}.{}", words(&args["objname"]), words(&args["objmethod"])),
         "object_backport_versions" => format!("backport {}", words(&args["objinst"]["nova_object.name"])),
         _ => method.to_owned(),
     }
+}
+
+fn cleans_up(instance: &Value) -> bool {
+    instance["nova_object.changes"].as_array().is_some_and(|fields| fields.iter().any(|field| field == "cleaned"))
 }
 
 /// Service, method, and the shape of the path: identifiers and names of a run stand for all of their kind.
@@ -209,6 +217,14 @@ mod tests {
         assert_eq!(tally.requests(), 1, "its answer is none");
         assert!(tally.waiting.is_empty());
         assert!(!tally.figures().keys().any(|key| key.group == Group::Rpc), "{tally:?}");
+    }
+
+    #[test]
+    fn cleaning_up_is_told_from_other_saves() {
+        let of = |changes: &[&str]| json!({"objinst": {"nova_object.name": "Instance", "nova_object.changes": changes}, "objmethod": "save"});
+        let names = [&["system_metadata", "cleaned"][..], &["task_state"], &[]]
+            .map(|changes| conductor_call("object_action", &of(changes)));
+        assert_eq!(names, [CLEANED, "Instance.save", "Instance.save"]);
     }
 
     #[test]

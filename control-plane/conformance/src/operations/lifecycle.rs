@@ -3,6 +3,11 @@
 use serde_json::json;
 
 use super::operations;
+use crate::{
+    lab::LabError,
+    scene::{Scene, Server},
+    tap::Hold,
+};
 
 /// `check_can_live_migrate_destination` and `pre_live_migration`.
 const ENDS_UNTIL_PREPARED: usize = 2;
@@ -102,11 +107,12 @@ operations! { Stage::Plain,
     "shelve": |s| {
         let vm = s.boot().await?;
         s.begin().await;
-        s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
+        s.offload(&vm, json!({"shelve": null})).await?;
     }
     "unshelve": |s| {
         let vm = s.boot().await?;
-        s.act_until(&vm, json!({"shelve": null}), "SHELVED_OFFLOADED").await?;
+        s.begin().await;
+        s.offload(&vm, json!({"shelve": null})).await?;
         s.begin().await;
         s.act_until(&vm, json!({"unshelve": {"host": s.host(0)}}), "ACTIVE").await?;
     }
@@ -122,7 +128,7 @@ operations! { Stage::Plain,
         let vm = s.boot().await?;
         s.act_until(&vm, json!({"shelve": null}), "SHELVED").await?;
         s.begin().await;
-        s.act_until(&vm, json!({"shelveOffload": null}), "SHELVED_OFFLOADED").await?;
+        s.offload(&vm, json!({"shelveOffload": null})).await?;
         s.put_back(0).await?;
     }
     "unshelve-without-offload": |s| {
@@ -218,5 +224,20 @@ operations! { Stage::Plain,
         s.set_status(0, "disabled").await?;
         s.begin().await;
         s.set_status(0, "enabled").await?;
+    }
+}
+
+/// When a VM leaves its host: with what Neutron says of its ports, and again when Neutron has told that they are unbound.
+const CACHED_WHEN_OFFLOADED: usize = 2;
+
+impl Scene<'_> {
+    /// Takes a VM from its host, which hears that a port is unbound before it hears that this was done: else it would be chance
+    /// whether Neutron tells of it before the VM has left, and Nova's cache would be of one time or the other.
+    async fn offload(&self, vm: &Server, how: serde_json::Value) -> Result<(), LabError> {
+        self.hold_network(0, Hold::Bindings);
+        self.act(vm, how).await?;
+        self.until_said(0, "InstanceInfoCache.save", CACHED_WHEN_OFFLOADED).await?;
+        self.hold_network(0, Hold::Nothing);
+        self.reach(vm, "SHELVED_OFFLOADED").await
     }
 }

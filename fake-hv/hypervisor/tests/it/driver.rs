@@ -53,7 +53,13 @@ pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
         disk_allocation_ratio: 1.0,
     };
     let second = Delay::Constant { value: Duration::from_secs(1) };
-    let times = Times { image_fetch: second.clone(), spawn: second.clone(), wiring: second.clone(), destroy: second };
+    let times = Times {
+        image_fetch: second.clone(),
+        spawn: second.clone(),
+        wiring: second.clone(),
+        destroy: second,
+        think: Delay::ZERO,
+    };
     Rc::new(Config {
         options,
         resources,

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use hypervisor::{ComputeOptions, Habits, Hypervisor, Input, Response};
+use hypervisor::{ComputeOptions, Delay, Habits, Hypervisor, Input, Response};
 use uuid::Uuid;
 
 use crate::driver::{Driver, build, config};
@@ -89,4 +89,18 @@ fn an_answer_is_found_at_the_next_look_where_a_release_looks_for_it() {
     driver.input(Input::Reply { id, result: Ok(Response::Done) });
     driver.run_for(Duration::from_millis(500));
     assert_eq!(driver.times_of("Instance.save").first(), Some(&1.0), "the second look");
+}
+
+#[test]
+fn nova_compute_thinks_before_each_request_and_its_agent_does_not() {
+    let mut config = (*config(ComputeOptions::default())).clone();
+    config.times.think = Delay::Constant { value: Duration::from_millis(250) };
+    let mut driver =
+        Driver { hypervisor: Hypervisor::new(Rc::new(config), 7), ..Driver::new(ComputeOptions::default()) };
+    driver.input(Input::Tick);
+    assert_eq!([driver.times_of("ping").len(), driver.times_of("report_state").len()], [0, 1]);
+    driver.run_for(Duration::from_secs(60));
+    assert_eq!(driver.times_of("ping"), [0.25]);
+    let beats = driver.times_of("Service.save");
+    assert!(beats.windows(2).all(|pair| (pair[1] - pair[0] - 10.0).abs() < 1e-9), "{beats:?}");
 }
