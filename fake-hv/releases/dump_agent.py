@@ -3,8 +3,8 @@
 
 Usage: dump_agent.py RELEASE > RELEASE/agent.json, with the Python of an environment that has that neutron installed.
 
-The file holds the topics of its RPC servers in the order they start, the versions of the resources it keeps, and the
-version that each of its calls has.
+The file holds the topics of its RPC servers in the order they start, the versions of the resources it keeps, the
+version that each of its calls has, and whether its request contexts have a right that not all releases know.
 """
 
 import json
@@ -14,7 +14,7 @@ from neutron import objects
 from neutron.agent import rpc as agent_rpc
 from neutron.api.rpc.callbacks import resources
 from neutron.api.rpc.handlers import resources_rpc
-from neutron_lib import rpc
+from neutron_lib import context, rpc
 from neutron_lib.agent import topics
 from neutron_lib.plugins.ml2 import ovs_constants as constants
 from oslo_config import cfg
@@ -42,6 +42,8 @@ class Prepared:
 
 
 def main():
+    # A context asks the policies, which are looked for in the configuration.
+    cfg.CONF([], project="neutron")
     objects.register_objects()
     rpc.get_client = lambda target, **_: Client(target)
     cfg.CONF.register_opts([cfg.IntOpt("report_interval", default=30)], group="AGENT")
@@ -69,6 +71,7 @@ def main():
             "plugin_topic": topics.PLUGIN,
             "report_topic": topics.REPORTS,
             "call_versions": {**state.client.calls, **plugin.client.calls, **pull.client.calls},
+            "may_set_project_ids": "can_set_project_id" in context.get_admin_context_without_session().to_dict(),
             "resource_versions": resources.LOCAL_RESOURCE_VERSIONS,
         },
         sys.stdout,

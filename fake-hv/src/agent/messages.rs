@@ -28,8 +28,8 @@ impl AgentContext {
     }
 
     /// `_context_*`.
-    pub(crate) fn write(&self) -> Value {
-        json!({
+    pub(crate) fn write(&self, release: &AgentRelease) -> Value {
+        let mut context = json!({
             "_context_user": null, "_context_project_id": null, "_context_system_scope": null, "_context_project": null,
             "_context_domain": null, "_context_user_domain": null, "_context_project_domain": null,
             "_context_is_admin": true, "_context_read_only": false, "_context_show_deleted": false,
@@ -38,8 +38,11 @@ impl AgentContext {
             "_context_roles": ["admin", "member", "reader"], "_context_user_identity": "- - - - -",
             "_context_is_admin_project": true, "_context_user_id": null, "_context_timestamp": self.since,
             "_context_project_name": null, "_context_user_name": null, "_context_has_global_access": true,
-            "_context_can_set_project_id": true,
-        })
+        });
+        if release.may_set_project_ids {
+            context["_context_can_set_project_id"] = true.into();
+        }
+        context
     }
 }
 

@@ -82,7 +82,8 @@ impl Agent {
             }
             _ => &self.context,
         };
-        let message = Message::new(body.method, None, self.release.version_of(body.method), body.args, context.write());
+        let (version, context) = (self.release.version_of(body.method), context.write(&self.release));
+        let message = Message::new(body.method, None, version, body.args, context);
         self.link.call(id, Target::neutron(body.topic), message, timeout);
     }
 
