@@ -25,6 +25,9 @@ const QUIET: Duration = Duration::from_millis(2500);
 /// And when it never is quiet, the recording ends all the same.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
 
+/// Neutron is asked for something this often while one waits for what it tells.
+const NUDGE_EVERY: Duration = Duration::from_millis(300);
+
 /// A server of a scene.
 pub(crate) type Server = String;
 
@@ -317,6 +320,27 @@ impl<'a> Scene<'a> {
     /// Holds requests of a hypervisor to Neutron, and lets others go.
     pub(crate) fn hold_network(&self, host: usize, hold: Hold) {
         self.subject(host).tap.hold_network(hold);
+    }
+
+    /// Asks Neutron for something now and then while one waits for what it tells: in 2024.2 what it has to tell leaves a process of its
+    /// API when that is asked for something else, and with requests held nobody asks.
+    pub(crate) async fn keeping_network_awake<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, LabError>>,
+    ) -> Result<T, LabError> {
+        let asking = async {
+            loop {
+                tokio::time::sleep(NUDGE_EVERY).await;
+                let nudge = Call::get(self.what(), Service::Network, "/networks?limit=1");
+                if let Err(error) = self.call(&nudge).await {
+                    return Err(LabError::from(error));
+                }
+            }
+        };
+        tokio::select! {
+            done = waiting => done,
+            failed = asking => failed,
+        }
     }
 
     /// Waits until a hypervisor has said something this often since the scene began.

@@ -236,7 +236,7 @@ impl Scene<'_> {
     async fn offload(&self, vm: &Server, how: serde_json::Value) -> Result<(), LabError> {
         self.hold_network(0, Hold::Bindings);
         self.act(vm, how).await?;
-        self.until_said(0, "InstanceInfoCache.save", CACHED_WHEN_OFFLOADED).await?;
+        self.keeping_network_awake(self.until_said(0, "InstanceInfoCache.save", CACHED_WHEN_OFFLOADED)).await?;
         self.hold_network(0, Hold::Nothing);
         self.reach(vm, "SHELVED_OFFLOADED").await
     }
