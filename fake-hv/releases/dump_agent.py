@@ -4,7 +4,8 @@
 Usage: dump_agent.py RELEASE > RELEASE/agent.json, with the Python of an environment that has that neutron installed.
 
 The file holds the topics of its RPC servers in the order they start, the versions of the resources it keeps, the
-version that each of its calls has, and whether its request contexts have a right that not all releases know.
+version that each of its calls has, and which of the
+rights that not all releases know its request contexts have.
 """
 
 import json
@@ -18,6 +19,9 @@ from neutron_lib import context, rpc
 from neutron_lib.agent import topics
 from neutron_lib.plugins.ml2 import ovs_constants as constants
 from oslo_config import cfg
+
+
+RIGHTS = ("has_global_access", "can_set_project_id")
 
 
 class Client:
@@ -59,6 +63,7 @@ def main():
     pull = resources_rpc.ResourcesPullRpcApi()
     pull.bulk_pull(None, resources.PORT)
 
+    admin = context.get_admin_context_without_session().to_dict()
     versioned = resources_rpc.resource_type_versioned_topic
     notified = [(constants.TUNNEL, topics.UPDATE), (constants.TUNNEL, topics.DELETE), (topics.DVR, topics.UPDATE)]
     json.dump(
@@ -71,7 +76,7 @@ def main():
             "plugin_topic": topics.PLUGIN,
             "report_topic": topics.REPORTS,
             "call_versions": {**state.client.calls, **plugin.client.calls, **pull.client.calls},
-            "may_set_project_ids": "can_set_project_id" in context.get_admin_context_without_session().to_dict(),
+            "context_rights": [right for right in RIGHTS if right in admin],
             "resource_versions": resources.LOCAL_RESOURCE_VERSIONS,
         },
         sys.stdout,

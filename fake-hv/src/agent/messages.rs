@@ -37,10 +37,10 @@ impl AgentContext {
             "_context_global_request_id": null, "_context_resource_uuid": null,
             "_context_roles": ["admin", "member", "reader"], "_context_user_identity": "- - - - -",
             "_context_is_admin_project": true, "_context_user_id": null, "_context_timestamp": self.since,
-            "_context_project_name": null, "_context_user_name": null, "_context_has_global_access": true,
+            "_context_project_name": null, "_context_user_name": null,
         });
-        if release.may_set_project_ids {
-            context["_context_can_set_project_id"] = true.into();
+        for right in &release.context_rights {
+            context[format!("_context_{right}")] = true.into();
         }
         context
     }

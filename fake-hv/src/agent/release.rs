@@ -16,8 +16,8 @@ pub(crate) struct AgentRelease {
     pub(crate) plugin_topic: &'static str,
     pub(crate) report_topic: &'static str,
     call_versions: BTreeMap<&'static str, &'static str>,
-    /// Whether its request contexts have the right to set `project_id` of what it makes.
-    pub(crate) may_set_project_ids: bool,
+    /// Rights of its request contexts that not all releases know.
+    pub(crate) context_rights: Vec<&'static str>,
     /// Of all resources, in Neutron's order: the first report has it.
     pub(crate) resource_versions: Box<RawValue>,
 }

@@ -16,6 +16,8 @@ hypervisors = 1
 connections = "single"
 start = "1/s"
 register_within = "1h"
+[fleet.times]
+think = "0s"
 [tuning.nova]
 "conductor.workers" = 1
 "DEFAULT.update_resources_interval" = -1
