@@ -4,8 +4,8 @@
 Usage: dump_agent.py RELEASE > RELEASE/agent.json, with the Python of an environment that has that neutron installed.
 
 The file holds the topics of its RPC servers in the order they start, the versions of the resources it keeps, the
-version that each of its calls has, and which of the
-rights that not all releases know its request contexts have.
+version that each of its calls has, and what its
+request contexts have that those of other releases have not.
 """
 
 import json
@@ -21,7 +21,7 @@ from neutron_lib.plugins.ml2 import ovs_constants as constants
 from oslo_config import cfg
 
 
-RIGHTS = ("has_global_access", "can_set_project_id")
+NOT_EVERYWHERE = ("tenant_id", "tenant_name", "has_global_access", "can_set_project_id")
 
 
 class Client:
@@ -76,7 +76,7 @@ def main():
             "plugin_topic": topics.PLUGIN,
             "report_topic": topics.REPORTS,
             "call_versions": {**state.client.calls, **plugin.client.calls, **pull.client.calls},
-            "context_rights": [right for right in RIGHTS if right in admin],
+            "context": {field: admin[field] for field in NOT_EVERYWHERE if field in admin},
             "resource_versions": resources.LOCAL_RESOURCE_VERSIONS,
         },
         sys.stdout,

@@ -39,8 +39,8 @@ impl AgentContext {
             "_context_is_admin_project": true, "_context_user_id": null, "_context_timestamp": self.since,
             "_context_project_name": null, "_context_user_name": null,
         });
-        for right in &release.context_rights {
-            context[format!("_context_{right}")] = true.into();
+        for (field, value) in &release.context {
+            context[format!("_context_{field}")] = value.clone();
         }
         context
     }

@@ -16,8 +16,8 @@ pub(crate) struct AgentRelease {
     pub(crate) plugin_topic: &'static str,
     pub(crate) report_topic: &'static str,
     call_versions: BTreeMap<&'static str, &'static str>,
-    /// Rights of its request contexts that not all releases know.
-    pub(crate) context_rights: Vec<&'static str>,
+    /// What its request contexts have that those of other releases have not.
+    pub(crate) context: BTreeMap<&'static str, serde_json::Value>,
     /// Of all resources, in Neutron's order: the first report has it.
     pub(crate) resource_versions: Box<RawValue>,
 }
