@@ -37,6 +37,8 @@ drain = "1s"
 hypervisors = 1
 connections = "single"
 start = "at_once"
+[fleet.times]
+think = "0s"
 [[load]]
 operation = "list"
 arrivals = "constant"
