@@ -4,8 +4,7 @@
 Usage: dump_agent.py RELEASE > RELEASE/agent.json, with the Python of an environment that has that neutron installed.
 
 The file holds the topics of its RPC servers in the order they start, the versions of the resources it keeps, the
-version that each of its calls has, and what its
-request contexts have that those of other releases have not.
+version that each of its calls has, and what its request contexts have that those of other releases have not.
 """
 
 import json

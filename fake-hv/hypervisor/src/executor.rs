@@ -213,9 +213,7 @@ impl Host {
     /// Takes the time of nova-compute's own code.
     async fn think(&self) {
         let time = self.state().draw(|times| &times.think);
-        if !time.is_zero() {
-            self.sleep(time).await;
-        }
+        self.sleep(time).await;
     }
 
     fn send(&self, request: Request, timeout: Option<Duration>) -> RequestId {

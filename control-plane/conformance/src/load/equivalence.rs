@@ -38,10 +38,15 @@ impl Measured {
         self.own_cpu_s / self.took.as_secs_f64()
     }
 
+    /// A figure as it was measured.
+    fn figure(&self, key: &Key) -> f64 {
+        self.figures.get(key).copied().unwrap_or_default()
+    }
+
     /// A figure; CPU as of a machine on which the piece of work takes this long.
-    fn figure(&self, key: &Key, pace_cpu_s: f64) -> f64 {
-        let measured = self.figures.get(key).copied().unwrap_or_default();
-        if key.group == Group::Cpu { measured * pace_cpu_s / self.pace_cpu_s } else { measured }
+    fn figure_at(&self, pace_cpu_s: f64, key: &Key) -> f64 {
+        let scale = if key.group == Group::Cpu { pace_cpu_s / self.pace_cpu_s } else { 1.0 };
+        self.figure(key) * scale
     }
 
     /// What the hypervisors asked the conductor and the APIs for.
@@ -53,7 +58,7 @@ impl Measured {
 /// What there is to tell before all turns are done.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |group, name| self.figures.get(&Key::new(group, name)).copied().unwrap_or_default();
+        let of = |group, name| self.figure(&Key::new(group, name));
         let [conductor_s, broker_s] = ["nova-conductor", "rabbitmq"].map(|service| of(Group::Cpu, service));
         let [sent, received] = ["messages sent", "messages received"].map(|way| of(Group::Amqp, way));
         let (name, took_s, pace_ms) = (self.name, self.took.as_secs_f64(), self.pace_cpu_s * 1e3);
@@ -122,6 +127,13 @@ pub struct Window {
     pub rows: Vec<Row>,
 }
 
+impl Window {
+    /// What the piece of work takes on the machine that CPU is told as of, in milliseconds.
+    pub(super) fn pace_ms(&self) -> f64 {
+        mean_pace(&self.real_pace_ms, &self.simulated_pace_ms)
+    }
+}
+
 /// What came of it all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
@@ -153,9 +165,9 @@ pub(crate) type Turns<'a> = [&'a Measured; 2];
 pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, plan: &LoadPlan, periodic: &BTreeSet<&Key>) -> Window {
     let keys: BTreeSet<&Key> = real.iter().chain(&simulated).flat_map(|measured| measured.figures.keys()).collect();
     let [real_pace, simulated_pace] = [real, simulated].map(|turns| turns.map(|measured| measured.pace_cpu_s));
-    let pace_cpu_s = real_pace.iter().chain(&simulated_pace).sum::<f64>() / 4.0;
+    let pace_cpu_s = mean_pace(&real_pace, &simulated_pace);
     let rows = keys.into_iter().map(|key| {
-        let of = |turns: Turns<'_>| turns.map(|measured| measured.figure(key, pace_cpu_s));
+        let of = |turns: Turns<'_>| turns.map(|measured| measured.figure_at(pace_cpu_s, key));
         row(key, of(real), of(simulated), periodic.contains(key).then(|| cut_by_windows(key, plan)))
     });
     let sum = |turns: Turns<'_>, of: fn(&Measured) -> f64| turns.into_iter().map(of).sum();
@@ -170,6 +182,11 @@ pub(crate) fn equivalence(real: Turns<'_>, simulated: Turns<'_>, plan: &LoadPlan
         simulated_pace_ms: simulated_pace.map(|cpu_s| cpu_s * 1e3),
         rows: rows.collect(),
     }
+}
+
+/// The one pace that all CPU is told as of.
+fn mean_pace(real: &[f64; 2], simulated: &[f64; 2]) -> f64 {
+    real.iter().chain(simulated).sum::<f64>() / 4.0
 }
 
 /// With what windows cut of it, when it is said periodically.

@@ -55,7 +55,7 @@ fn write_machine(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
         "  the real ones themselves took {real_own_cpu_s:.1} s of CPU; beside the simulated ones a ballast took {ballast_cpu_s:.1} s of \
          {ballast_planned_cpu_s:.1} s planned"
     )?;
-    let mean_ms = real_pace_ms.iter().chain(simulated_pace_ms).sum::<f64>() / 4.0;
+    let mean_ms = window.pace_ms();
     let [real, simulated] =
         [real_pace_ms, simulated_pace_ms].map(|[first, second]| format!("{first:.2} and {second:.2} ms"));
     writeln!(

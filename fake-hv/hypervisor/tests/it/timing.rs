@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use hypervisor::{ComputeOptions, Delay, Habits, Hypervisor, Input, Response};
+use hypervisor::{ComputeOptions, Config, Delay, Habits, Hypervisor, Input, Response};
 use uuid::Uuid;
 
 use crate::driver::{Driver, build, config};
@@ -73,13 +73,17 @@ fn a_conductor_that_is_not_there_is_pinged_until_it_is() {
     assert!(driver.serving);
 }
 
+/// Of a hypervisor with the default options that is configured otherwise.
+fn driver_with(change: impl FnOnce(&mut Config)) -> Driver {
+    let mut config = (*config(ComputeOptions::default())).clone();
+    change(&mut config);
+    Driver { hypervisor: Hypervisor::new(Rc::new(config), 7), ..Driver::new(ComputeOptions::default()) }
+}
+
 #[test]
 fn an_answer_is_found_at_the_next_look_where_a_release_looks_for_it() {
     let looks_for_reply_each = Some(Duration::from_millis(500));
-    let mut config = (*config(ComputeOptions::default())).clone();
-    config.habits = Habits { looks_for_reply_each, ..config.habits };
-    let mut driver =
-        Driver { hypervisor: Hypervisor::new(Rc::new(config), 7), ..Driver::new(ComputeOptions::default()) };
+    let mut driver = driver_with(|config| config.habits = Habits { looks_for_reply_each, ..config.habits });
     driver.input(Input::Tick);
     driver.mute = Some("InstanceActionEvent.event_start");
     driver.input(build(Uuid::from_u128(10), Vec::new()));
@@ -93,10 +97,8 @@ fn an_answer_is_found_at_the_next_look_where_a_release_looks_for_it() {
 
 #[test]
 fn nova_compute_thinks_before_each_request_and_its_agent_does_not() {
-    let mut config = (*config(ComputeOptions::default())).clone();
-    config.times.think = Delay::Constant { value: Duration::from_millis(250) };
-    let mut driver =
-        Driver { hypervisor: Hypervisor::new(Rc::new(config), 7), ..Driver::new(ComputeOptions::default()) };
+    let think = Delay::Constant { value: Duration::from_millis(250) };
+    let mut driver = driver_with(|config| config.times.think = think);
     driver.input(Input::Tick);
     assert_eq!([driver.times_of("ping").len(), driver.times_of("report_state").len()], [0, 1]);
     driver.run_for(Duration::from_secs(60));
