@@ -60,7 +60,8 @@ fn write_machine(f: &mut fmt::Formatter<'_>, window: &Window) -> fmt::Result {
         [real_pace_ms, simulated_pace_ms].map(|[first, second]| format!("{first:.2} and {second:.2} ms"));
     writeln!(
         f,
-        "  the same piece of work took {real} of CPU beside real ones, {simulated} beside simulated ones; CPU below is as if always {mean_ms:.2}"
+        "  pace of the machine: a fixed piece of work took {real} of CPU in the turns of real ones, {simulated} in those of simulated ones; CPU \
+         below is scaled to {mean_ms:.2} ms"
     )
 }
 
