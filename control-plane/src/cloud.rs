@@ -128,6 +128,6 @@ impl Cloud {
     /// # Errors
     /// [`UpError::NoCloud`] when none was brought up to the end, or its file is not of this version.
     pub fn open(state: &StateDir) -> Result<Self, UpError> {
-        state.read_json(CLOUD_FILE)?.ok_or_else(|| UpError::NoCloud(state.path().to_owned()))
+        state.read_json(CLOUD_FILE)?.ok_or_else(|| UpError::NoCloud(state.clone()))
     }
 }

@@ -11,7 +11,7 @@ use crate::{StateDir, UpError, lock::Lock, process::stop_all};
 /// When there is no cloud, another `kagemusha` works on it, a process survives SIGKILL, or the folder cannot be removed.
 pub async fn down(state: &StateDir, purge: bool) -> Result<Vec<String>, UpError> {
     if !state.exists() {
-        return Err(UpError::NoCloud(state.path().to_owned()));
+        return Err(UpError::NoCloud(state.clone()));
     }
     let _lock = Lock::take(state)?;
     let stopped = stop_all(state).await?;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::StateDir;
+
 /// Why a cloud could not be brought up, opened, inspected or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,10 +33,14 @@ pub enum UpError {
     /// A port that the cloud needs is taken.
     #[error(
         "port {port} on 127.0.0.1, for {purpose}, is in use by another process\n\
-         Stop that process, or bring the cloud up on another range with `kagemusha up --base-port PORT`, which runs keep to \
-         (a cloud that is in the state folder already keeps its own until `kagemusha down --purge`)"
+         Stop that process, or bring the cloud up on another range with `{} --base-port PORT`, which runs keep to \
+         (a cloud that is in the state folder already keeps its own until `{}`)",
+        state.command("up"),
+        state.command("down --purge")
     )]
     PortInUse {
+        /// The cloud's state folder.
+        state: StateDir,
         /// The port.
         port: u16,
         /// What the cloud needs it for.
@@ -61,8 +67,8 @@ pub enum UpError {
         answer: String,
     },
     /// There is no cloud in this state folder.
-    #[error("there is no cloud in {}; `kagemusha up` makes one", .0.display())]
-    NoCloud(PathBuf),
+    #[error("there is no cloud in {}; `{}` makes one", .0.path().display(), .0.command("up"))]
+    NoCloud(StateDir),
     /// Another `kagemusha` brings this cloud up, stops it or loads it.
     #[error("another kagemusha (process {pid}) is working on {}; wait for it to end, or stop it: kill -INT {pid}", state.display())]
     Busy {

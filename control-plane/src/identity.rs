@@ -18,6 +18,9 @@ pub(crate) const SERVICE_PROJECT: &str = "service";
 const CATALOGUE: [(&str, &str, &str); 4] =
     [("placement", "placement", ""), ("glance", "image", ""), ("neutron", "network", ""), ("nova", "compute", "/v2.1")];
 
+/// Keystone's options of how passwords are hashed begin so.
+const HASHING: [&str; 3] = ["identity.password_hash_", "identity.scrypt_", "identity.salt_"];
+
 /// How long a request may take: the first one of a uWSGI worker waits until its application is loaded.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -168,6 +171,36 @@ pub(crate) async fn set_up(settings: &Settings<'_>, session: &Session) -> Result
         endpoints(session, &service, &format!("{}{path}", settings.url(name))).await?;
     }
     settings.state.mark_done("identity", &form(settings))
+}
+
+/// Whether the passwords of the administrator and of the services are hashed as they are to be now.
+pub(crate) fn is_hashed(settings: &Settings<'_>) -> bool {
+    settings.state.is_done("password-hashes", &hashing(settings))
+}
+
+/// Keystone hashes a password when it is set: so each is set again, to what it is.
+pub(crate) async fn hash_passwords(settings: &Settings<'_>, session: &Session) -> Result<(), UpError> {
+    let services = CATALOGUE.iter().map(|(name, ..)| (*name, settings.secrets.get(&format!("user-{name}"))));
+    let admin = admin(settings);
+    for (name, password) in services.chain([(&*admin.user, &admin.password)]) {
+        let found = session.get("keystone", &format!("/v3/users?name={name}")).await?;
+        let path = format!("/v3/users/{}", found["users"][0]["id"].as_str().unwrap_or_default());
+        let user = json!({ "user": { "password": password.reveal() } });
+        session.request(Method::PATCH, "keystone", &path, Some(&user)).await?;
+    }
+    note_hashing(settings)
+}
+
+/// All were just hashed as they are to be.
+pub(crate) fn note_hashing(settings: &Settings<'_>) -> Result<(), UpError> {
+    settings.state.mark_done("password-hashes", &hashing(settings))
+}
+
+/// How Keystone hashes passwords, as far as it is set.
+fn hashing(settings: &Settings<'_>) -> String {
+    let options = settings.spec.tuning.get("keystone").into_iter().flatten();
+    let hashing = options.filter(|(option, _)| HASHING.iter().any(|beginning| option.starts_with(beginning)));
+    hashing.map(|(option, value)| format!("{option}={value}\n")).collect()
 }
 
 async fn endpoints(session: &Session, service: &str, url: &str) -> Result<(), UpError> {

@@ -40,6 +40,14 @@ impl StateDir {
         self.0.join(relative)
     }
 
+    /// A command on this cloud, as it has to be typed.
+    pub fn command(&self, verb: &str) -> String {
+        match default_path() {
+            Some(path) if path == self.0 => format!("kagemusha {verb}"),
+            _ => format!("kagemusha {verb} --state {}", self.0.display()),
+        }
+    }
+
     /// The Python environment.
     pub fn venv(&self) -> PathBuf {
         self.join("venv")

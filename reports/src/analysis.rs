@@ -133,7 +133,7 @@ fn hypervisors(recording: &Recording, plan: &Plan, window_ms: Option<(f64, f64)>
         registered: max(recording.series.points("fleet.registered", "")).map(|most| most as u32),
         up_min: up.iter().copied().reduce(f64::min).map(|fewest| fewest as u32),
         up_end: up.last().map(|last| *last as u32),
-        // Without a single look at the service list nobody can say that none was down.
+        // Without a single look nobody can say that none was down.
         false_down: (!up.is_empty()).then(|| downs().filter(|event| in_window(event.t_ms)).count() as u32),
         falsely_down: (!up.is_empty()).then_some(hosts.len() as u32),
         false_down_before_load: looked.then_some(before as u32),

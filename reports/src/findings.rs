@@ -20,6 +20,8 @@ const MANY_WAIT: f64 = 100.0;
 const SOME_WAIT: f64 = 5.0;
 /// Share of a machine's cores at which it is at its limit.
 const BUSY: f64 = 0.95;
+/// Share of its CPU time that strangers on the machine must have taken to be told of.
+const STRANGERS: f64 = 0.05;
 
 /// Everything that gave way, by time.
 pub(crate) fn findings(recording: &Recording, plan: &Plan, summary: &Summary) -> Vec<Finding> {
@@ -130,10 +132,26 @@ fn machines(recording: &Recording, plan: &Plan) -> Vec<Finding> {
             "all {} cores of {name} are busy, in {share} % of the time from beginning to end",
             words::number(cores)
         );
+        let what = match strangers(&recording.series) {
+            Some(share) if !modelled && share >= STRANGERS => {
+                let percent = words::number((share * 100.0).round());
+                format!("{what}; {percent} % of their time went to processes that are not the cloud's")
+            }
+            _ => what,
+        };
         let options = if modelled { vec!["deployment".to_owned()] } else { Vec::new() };
         Some(Finding { at_s: first_ms / 1e3, what, options })
     };
     recording.series.instances("machine.cpu_s").filter_map(finding).collect()
+}
+
+/// Share of a machine's CPU time that neither the cloud nor the harness took.
+fn strangers(series: &Series) -> Option<f64> {
+    let grown = |points: &[(f64, f64)]| Some(points.last()?.1 - points.first()?.1);
+    let machine_s = grown(series.points("machine.cpu_s", "")).filter(|s| *s > 0.0)?;
+    let harness_s = grown(series.points("harness.cpu_s", ""))?;
+    let cloud_s: f64 = series.instances("process.cpu_s").filter_map(|(_, points)| grown(points)).sum();
+    Some((machine_s - harness_s - cloud_s) / machine_s)
 }
 
 fn downs(recording: &Recording) -> Option<Finding> {
@@ -210,6 +228,16 @@ mod tests {
         assert_eq!(counter(&quiet, "x", tell), None);
         let grows = series("x", &[("", &[(0.0, 0.0), (5e3, 3.0), (10e3, 7.0)])]);
         assert_eq!(counter(&grows, "x", tell).map(|found| (found.at_s, found.what)), Some((5.0, "7".to_owned())));
+    }
+
+    #[test]
+    fn strangers_are_who_is_neither_cloud_nor_harness() {
+        let of = |metric: &str, cpu_s: f64| series(metric, &[("", &[(0.0, 10.0), (60e3, 10.0 + cpu_s)])]).0;
+        let mut all = of("machine.cpu_s", 100.0);
+        assert_eq!(strangers(&Series(all.clone())), None, "without the harness's share nothing is known");
+        all.extend(of("harness.cpu_s", 5.0));
+        all.extend(series("process.cpu_s", &[("a", &[(0.0, 1.0), (60e3, 51.0)]), ("b", &[(0.0, 0.0), (60e3, 15.0)])]).0);
+        assert_eq!(strangers(&Series(all)), Some(0.3));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct Finding {
     pub options: Vec<String>,
 }
 
-/// The simulated hypervisors, as Nova's own service list shows them.
+/// The simulated hypervisors, as Nova's own records of its services show them (on a cloud of others: its service list).
 ///
 /// `up_min`, `up_end`, `false_down` and `falsely_down` look at the time from the event `phase load` (all have registered) until the end
 /// of the drain, and are `null` when the run never got there.
@@ -117,11 +117,11 @@ pub struct Hypervisors {
     pub up_min: Option<u32>,
     /// How many were up at the end.
     pub up_end: Option<u32>,
-    /// How often the service list showed a hypervisor down that the fleet knew to be alive (events `host_down`).
+    /// How often Nova took a hypervisor for down that the fleet knew to be alive (events `host_down`).
     pub false_down: Option<u32>,
     /// How many hypervisors that happened to at least once.
     pub falsely_down: Option<u32>,
-    /// How often it happened before that time, from the first look at the service list on: during start-up.
+    /// How often it happened before that time, from the first look on: during start-up.
     pub false_down_before_load: Option<u32>,
 }
 

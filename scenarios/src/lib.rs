@@ -12,7 +12,7 @@ mod document;
 mod gates;
 pub mod library;
 mod load;
-mod nearest;
+pub mod nearest;
 pub mod options;
 pub mod plan;
 mod problem;

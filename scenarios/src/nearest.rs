@@ -4,7 +4,7 @@
 const ALIKE: f64 = 0.6;
 
 /// The candidate that looks most like what was written, if any does.
-pub(crate) fn to<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn to<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     let score = |name: &str| strsim::normalized_damerau_levenshtein(&written, &name.to_lowercase());
     let scored = candidates.into_iter().map(|name| (score(name), name)).filter(|(score, _)| *score >= ALIKE);
@@ -18,7 +18,7 @@ pub(crate) fn to<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str
 }
 
 /// The beginning of a help text: which candidate was probably meant, if any.
-pub(crate) fn hint<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn hint<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     to(written, candidates).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
 }
 

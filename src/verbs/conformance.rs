@@ -5,10 +5,11 @@ mod load;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use conformance::{
-    Agents, Attempts, Kind, Lab, LabError, Operation, Recorded, Recordings, SKIPPED, Stage, Take, Variation, Verdict,
-    choose, compare_agents, quiet_options, record, start_up,
+    Agents, Attempts, Kind, Lab, LabError, Operation, Recorded, Recordings, SKIPPED, START_UP, Stage, Take, Variation,
+    Verdict, all_operations, choose, compare_agents, quiet_options, record, start_up,
 };
 use control_plane::{Cloud, Lock, StateDir};
+use scenarios::nearest;
 use serde_json::json;
 
 use super::{exit, fail, runtime};
@@ -46,8 +47,9 @@ pub(crate) struct Args {
     /// How often an operation is done at most, while one kind does something that the other was not yet seen to do
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "load", value_parser = clap::value_parser!(u8).range(1..=10))]
     attempts: u8,
-    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference", "attempts", "by_chance"}],
-    /// "skipped": [{"name", "reason"}]}`, where `by_chance` are first differences that each kind showed in one attempt or another;
+    /// Also write the result to this file: `{"operations": [{"name", "identical", "first_difference", "differences", "compared",
+    /// "attempts", "by_chance"}], "skipped": [{"name", "reason"}]}`, where `compared` is a number of messages and requests, and
+    /// `by_chance` are first differences that each kind showed in one attempt or another;
     /// or with --load `{"windows": [{"name", "rows": [{"group", "name", "real", "simulated", "ratio", "real_again",
     /// "simulated_again", "likeness"}]}]}`
     #[arg(long, value_name = "FILE")]
@@ -75,12 +77,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if args.load.load {
         return load::run(args);
     }
-    let operations = match choose(&args.operation) {
-        Ok(operations) => operations,
-        Err(unknown) => return fail(&format!("there is no operation `{unknown}`; --list shows all")),
+    let chosen = match Chosen::new(&args.operation) {
+        Ok(chosen) => chosen,
+        Err(error) => return fail(&error),
     };
     if args.list {
-        operations.iter().for_each(|operation| println!("{}", operation.name));
+        chosen.names().for_each(|name| println!("{name}"));
         skipped(args).for_each(|(name, reason)| eprintln!("not {name}: {reason}"));
         return ExitCode::from(exit::OK);
     }
@@ -88,7 +90,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         runtime.block_on(async {
             match args.agent {
                 true => on_agents(args).await,
-                false => carry_out(args, &operations).await,
+                false => carry_out(args, &chosen).await,
             }
         })
     });
@@ -99,6 +101,35 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok((false, true)) => ExitCode::from(DIFFERS),
         Err(error) => fail(&error),
     }
+}
+
+/// What is to be done.
+struct Chosen {
+    /// Real and simulated ones start in any case; whether that is compared.
+    start_up: bool,
+    operations: Vec<&'static Operation>,
+}
+
+impl Chosen {
+    /// The operations of these names, or all.
+    fn new(asked: &[String]) -> Result<Self, String> {
+        let is_start_up = |name: &String| name == START_UP;
+        let others: Vec<String> = asked.iter().filter(|name| !is_start_up(name)).cloned().collect();
+        if asked.is_empty() || !others.is_empty() {
+            let operations = choose(&others).map_err(|unknown| unknown_operation(&unknown))?;
+            return Ok(Self { start_up: asked.is_empty() || asked.iter().any(is_start_up), operations });
+        }
+        Ok(Self { start_up: true, operations: Vec::new() })
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.start_up.then_some(START_UP).into_iter().chain(self.operations.iter().map(|operation| operation.name))
+    }
+}
+
+fn unknown_operation(name: &str) -> String {
+    let known = [START_UP].into_iter().chain(all_operations().map(|operation| operation.name));
+    format!("there is no operation `{name}`: {}--list shows all", nearest::hint(name, known))
 }
 
 /// What was compared, and whether it was not interrupted.
@@ -124,17 +155,17 @@ fn cloud_of(args: &Args) -> Result<(StateDir, Cloud), LabError> {
     }
 }
 
-async fn carry_out(args: &Args, operations: &[&'static Operation]) -> Result<Compared, LabError> {
+async fn carry_out(args: &Args, chosen: &Chosen) -> Result<Compared, LabError> {
     let (state, cloud) = cloud_of(args)?;
     let _mine = Lock::take(&state)?;
     let mut verdicts = Vec::new();
     for stage in [Stage::Plain, Stage::Reschedules, Stage::Aborts] {
-        let on_stage: Vec<_> = operations.iter().copied().filter(|operation| operation.stage == stage).collect();
-        if on_stage.is_empty() {
+        let operations = chosen.operations.iter().copied().filter(|operation| operation.stage == stage).collect();
+        let on_stage = Chosen { start_up: chosen.start_up && stage == Stage::Plain, operations };
+        if on_stage.names().next().is_none() {
             continue;
         }
-        let all = args.operation.is_empty() && stage == Stage::Plain;
-        if !on_one_stage(args, &cloud, stage, &on_stage, all, &mut verdicts).await? {
+        if !on_one_stage(args, &cloud, stage, &on_stage, &mut verdicts).await? {
             return Ok(Compared { verdicts, complete: false });
         }
     }
@@ -156,8 +187,7 @@ async fn on_one_stage(
     args: &Args,
     cloud: &Cloud,
     stage: Stage,
-    operations: &[&'static Operation],
-    start_up_too: bool,
+    chosen: &Chosen,
     verdicts: &mut Vec<Verdict>,
 ) -> Result<bool, LabError> {
     let folder = tempfile::tempdir()?;
@@ -165,7 +195,7 @@ async fn on_one_stage(
     let kinds = [Kind::Real, Kind::Simulated];
     let lab = Lab::open(cloud, &kinds, stage, &quiet_options(false), &folder.path().join("run")).await?;
     let done = tokio::select! {
-        done = do_all(&lab, args, operations, start_up_too, verdicts) => done.map(|()| true),
+        done = do_all(&lab, args, chosen, verdicts) => done.map(|()| true),
         _ = tokio::signal::ctrl_c() => {
             eprintln!("Interrupted; cleaning up ...");
             Ok(false)
@@ -181,8 +211,7 @@ async fn on_one_stage(
 async fn do_all(
     lab: &Lab,
     args: &Args,
-    operations: &[&'static Operation],
-    start_up_too: bool,
+    chosen: &Chosen,
     verdicts: &mut Vec<Verdict>,
 ) -> Result<(), LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
@@ -200,10 +229,10 @@ async fn do_all(
         verdicts.push(attempts.verdict());
         Ok(verdicts.last().is_some_and(|verdict| verdict.identical))
     };
-    if start_up_too {
+    if chosen.start_up {
         attempt(&mut Attempts::new(variation), 1, start_up(lab))?;
     }
-    for operation in operations {
+    for operation in &chosen.operations {
         let mut attempts = Attempts::new(variation);
         for number in 1..=args.attempts.into() {
             let recorded = record(lab, operation, &[variation; 2]).await?;

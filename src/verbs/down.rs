@@ -30,9 +30,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn stop(args: &Args) -> Result<(), UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let stopped = match runtime()?.block_on(control_plane::down(&state, args.purge)) {
-        Err(UpError::NoCloud(folder)) if !folder.exists() => {
+        Err(UpError::NoCloud(state)) if !state.path().exists() => {
             // What was asked for is the case already: a clean-up may come twice.
-            println!("There is no {}: nothing to stop.", folder.display());
+            println!("There is no {}: nothing to stop.", state.path().display());
             return Ok(());
         }
         stopped => stopped?,

@@ -11,7 +11,7 @@ pub(crate) mod scenarios;
 pub(crate) mod status;
 pub(crate) mod up;
 
-use std::{fmt::Display, path::Path, process::ExitCode};
+use std::{fmt::Display, process::ExitCode};
 
 use control_plane::UpError;
 
@@ -19,14 +19,6 @@ use control_plane::UpError;
 pub(crate) fn fail(error: &impl Display) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(exit::COULD_NOT_RUN)
-}
-
-/// A command on the cloud of a verb's `--state`, as it has to be typed.
-pub(crate) fn command(verb: &str, state: Option<&Path>) -> String {
-    match state {
-        Some(folder) => format!("`kagemusha {verb} --state {}`", folder.display()),
-        None => format!("`kagemusha {verb}`"),
-    }
 }
 
 /// The runtime of a verb that waits for processes and sockets.

@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// State folder of the cloud [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR", help_heading = LIVE)]
     state: Option<PathBuf>,
+    /// First port of the cloud's range on 127.0.0.1, if there is no cloud in the state folder yet [default: 21000]
+    #[arg(long, value_name = "PORT", help_heading = LIVE)]
+    base_port: Option<u16>,
     /// Stop the cloud after the run
     #[arg(long, help_heading = LIVE)]
     down: bool,
@@ -110,6 +113,7 @@ impl Args {
         let given = match self.target {
             TargetKind::Sim => [
                 (self.state.is_some(), "--state"),
+                (self.base_port.is_some(), "--base-port"),
                 (self.down, "--down"),
                 (self.allow_foreign_cloud, "--allow-foreign-cloud"),
             ]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use control_plane::{Health, ProcessStatus, StateDir, UpError};
 
-use super::{command, exit, fail, runtime};
+use super::{exit, fail, runtime};
 
 /// Shows each process of the cloud, its health, CPU, memory and port.
 ///
@@ -37,8 +37,7 @@ fn show(args: &Args) -> Result<bool, UpError> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&processes).expect("statuses have text keys only"));
     } else if processes.iter().all(|process| process.health == Health::Dead) {
-        let up = command("up", args.state.as_deref());
-        println!("The cloud in {} is stopped; {up} starts it again.", state.path().display());
+        println!("The cloud in {} is stopped; `{}` starts it again.", state.path().display(), state.command("up"));
     } else {
         print_table(&processes);
     }

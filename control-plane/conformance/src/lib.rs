@@ -21,6 +21,6 @@ pub use learn::{Lesson, learn};
 pub use load::{Group, Likeness, LoadPlan, LoadReport, Period, Row, Window, load};
 pub use operations::{Operation, SKIPPED, all_operations, learnable};
 pub use recordings::{Recordings, Take};
-pub use run::{Recorded, choose, record, start_up};
+pub use run::{Recorded, START_UP, choose, record, start_up};
 pub use scene::Variation;
 pub use verdict::{Attempts, Verdict, compare};

@@ -48,12 +48,15 @@ pub async fn record(lab: &Lab, operation: &Operation, variations: &[Variation]) 
     Ok(recorded)
 }
 
+/// Name of what is compared of each laboratory besides its operations.
+pub const START_UP: &str = "start-up";
+
 /// What the hypervisors said while they started for the first time.
 pub fn start_up(lab: &Lab) -> Vec<Recorded> {
     let of = |side: &Side| {
         let traces = side.subjects.iter().map(|subject| Trace::new(&subject.host, subject.tap.since(0)));
         Recorded {
-            operation: "start-up".to_owned(),
+            operation: START_UP.to_owned(),
             zone: side.zone.clone(),
             options: BTreeMap::new(),
             failure: None,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     compare::{Difference, EVENT, Lane, Names, connections, differences, lanes},
-    run::Recorded,
+    run::{Recorded, START_UP},
     scene::Variation,
 };
 
@@ -30,7 +30,7 @@ pub struct Verdict {
 
 /// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
 const CONNECTS: [&str; 6] = [
-    "start-up",
+    START_UP,
     "restart",
     "restart-renamed",
     "restart-after-evacuation",

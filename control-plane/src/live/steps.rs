@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scenarios::{Schedule, plan::Operation};
+use scenarios::{Schedule, options::service_down_time, plan::Operation};
 use serde_json::json;
 
 use super::{LiveError, Phase, Run, Status, tidy};
@@ -42,14 +42,17 @@ impl Run<'_> {
     /// All samplers that this cloud allows.
     pub(super) fn watch(&self) -> Watch {
         let mut watch = Watch::new(self.scribe.clone());
-        watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
         watch.fleet(self.fleet.clone());
         let own = self.target.own.as_ref();
         watch.processes(own.map(|cloud| cloud.processes.clone()).unwrap_or_default());
-        if let Some(cloud) = own {
-            watch.broker(&cloud.broker_metrics_url, &cloud.management_url, &cloud.amqp);
-            watch.database(&cloud.database);
-        }
+        let Some(cloud) = own else {
+            watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
+            return watch;
+        };
+        watch.broker(&cloud.broker_metrics_url, &cloud.management_url, &cloud.amqp);
+        watch.database(&cloud.database);
+        let down_time = service_down_time(&self.plan.release, &self.plan.tuning);
+        watch.heartbeats(&cloud.database, down_time, self.name.clone(), self.fleet.clone());
         watch
     }
 

@@ -76,7 +76,11 @@ impl<'a> BringUp<'a> {
         self.steps.run("start the APIs", self.processes.wait_ready(&apis, &self.session)).await?;
         self.steps.run("users and endpoints", identity::set_up(self.settings, &self.session)).await?;
         if first_time {
+            identity::note_hashing(self.settings)?;
             self.processes.start(&daemons)?;
+        } else if !identity::is_hashed(self.settings) {
+            let hash = identity::hash_passwords(self.settings, &self.session);
+            self.steps.run("hash passwords anew, as Keystone is to now", hash).await?;
         }
         self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await?;
         self.part_connections()

@@ -46,7 +46,7 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     let spec = with_base_port(state, asked)?;
     let ports = Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?;
     if !state.exists() {
-        check_foreseeable(&spec, ports)?;
+        check_foreseeable(state, &spec, ports)?;
     }
     state.create()?;
     let lock = Lock::take(state)?;
@@ -89,13 +89,16 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
 }
 
 /// What would stop a new cloud, told before there is anything to leave behind.
-fn check_foreseeable(spec: &CloudSpec, ports: Ports) -> Result<(), UpError> {
+fn check_foreseeable(state: &StateDir, spec: &CloudSpec, ports: Ports) -> Result<(), UpError> {
     let missing = install::missing_packages();
     if !missing.is_empty() && !rustix::process::geteuid().is_root() {
         return Err(install::cannot_install(missing));
     }
     match ports.taken(|service| spec.wsgi[service].processes).first() {
-        Some(&port) => Err(UpError::PortInUse { port, purpose: format!("the cloud's range from {}", ports.base()) }),
+        Some(&port) => {
+            let purpose = format!("the cloud's range from {}", ports.base());
+            Err(UpError::PortInUse { state: state.clone(), port, purpose })
+        }
         None => Ok(()),
     }
 }
@@ -139,9 +142,9 @@ fn check_release(state: &StateDir, asked: &str) -> Result<(), UpError> {
     match release_of(state) {
         Some(made) if made != asked => Err(UpError::invalid(format!(
             "the cloud in {} is of release {made}, and {asked} is asked for: ask for {made} (up --release {made}, \
-             run --set release={made}), choose another folder with --state DIR, or remove that cloud first: \
-             kagemusha down --purge",
-            state.path().display()
+             run --set release={made}), choose another folder with --state DIR, or remove that cloud first: {}",
+            state.path().display(),
+            state.command("down --purge")
         ))),
         _ => Ok(()),
     }
@@ -152,8 +155,9 @@ fn with_base_port(state: &StateDir, mut spec: CloudSpec) -> Result<CloudSpec, Up
     let made_with: Option<u16> = state.read_json(BASE_PORT_FILE)?;
     match (made_with, spec.base_port) {
         (Some(made), Some(asked)) if made != asked => Err(UpError::invalid(format!(
-            "the cloud in {} was made with --base-port {made}; to change that, remove it first: kagemusha down --purge",
-            state.path().display()
+            "the cloud in {} was made with --base-port {made}; to change that, remove it first: {}",
+            state.path().display(),
+            state.command("down --purge")
         ))),
         (made, asked) => {
             spec.base_port = Some(made.or(asked).unwrap_or(DEFAULT_BASE_PORT));

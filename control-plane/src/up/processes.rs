@@ -58,7 +58,7 @@ impl<'a> Processes<'a> {
         for service in services.iter().filter(|service| !running.contains(&service.launch.name)) {
             for (port, purpose) in self.listens(service) {
                 if !ports::is_free(port) {
-                    return Err(UpError::PortInUse { port, purpose });
+                    return Err(UpError::PortInUse { state: self.settings.state.clone(), port, purpose });
                 }
             }
             let (record, child) = launch(self.settings.state, &service.launch)?;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+use mysql_async::{
+    Conn, OptsBuilder,
+    prelude::{FromRow, Queryable},
+};
 
 use super::{Sampler, Scribe};
 use crate::Database;
@@ -37,34 +40,41 @@ fn options(database: &Database) -> OptsBuilder {
         .pass(Some(database.password.reveal()))
 }
 
-/// The database server, over one connection that is kept.
-pub(super) struct Server {
+/// One connection that is kept.
+pub(super) struct Link {
     options: OptsBuilder,
     connection: Option<Conn>,
 }
 
-impl Server {
+impl Link {
     pub(super) fn new(database: &Database) -> Self {
         Self { options: options(database), connection: None }
     }
+
+    /// Asks once. After an error the next one connects anew.
+    pub(super) async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, String> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Conn::new(self.options.clone()).await.map_err(|error| error.to_string())?,
+        };
+        let rows = connection.query(query).await.map_err(|error| error.to_string())?;
+        self.connection = Some(connection);
+        Ok(rows)
+    }
 }
+
+/// The database server.
+pub(super) struct Server(pub(super) Link);
 
 impl Sampler for Server {
     const WHAT: &'static str = "MariaDB";
     const EVERY: Duration = Duration::from_secs(2);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Conn::new(self.options.clone()).await.map_err(|error| error.to_string())?,
-        };
-        let rows: Vec<(String, String)> =
-            connection.query(query(&VARIABLES.map(|(name, _)| name))).await.map_err(|error| error.to_string())?;
+        let rows: Vec<(String, String)> = self.0.rows(&query(&VARIABLES.map(|(name, _)| name))).await?;
         for (metric, value) in values(&rows) {
             scribe.sample(metric, "", value);
         }
-        // Kept only after a look that went well; after an error the next one connects anew.
-        self.connection = Some(connection);
         Ok(())
     }
 }

@@ -6,7 +6,8 @@
 //! | `broker` | RabbitMQ's Prometheus page, whose size does not grow with the number of queues | 2 s |
 //! | `queues` | the management API, the deepest only | 10 s |
 //! | `database` | `SHOW GLOBAL STATUS` over the Unix socket | 2 s |
-//! | `services` | Nova's own service list, one request | 5 s |
+//! | `heartbeats` | Nova's records of its services, in the database | 2 s |
+//! | `services` | Nova's own service list, of a cloud whose database is not ours | 5 s |
 //! | `fleet`, `load` | counters of this process | 1 s |
 //! | `timer` | a sleep of 100 ms, and how late it ends | 100 ms |
 //!
@@ -15,6 +16,7 @@
 mod broker;
 mod database;
 mod fleet;
+mod heartbeats;
 mod processes;
 mod queues;
 mod services;
@@ -131,10 +133,22 @@ impl Watch {
 
     /// The database server.
     pub fn database(&mut self, database: &crate::Database) {
-        self.add(database::Server::new(database));
+        self.add(database::Server(database::Link::new(database)));
     }
 
-    /// Which hosts of the run Nova takes for up.
+    /// Which hosts of the run Nova takes for up, by its records in the database.
+    pub fn heartbeats(
+        &mut self,
+        database: &crate::Database,
+        service_down_time: Duration,
+        run: crate::load::RunName,
+        fleet: SharedFleet,
+    ) {
+        let heard = heartbeats::Heard::new(service_down_time);
+        self.add(heartbeats::Heartbeats { link: database::Link::new(database), run, fleet, heard });
+    }
+
+    /// Which hosts of the run Nova takes for up, as its API says.
     pub fn services(&mut self, admin: crate::load::Session, run: crate::load::RunName, fleet: SharedFleet) {
         self.add(services::Services::new(admin, run, fleet));
     }

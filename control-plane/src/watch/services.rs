@@ -75,14 +75,14 @@ impl Sampler for Services {
 
 /// Remembers what each host was.
 #[derive(Debug, Default)]
-struct Flips {
+pub(super) struct Flips {
     up: BTreeMap<String, bool>,
 }
 
 impl Flips {
     /// What changed: `host_down` for a host that was up, `host_up` for one that comes back. A host that is seen for the first
     /// time has not changed; one that has vanished is down.
-    fn next(&mut self, services: &[ServiceState]) -> Vec<(&'static str, String)> {
+    pub(super) fn next(&mut self, services: &[ServiceState]) -> Vec<(&'static str, String)> {
         let mut events = Vec::new();
         for service in services {
             match self.up.insert(service.host.clone(), service.up) {

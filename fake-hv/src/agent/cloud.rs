@@ -1,5 +1,8 @@
 //! What Neutron has told the agents of a fleet of its resources. It tells every agent of every port, so each object is read
 //! and kept once for all of them; which agent knows of it is a bit of that agent's.
+//!
+//! Agents hear of one change at different times, and one that is far behind brings what the others have long seen replaced. So
+//! nothing older than what is kept takes its place, as in a real agent's cache (`neutron/agent/resource_cache.py`, `_is_stale`).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,19 +34,24 @@ pub(crate) struct Port {
     pub(crate) admin_up: bool,
     /// Where it is bound, with a segment to be wired to.
     pub(crate) host: Option<Rc<str>>,
+    revision: Revision,
 }
+
+/// `revision_number`: it grows with each change of an object.
+pub(crate) type Revision = u64;
 
 /// Which groups a rule names on the other side.
 #[derive(Debug, Clone, Copy)]
 struct Rule {
     remote: Option<Uuid>,
     addresses: Option<Uuid>,
+    revision: Revision,
 }
 
 /// An object that was told of.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
-    Port { number: Number, id: Uuid, bound_to: Option<Rc<str>>, content: u64 },
+    Port { number: Number, id: Uuid, bound_to: Option<Rc<str>>, revision: Revision, content: u64 },
     Network { number: Number, id: Uuid },
     Group { number: Number, id: Uuid },
     Rule { group: Uuid },
@@ -116,7 +124,7 @@ impl Cloud {
     /// Takes an object over; `None`: none that an agent does anything with.
     pub(crate) fn learn(&mut self, object: &Value) -> Option<News> {
         let data = &object["versioned_object.data"];
-        let id = uuid(&data["id"])?;
+        let id = uuid(&data["id"]).filter(|id| !self.gone.contains(id))?;
         match object["versioned_object.name"].as_str()? {
             "Port" => Some(self.learn_port(id, data)),
             "Network" => Some(News::Network { number: self.numbered(id), id }),
@@ -138,20 +146,29 @@ impl Cloud {
             bindings.filter(|binding| binding["status"] == "ACTIVE").find_map(|binding| binding["host"].as_str());
         let segment = !list(&data["binding_levels"]).is_empty();
         let host: Option<Rc<str>> = active.filter(|host| segment && !host.is_empty()).map(Rc::from);
-        let port = Port {
-            network: uuid(&data["network_id"]).unwrap_or_default(),
-            groups: uuids(&data["security_group_ids"]),
-            admin_up: data["admin_state_up"] == true,
-            host: host.clone(),
-        };
-        self.ports.insert(id, port);
-        News::Port { number: self.numbered(id), id, bound_to: host, content: content(data) }
+        let revision = revision(data);
+        if self.ports.get(&id).is_none_or(|kept| kept.revision <= revision) {
+            let port = Port {
+                network: uuid(&data["network_id"]).unwrap_or_default(),
+                groups: uuids(&data["security_group_ids"]),
+                admin_up: data["admin_state_up"] == true,
+                host: host.clone(),
+                revision,
+            };
+            self.ports.insert(id, port);
+        }
+        News::Port { number: self.numbered(id), id, bound_to: host, revision, content: content(data) }
     }
 
     fn learn_rule(&mut self, data: &Value) -> Option<Uuid> {
-        let (id, group) = (uuid(&data["id"])?, uuid(&data["security_group_id"])?);
-        let rule = Rule { remote: uuid(&data["remote_group_id"]), addresses: uuid(&data["remote_address_group_id"]) };
-        self.rules.entry(group).or_default().insert(id, rule);
+        let id = uuid(&data["id"]).filter(|id| !self.gone.contains(id))?;
+        let group = uuid(&data["security_group_id"])?;
+        let (remote, addresses) = (uuid(&data["remote_group_id"]), uuid(&data["remote_address_group_id"]));
+        let rule = Rule { remote, addresses, revision: revision(data) };
+        let rules = self.rules.entry(group).or_default();
+        if rules.get(&id).is_none_or(|kept| kept.revision <= rule.revision) {
+            rules.insert(id, rule);
+        }
         Some(group)
     }
 
@@ -178,6 +195,11 @@ impl Cloud {
     }
 }
 
+/// Objects without one are as old as any.
+fn revision(data: &Value) -> Revision {
+    data["revision_number"].as_u64().unwrap_or(0)
+}
+
 /// A change of these two alone is none (`resource_cache.py`, `_get_changed_fields`).
 const NO_CHANGES: [&str; 2] = ["revision_number", "updated_at"];
 
@@ -196,6 +218,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::amqp::read_request;
 
     fn port(host: &str, status: &str, revision: u32) -> Value {
         let levels = if host.is_empty() { json!([]) } else { json!([{}]) };
@@ -231,6 +254,38 @@ mod tests {
         assert_eq!(cloud.port(id).expect("it is known").host.as_deref(), Some("a"));
         cloud.remove(&port("a", "DOWN", 3));
         assert!(cloud.port(id).is_none() && cloud.is_gone(id));
+        assert!(cloud.learn(&port("a", "DOWN", 2)).is_none() && cloud.port(id).is_none(), "a deletion is final");
+    }
+
+    #[test]
+    fn an_agent_that_is_behind_takes_nothing_back() {
+        let mut cloud = Cloud::default();
+        // The same message is another one when it comes after many: it has been forgotten, and is read anew.
+        let mut hear = |object| {
+            let push = json!({"method": "push", "args": {"event_type": "updated", "resource_list": [object]}});
+            let body = json!({"oslo.version": "2.0", "oslo.message": push.to_string()}).to_string();
+            let _news = cloud.hear(&Arc::new(read_request(body.as_bytes()).expect("it is a request")));
+        };
+        hear(port("", "DOWN", 1));
+        hear(port("a", "DOWN", 2));
+        hear(port("", "DOWN", 1));
+        assert_eq!(cloud.port(Uuid::from_u128(1)).expect("it is known").host.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_rule_that_is_gone_or_newer_stays_so() {
+        let mut cloud = Cloud::default();
+        let [group, first, second] = [1, 2, 3].map(Uuid::from_u128);
+        let rule = |remote: Uuid, revision: u32| {
+            json!({"versioned_object.name": "SecurityGroupRule", "versioned_object.data": {"id": Uuid::from_u128(10),
+                "security_group_id": group, "remote_group_id": remote, "revision_number": revision}})
+        };
+        cloud.learn(&rule(second, 2));
+        cloud.learn(&rule(first, 1));
+        assert_eq!(cloud.remotes(group), Response::Remotes { groups: vec![second], address_groups: vec![] });
+        cloud.remove(&rule(second, 2));
+        cloud.learn(&rule(second, 2));
+        assert_eq!(cloud.remotes(group), Response::Remotes { groups: vec![], address_groups: vec![] });
     }
 
     #[test]

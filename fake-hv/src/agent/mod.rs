@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub(crate) use self::{cloud::Cloud, release::AgentRelease};
 use self::{
-    cloud::{News, Number, Port},
+    cloud::{News, Number, Port, Revision},
     messages::AgentContext,
 };
 use crate::{
@@ -39,8 +39,8 @@ pub(crate) struct Agent {
     known: Bits,
     /// What it asked for: asked once, it relies on being told.
     asked: BTreeSet<Lookup>,
-    /// The content of the ports that are bound here, to tell whether news of them is any.
-    contents: BTreeMap<Uuid, u64>,
+    /// Revision and content of the ports that are bound here, to tell whether news of them is any.
+    contents: BTreeMap<Uuid, (Revision, u64)>,
 }
 
 impl Agent {
@@ -184,10 +184,15 @@ impl Agent {
     /// Takes one object over; whether the agent has to do something.
     fn note(&mut self, news: &News) -> Option<Push> {
         match news {
-            News::Port { number, id, bound_to, content } => {
+            News::Port { number, id, bound_to, revision, content } => {
                 self.known.set(*number, true);
-                let here = bound_to.as_deref() == Some(&*self.host) || self.contents.contains_key(id);
-                (here && self.contents.insert(*id, *content) != Some(*content)).then_some(Push::Port(*id))
+                let kept = self.contents.get(id).copied();
+                let is_here = bound_to.as_deref() == Some(&*self.host) || kept.is_some();
+                if !is_here || kept.is_some_and(|(kept, _)| kept > *revision) {
+                    return None;
+                }
+                self.contents.insert(*id, (*revision, *content));
+                kept.is_none_or(|(_, kept)| kept != *content).then_some(Push::Port(*id))
             }
             News::Network { number, id } => {
                 self.known.set(*number, true);

@@ -131,7 +131,7 @@ pub struct Event {
 /// | `database.connections`, `.threads_running` | | MariaDB, now |
 /// | `database.queries_total`, `.lock_waits_total` | | MariaDB, cumulative |
 /// | `database.refused_total`, `.pool_timeouts_total` | | connections refused, waits for a pool given up, cumulative; simulated only |
-/// | `fleet.registered`, `fleet.up` | | hypervisors; `up` as Nova's own service list says |
+/// | `fleet.registered`, `fleet.up` | | hypervisors; `up` as Nova's own records of its services say |
 /// | `fleet.rpc_calls_total`, `fleet.rpc_timeouts_total` | | cumulative |
 /// | `rpc.count`, `rpc.failed`, `rpc.timed_out` | call | cumulative; written by the recorder |
 /// | `load.intended` | stream | operations that the stream's schedule holds; written when the load begins |

@@ -22,8 +22,8 @@ const DOTS: f64 = 400.0;
 pub(super) fn fleet(run: &Run<'_>) -> Section {
     let requested = f64::from(run.analysis.summary.hypervisors.requested);
     let mut layers = vec![
-        points::metric(run.recording, "fleet.registered", "registered", "c1", Shape::Line),
-        points::metric(run.recording, "fleet.up", "up in Nova's service list", "c3", Shape::Wash),
+        points::metric(run.recording, "fleet.registered", "through with their start-up", "c1", Shape::Line),
+        points::metric(run.recording, "fleet.up", "up", "c3", Shape::Wash),
     ];
     if layers.iter().any(|layer| !layer.points.is_empty()) {
         let (from, to) = run.all_s;
@@ -37,8 +37,8 @@ pub(super) fn fleet(run: &Run<'_>) -> Section {
     }
     let chart = Chart {
         title: "Hypervisors over time",
-        caption: "As Nova's own service list shows them, from the first registration",
-        empty: "Nobody looked at the service list in this run (no series fleet.up).",
+        caption: "As Nova's own records of them say, from the first one on",
+        empty: "Nobody looked at Nova's records of its services in this run (no series fleet.up).",
         x: Axis::time(run.all_s.0, run.all_s.1, false),
         y: Axis::from_zero(&layers, words::number),
         layers,

@@ -14,6 +14,8 @@ use crate::plan::{OptionValue, Tuning};
 const DEFAULT_SPACING: Duration = Duration::from_secs(60);
 /// Longer than any run; keeps sums of times far from overflow.
 const LONGEST_S: f64 = 366.0 * 86_400.0;
+/// `[DEFAULT] service_down_time`, if a release says nothing of it.
+const SERVICE_DOWN_TIME: Duration = Duration::from_secs(60);
 /// What `max_concurrent_builds = 0` and `max_concurrent_snapshots = 0` stand for with native threads
 /// (`nova/thread_pool_factory.py`).
 const FALLBACK_BUILDS: u32 = 10;
@@ -177,6 +179,22 @@ pub fn allocation_ratios(release: &str, tuning: &Tuning) -> AllocationRatios {
     AllocationRatios { cpu: ratio("cpu", 4.0), ram: ratio("ram", 1.0), disk: ratio("disk", 1.0) }
 }
 
+/// How long Nova takes a service that is silent for up, with the release's defaults where the tuning says nothing.
+pub fn service_down_time(release: &str, tuning: &Tuning) -> Duration {
+    let nova = Service { release, tuning, name: "nova" };
+    let asked = nova.number("DEFAULT.service_down_time").map_or(SERVICE_DOWN_TIME, seconds_of);
+    raised_down_time(asked, compute_options(release, tuning).report_interval)
+}
+
+/// What Nova makes of the two options: a time that is not above the interval is raised, with a warning
+/// (`nova/servicegroup/api.py`).
+pub fn raised_down_time(service_down_time: Duration, report_interval: Duration) -> Duration {
+    match service_down_time > report_interval {
+        true => service_down_time,
+        false => Duration::from_secs((report_interval.as_secs_f64() * 2.5) as u64),
+    }
+}
+
 struct Service<'a> {
     release: &'a str,
     tuning: &'a Tuning,
@@ -282,6 +300,14 @@ mod tests {
         assert_eq!(options.image_cache_interval, Some(Duration::from_secs(60)));
         assert_eq!(options.association_refresh, None);
         assert_eq!(options.max_concurrent_builds, 10);
+    }
+
+    #[test]
+    fn silence_lasts_longer_than_the_interval() {
+        let down_time = |options: &[(&str, i64)]| service_down_time("2026.2", &nova(options)).as_secs();
+        assert_eq!(down_time(&[]), 60);
+        assert_eq!(down_time(&[("DEFAULT.service_down_time", 300), ("DEFAULT.report_interval", 60)]), 300);
+        assert_eq!(down_time(&[("DEFAULT.report_interval", 61)]), 152);
     }
 
     #[test]

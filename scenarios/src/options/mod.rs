@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 
 pub use catalogue::{OptionFacts, find, name_in, releases, wsgi_defaults};
 pub use check::check;
-pub use compute::{AllocationRatios, FLEET_OPTIONS, allocation_ratios, compute_options};
+pub use compute::{
+    AllocationRatios, FLEET_OPTIONS, allocation_ratios, compute_options, raised_down_time, service_down_time,
+};
 
 pub(crate) use check::check_one;
 

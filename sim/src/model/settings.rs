@@ -180,12 +180,10 @@ impl Settings {
     pub(crate) fn new(options: &Options<'_>, cores: u32) -> Self {
         let down = options.seconds("nova", "DEFAULT.service_down_time", 60.0);
         let report = options.seconds("nova", "DEFAULT.report_interval", 10.0);
-        // `nova/servicegroup/api.py`: a time that is not above the interval is raised, with a warning.
-        let down = if down <= report { Duration::from_secs((report.as_secs_f64() * 2.5) as u64) } else { down };
         let expiration = options.seconds("keystone", "token.expiration", 3600.0);
         let senders = options.count("nova", "oslo_messaging_rabbit.rpc_conn_pool_size", 30).max(1);
         Self {
-            service_down_ns: nanoseconds(down),
+            service_down_ns: nanoseconds(options::raised_down_time(down, report)),
             rpc_response_timeout: options.seconds("nova", "DEFAULT.rpc_response_timeout", 60.0),
             long_rpc_timeout: options.seconds("nova", "DEFAULT.long_rpc_timeout", 1800.0),
             neutron_timeout: options.timeout("neutron.timeout"),

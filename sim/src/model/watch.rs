@@ -1,12 +1,10 @@
-//! Looks at the model, as often and at the same things as the live target looks at its cloud.
-//!
-//! A look costs the model nothing, where Nova's service list costs a real cloud a request.
+//! Looks at the model, at the same things as the live target looks at in its cloud. A look costs the model nothing.
 
 use std::time::Duration;
 
 use super::{Event, World, host_name};
 
-/// Time between two looks: the live target asks for the service list as often.
+/// Time between two looks. A host that is down between two of them is not seen; the live target sees it.
 pub(crate) const EVERY: Duration = Duration::from_secs(5);
 
 impl World {
@@ -20,7 +18,7 @@ impl World {
         self.go_on();
     }
 
-    /// Nova's service list, by the clock of the first controller.
+    /// Which hosts Nova takes for up, by the clock of the first controller.
     fn look_at_hosts(&mut self) {
         let clock_ns = self.machines[0].clock_ns(self.now);
         let mut up = 0_u32;

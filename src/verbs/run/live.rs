@@ -14,7 +14,7 @@ use scenarios::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    super::{command, exit, runtime, scenarios::print, up::Terminal},
+    super::{exit, runtime, scenarios::print, up::Terminal},
     Args, Failure, manifest, new_folder,
     progress::RunTerminal,
     words,
@@ -33,8 +33,8 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     if args.down {
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
     } else if target.own.is_some() {
-        let (openrc, down) = (state.join("openrc"), command("down", args.state.as_deref()));
-        eprintln!("the cloud keeps running: `. {}` for the openstack client; {down} stops it", openrc.display());
+        let (openrc, down) = (state.join("openrc"), state.command("down"));
+        eprintln!("the cloud keeps running: `. {}` for the openstack client; `{down}` stops it", openrc.display());
     }
     Ok(status)
 }
@@ -76,7 +76,8 @@ async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Opt
         }
         return Ok((Target::foreign(foreign).await.map_err(words)?, None));
     }
-    let spec = CloudSpec::from_plan(&plan.release, &plan.cloud, &plan.tuning);
+    let mut spec = CloudSpec::from_plan(&plan.release, &plan.cloud, &plan.tuning);
+    spec.base_port = args.base_port;
     let Up { cloud, lock, .. } = control_plane::bring_up(state, &spec, &Terminal::new()).await.map_err(words)?;
     Ok((Target::own(&cloud), Some(lock)))
 }

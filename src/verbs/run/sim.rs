@@ -89,15 +89,24 @@ pub(super) fn record(
     }
     let took = begun.elapsed();
     screen.line(&format!(
-        "{} simulated in {:.1} s: {:.1} million events, {:.1} million requests of hypervisors",
+        "{} simulated in {:.1} s: {} events, {} requests of hypervisors",
         show_time(Duration::from_secs((report.outcome.duration_ms / 1e3) as u64)),
         took.as_secs_f64(),
-        report.events as f64 / 1e6,
-        report.requests as f64 / 1e6,
+        many(report.events),
+        many(report.requests),
     ));
     let summary = reports::write(out).map_err(words)?;
     finished.map_err(words)?;
     Ok(summary)
+}
+
+/// `38.6 million`, `41 thousand`.
+fn many(number: u64) -> String {
+    match number {
+        1_000_000.. => format!("{:.1} million", number as f64 / 1e6),
+        10_000.. => format!("{:.0} thousand", number as f64 / 1e3),
+        few => few.to_string(),
+    }
 }
 
 fn tell(args: &Args, summary: &Summary, out: &Path) {

@@ -1,0 +1,152 @@
+//! When Nova last heard from each hypervisor, from its own records.
+//!
+//! Nova keeps no list of hosts that are up: whoever needs to know works it out from the last heartbeat
+//! (`nova/servicegroup/drivers/db.py`, `is_up`), as is done here. Its service list shows what is so at the moment of asking, and
+//! it is asked seldom when the API is slow, which is when hosts go down; the records also tell of a host that was down between
+//! two looks, for its heartbeats are further apart than they may be. And a look costs the cloud one query instead of a request.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Sampler, Scribe, SharedFleet,
+    database::Link,
+    services::{Flips, ServiceState},
+};
+use crate::load::RunName;
+
+/// Host, last heartbeat and the present by the database's clock (Unix time, as fine as Nova stores it), whether an operator
+/// has called it down. A host that never sent one counts from the moment it was recorded.
+const QUERY: &str = "SELECT host, TIMESTAMPDIFF(SECOND, '1970-01-01', COALESCE(last_seen_up, created_at)), \
+                     TIMESTAMPDIFF(SECOND, '1970-01-01', UTC_TIMESTAMP()), COALESCE(forced_down, 0) \
+                     FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0";
+
+/// Looks at the records.
+pub(super) struct Heartbeats {
+    pub(super) link: Link,
+    pub(super) run: RunName,
+    pub(super) fleet: SharedFleet,
+    pub(super) heard: Heard,
+}
+
+impl Sampler for Heartbeats {
+    const WHAT: &'static str = "Nova's records of its services";
+    const EVERY: Duration = Duration::from_secs(2);
+
+    async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        if self.fleet.with(|_| ()).is_none() {
+            return Ok(());
+        }
+        let rows: Vec<(String, i64, i64, bool)> = self.link.rows(QUERY).await?;
+        // The fleet may have been stopped meanwhile: hosts that then go down do so rightly.
+        if self.fleet.with(|_| ()).is_none() {
+            return Ok(());
+        }
+        let ours = rows.into_iter().filter(|(host, ..)| self.run.owns(host));
+        let look = self.heard.next(ours.map(|(host, heard_s, now_s, forced_down)| Record {
+            host,
+            heard_s,
+            silent_s: now_s - heard_s,
+            forced_down,
+        }));
+        for up in look.up {
+            scribe.sample("fleet.up", "", up as f64);
+        }
+        for (kind, host) in look.events {
+            scribe.event(kind, host);
+        }
+        Ok(())
+    }
+}
+
+/// What Nova has of a host.
+struct Record {
+    host: String,
+    heard_s: i64,
+    silent_s: i64,
+    forced_down: bool,
+}
+
+/// What a look found.
+#[derive(Debug, PartialEq)]
+struct Look {
+    /// How many hosts were up: now, and before it in between when some were down only then.
+    up: Vec<usize>,
+    events: Vec<(&'static str, String)>,
+}
+
+/// Remembers the last heartbeat of each host.
+pub(super) struct Heard {
+    service_down_time_s: i64,
+    last_s: BTreeMap<String, i64>,
+    flips: Flips,
+}
+
+impl Heard {
+    pub(super) fn new(service_down_time: Duration) -> Self {
+        let service_down_time_s = i64::try_from(service_down_time.as_secs()).unwrap_or(i64::MAX);
+        Self { service_down_time_s, last_s: BTreeMap::new(), flips: Flips::default() }
+    }
+
+    fn next(&mut self, records: impl Iterator<Item = Record>) -> Look {
+        let (mut between, mut now) = (Vec::new(), Vec::new());
+        for Record { host, heard_s, silent_s, forced_down } in records {
+            let up = silent_s.abs() <= self.service_down_time_s && !forced_down;
+            let before_s = self.last_s.insert(host.clone(), heard_s).unwrap_or(heard_s);
+            let was_silent = heard_s - before_s > self.service_down_time_s;
+            between.push(ServiceState { host: host.clone(), up: up && !was_silent });
+            now.push(ServiceState { host, up });
+        }
+        let count = |states: &[ServiceState]| states.iter().filter(|state| state.up).count();
+        let mut up = vec![count(&between), count(&now)];
+        up.dedup();
+        let events = [&between, &now].map(|states| self.flips.next(states)).concat();
+        Look { up, events }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at hosts `a`, `b`, … that were last heard at these times.
+    fn look(heard: &mut Heard, now_s: i64, last_s: &[i64]) -> Look {
+        let record = |(host, heard_s): (char, &i64)| Record {
+            host: host.into(),
+            heard_s: *heard_s,
+            silent_s: now_s - heard_s,
+            forced_down: false,
+        };
+        heard.next(('a'..).zip(last_s).map(record))
+    }
+
+    fn quiet(up: usize) -> Look {
+        Look { up: vec![up], events: Vec::new() }
+    }
+
+    #[test]
+    fn a_host_is_up_for_as_long_as_nova_takes_it_for_up() {
+        let mut heard = Heard::new(Duration::from_secs(60));
+        assert_eq!(look(&mut heard, 100, &[90, 40]), quiet(2));
+        assert_eq!(look(&mut heard, 101, &[90, 40]), Look { up: vec![1], events: vec![("host_down", "b".into())] });
+        assert_eq!(look(&mut heard, 103, &[100, 102]), Look { up: vec![1, 2], events: vec![("host_up", "b".into())] });
+        assert_eq!(look(&mut heard, 105, &[100, 102]), quiet(2));
+        // A clock that is ahead is as bad as silence.
+        assert_eq!(look(&mut heard, 39, &[100, 102]).up, [0]);
+    }
+
+    #[test]
+    fn a_host_that_was_down_between_two_looks_is_told() {
+        let mut heard = Heard::new(Duration::from_secs(60));
+        assert_eq!(look(&mut heard, 160, &[100, 155]), quiet(2));
+        let events = vec![("host_down", "a".to_owned()), ("host_up", "a".to_owned())];
+        assert_eq!(look(&mut heard, 162, &[161, 155]), Look { up: vec![1, 2], events });
+        assert_eq!(look(&mut heard, 164, &[161, 163]), quiet(2));
+    }
+
+    #[test]
+    fn a_host_that_is_forced_down_is_down() {
+        let mut heard = Heard::new(Duration::from_secs(60));
+        let record = Record { host: "a".to_owned(), heard_s: 10, silent_s: 1, forced_down: true };
+        assert_eq!(heard.next([record].into_iter()), quiet(0));
+    }
+}
