@@ -236,7 +236,9 @@ mod tests {
         let mut all = of("machine.cpu_s", 100.0);
         assert_eq!(strangers(&Series(all.clone())), None, "without the harness's share nothing is known");
         all.extend(of("harness.cpu_s", 5.0));
-        all.extend(series("process.cpu_s", &[("a", &[(0.0, 1.0), (60e3, 51.0)]), ("b", &[(0.0, 0.0), (60e3, 15.0)])]).0);
+        all.extend(
+            series("process.cpu_s", &[("a", &[(0.0, 1.0), (60e3, 51.0)]), ("b", &[(0.0, 0.0), (60e3, 15.0)])]).0,
+        );
         assert_eq!(strangers(&Series(all)), Some(0.3));
     }
 

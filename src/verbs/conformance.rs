@@ -208,12 +208,7 @@ async fn on_one_stage(
     done
 }
 
-async fn do_all(
-    lab: &Lab,
-    args: &Args,
-    chosen: &Chosen,
-    verdicts: &mut Vec<Verdict>,
-) -> Result<(), LabError> {
+async fn do_all(lab: &Lab, args: &Args, chosen: &Chosen, verdicts: &mut Vec<Verdict>) -> Result<(), LabError> {
     let variation = Variation { nics: args.nics.into(), swapped: false };
     let recordings = args.recordings.as_deref().map(Recordings::open).transpose()?;
     let mut attempt = |attempts: &mut Attempts, number: usize, recorded: Vec<Recorded>| -> Result<bool, LabError> {

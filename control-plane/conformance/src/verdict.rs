@@ -29,14 +29,8 @@ pub struct Verdict {
 }
 
 /// Operations in which connections are opened or closed on purpose, and not when a pool happens to be empty.
-const CONNECTS: [&str; 6] = [
-    START_UP,
-    "restart",
-    "restart-renamed",
-    "restart-after-evacuation",
-    "shutdown",
-    "idle-power-states-after-restart",
-];
+const CONNECTS: [&str; 6] =
+    [START_UP, "restart", "restart-renamed", "restart-after-evacuation", "shutdown", "idle-power-states-after-restart"];
 
 /// What is done once, with the first request that needs it.
 const FIRST_NEEDED: [&str; 2] = ["by itself, keystone ", "by itself, neutron GET /v2.0/extensions"];

@@ -77,7 +77,7 @@ fn tiles(summary: &Summary) -> String {
     tiles.push(tile(
         "False downs",
         &words::or_none(hypervisors.false_down, |downs| words::count(downs.into())),
-        "alive, but down in Nova's list",
+        "alive, but down for Nova",
     ));
     if let Some(beat) = summary.rpc.iter().find(|rpc| rpc.call == "Service.save") {
         let p99 = words::or_none(beat.p99_ms, words::duration_ms);
