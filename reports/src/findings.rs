@@ -160,7 +160,9 @@ fn downs(recording: &Recording) -> Option<Finding> {
     let times = words::noun(downs.count() as u64 + 1, "time");
     Some(Finding {
         at_s: first.t_ms / 1e3,
-        what: format!("Nova takes a hypervisor that is alive for down for the first time; {times} in all"),
+        what: format!(
+            "Nova takes a hypervisor that is alive for down for the first time; {times} in all, start-up included"
+        ),
         options: vec![
             "tuning.nova.DEFAULT.report_interval".to_owned(),
             "tuning.nova.DEFAULT.service_down_time".to_owned(),

@@ -1,6 +1,6 @@
 //! Figures as people read them, the same on the page and in the terminal.
 
-use crate::{Hypervisors, Operation, Summary, Verdict};
+use crate::{GateVerdict, Hypervisors, Operation, Summary, Verdict};
 
 /// A number with its thousands set apart: `12,345`.
 pub(crate) fn count(number: u64) -> String {
@@ -147,7 +147,7 @@ pub(crate) fn sentence(summary: &Summary) -> String {
         all if held == all => format!("{} held", gates(all)),
         all => format!("{held} of {} held", gates(all)),
     });
-    parts.extend(unasked(summary));
+    parts.extend(unasked(&summary.operations, &summary.gates));
     capitalised(&parts.join("; "))
 }
 
@@ -163,17 +163,19 @@ fn down_clause(hypervisors: &Hypervisors, up_min: u32) -> String {
     }
 }
 
-/// The stream of which most failed, if that is more than a few and no gate asks about: the word above would hide it.
-fn unasked(summary: &Summary) -> Option<String> {
+/// Share of a stream's operations that fail without being worth a word.
+const FEW_FAILED: f64 = 0.05;
+
+/// The streams of which more than a few failed and no gate asks about: the word above would hide them.
+fn unasked(operations: &[Operation], gates: &[GateVerdict]) -> Option<String> {
     let asked = |operation: &&Operation| {
         let prefix = format!("operations.{}.", operation.name);
-        summary.gates.iter().any(|gate| gate.metric.starts_with(&prefix))
+        gates.iter().any(|gate| gate.metric.starts_with(&prefix))
     };
-    let worst = summary.operations.iter().filter(|operation| !asked(operation) && operation.failed > 0);
-    let worst = worst.max_by(|a, b| failed_share(a).total_cmp(&failed_share(b)))?;
-    let percent = failed_share(worst) * 100.0;
-    (percent >= 5.0)
-        .then(|| format!("{percent:.0} % of the {} operations failed, and no gate asks about them", worst.name))
+    let failed = operations.iter().filter(|operation| !asked(operation) && failed_share(operation) >= FEW_FAILED);
+    let failed: Vec<String> =
+        failed.map(|operation| format!("{:.0} % of {}", failed_share(operation) * 100.0, operation.name)).collect();
+    (!failed.is_empty()).then(|| format!("{} operations failed, and no gate asks about them", failed.join(" and ")))
 }
 
 fn failed_share(operation: &Operation) -> f64 {
@@ -206,6 +208,20 @@ fn operation_clause(operation: &Operation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_gate_asks_about_is_told() {
+        let stream = |name: &str, failed| Operation {
+            name: name.to_owned(),
+            succeeded: 100 - failed,
+            failed,
+            ..Operation::default()
+        };
+        let streams = [stream("boot", 69), stream("delete", 73), stream("list", 4)];
+        let told = "69 % of boot and 73 % of delete operations failed, and no gate asks about them";
+        assert_eq!(unasked(&streams, &[]).as_deref(), Some(told));
+        assert_eq!(unasked(&streams[2..], &[]), None);
+    }
 
     #[test]
     fn figures_read_well() {
