@@ -133,7 +133,8 @@ fn free_ports(state: &StateDir, base_port: Option<u16>) -> Result<Finding, UpErr
         true => finding("ports", Verdict::Ok, format!("free from {base}"), ""),
         false => {
             let found = format!("in use by other processes: {}", taken.join(", "));
-            finding("ports", Verdict::Missing, found, "choose another range with `kagemusha up --base-port PORT`")
+            let remedy = format!("choose another range with `{} --base-port PORT`", state.command("up"));
+            finding("ports", Verdict::Missing, found, remedy)
         }
     })
 }

@@ -9,8 +9,8 @@ use recording::{Recording, Series};
 use scenarios::plan::Plan;
 
 use crate::{
-    analysis::{group, rate},
-    summary::{Finding, Summary},
+    analysis::{group, growth, rate},
+    summary::{Finding, Harness, Process, Summary},
     words,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn findings(recording: &Recording, plan: &Plan, summary: &Summary) ->
         (words, vec!["tuning.nova.database.max_pool_size".to_owned(), "tuning.nova.database.max_overflow".to_owned()])
     }));
     found.extend(counter(series, "fleet.rpc_timeouts_total", |late| (timeouts(summary, late), Vec::new())));
-    found.extend(machines(recording, plan));
+    found.extend(machines(recording, plan, summary));
     found.extend(downs(recording));
     found.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     found
@@ -111,7 +111,7 @@ fn timeouts(summary: &Summary, late: f64) -> String {
 }
 
 /// Machines that have all their cores busy for a minute in all, or for the tenth part of a shorter run.
-fn machines(recording: &Recording, plan: &Plan) -> Vec<Finding> {
+fn machines(recording: &Recording, plan: &Plan, summary: &Summary) -> Vec<Finding> {
     let deployment = &plan.deployment;
     let modelled = recording.manifest.target == "sim";
     let own = recording.manifest.machine.get("cores").and_then(|cores| cores.parse::<f64>().ok());
@@ -132,12 +132,13 @@ fn machines(recording: &Recording, plan: &Plan) -> Vec<Finding> {
             "all {} cores of {name} are busy, in {share} % of the time from beginning to end",
             words::number(cores)
         );
-        let what = match strangers(&recording.series) {
-            Some(share) if !modelled && share >= STRANGERS => {
-                let percent = words::number((share * 100.0).round());
-                format!("{what}; {percent} % of their time went to processes that are not the cloud's")
-            }
-            _ => what,
+        let strangers = if modelled { None } else { strangers(growth(points), &summary.processes, &summary.harness) };
+        let what = match strangers.filter(|share| *share >= STRANGERS) {
+            Some(share) => format!(
+                "{what}; {} % of their time went to processes that are not the cloud's",
+                words::number((share * 100.0).round())
+            ),
+            None => what,
         };
         let options = if modelled { vec!["deployment".to_owned()] } else { Vec::new() };
         Some(Finding { at_s: first_ms / 1e3, what, options })
@@ -145,13 +146,10 @@ fn machines(recording: &Recording, plan: &Plan) -> Vec<Finding> {
     recording.series.instances("machine.cpu_s").filter_map(finding).collect()
 }
 
-/// Share of a machine's CPU time that neither the cloud nor the harness took.
-fn strangers(series: &Series) -> Option<f64> {
-    let grown = |points: &[(f64, f64)]| Some(points.last()?.1 - points.first()?.1);
-    let machine_s = grown(series.points("machine.cpu_s", "")).filter(|s| *s > 0.0)?;
-    let harness_s = grown(series.points("harness.cpu_s", ""))?;
-    let cloud_s: f64 = series.instances("process.cpu_s").filter_map(|(_, points)| grown(points)).sum();
-    Some((machine_s - harness_s - cloud_s) / machine_s)
+/// Share of a machine's CPU time that neither the cloud nor the harness took; `None` when the harness's is not known.
+fn strangers(machine_s: f64, cloud: &[Process], harness: &Harness) -> Option<f64> {
+    let cloud_s: f64 = cloud.iter().map(|process| process.cpu_s).sum();
+    Some((machine_s - harness.cpu_s? - cloud_s) / machine_s)
 }
 
 fn downs(recording: &Recording) -> Option<Finding> {
@@ -234,14 +232,11 @@ mod tests {
 
     #[test]
     fn strangers_are_who_is_neither_cloud_nor_harness() {
-        let of = |metric: &str, cpu_s: f64| series(metric, &[("", &[(0.0, 10.0), (60e3, 10.0 + cpu_s)])]).0;
-        let mut all = of("machine.cpu_s", 100.0);
-        assert_eq!(strangers(&Series(all.clone())), None, "without the harness's share nothing is known");
-        all.extend(of("harness.cpu_s", 5.0));
-        all.extend(
-            series("process.cpu_s", &[("a", &[(0.0, 1.0), (60e3, 51.0)]), ("b", &[(0.0, 0.0), (60e3, 15.0)])]).0,
-        );
-        assert_eq!(strangers(&Series(all)), Some(0.3));
+        let process = |cpu_s| Process { cpu_s, ..Process::default() };
+        let cloud = [process(50.0), process(15.0)];
+        let harness = |cpu_s| Harness { cpu_s, ..Harness::default() };
+        assert_eq!(strangers(100.0, &cloud, &harness(None)), None, "without the harness's share nothing is known");
+        assert_eq!(strangers(100.0, &cloud, &harness(Some(5.0))), Some(0.3));
     }
 
     #[test]

@@ -113,13 +113,12 @@ struct Chosen {
 impl Chosen {
     /// The operations of these names, or all.
     fn new(asked: &[String]) -> Result<Self, String> {
-        let is_start_up = |name: &String| name == START_UP;
-        let others: Vec<String> = asked.iter().filter(|name| !is_start_up(name)).cloned().collect();
-        if asked.is_empty() || !others.is_empty() {
-            let operations = choose(&others).map_err(|unknown| unknown_operation(&unknown))?;
-            return Ok(Self { start_up: asked.is_empty() || asked.iter().any(is_start_up), operations });
-        }
-        Ok(Self { start_up: true, operations: Vec::new() })
+        let (start_up, others): (Vec<String>, Vec<String>) = asked.iter().cloned().partition(|name| name == START_UP);
+        let only_start_up = others.is_empty() && !start_up.is_empty();
+        // No names at all stand for all operations.
+        let operations =
+            if only_start_up { Vec::new() } else { choose(&others).map_err(|name| unknown_operation(&name))? };
+        Ok(Self { start_up: asked.is_empty() || !start_up.is_empty(), operations })
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {

@@ -33,12 +33,12 @@ impl Sampler for Heartbeats {
     const EVERY: Duration = Duration::from_secs(2);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        if self.fleet.with(|_| ()).is_none() {
+        if !self.fleet.is_there() {
             return Ok(());
         }
         let rows: Vec<(String, i64, i64, bool)> = self.link.rows(QUERY).await?;
         // The fleet may have been stopped meanwhile: hosts that then go down do so rightly.
-        if self.fleet.with(|_| ()).is_none() {
+        if !self.fleet.is_there() {
             return Ok(());
         }
         let ours = rows.into_iter().filter(|(host, ..)| self.run.owns(host));

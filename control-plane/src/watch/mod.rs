@@ -84,6 +84,11 @@ impl SharedFleet {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
     }
 
+    /// Whether there is a fleet.
+    pub(crate) fn is_there(&self) -> bool {
+        self.with(|_| ()).is_some()
+    }
+
     /// The fleet is there.
     pub fn put(&self, fleet: Fleet) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fleet);

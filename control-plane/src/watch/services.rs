@@ -56,13 +56,13 @@ impl Sampler for Services {
     const EVERY: Duration = Duration::from_secs(5);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        if self.fleet.with(|_| ()).is_none() {
+        if !self.fleet.is_there() {
             return Ok(());
         }
         let services = compute_services(&self.admin, &self.run).await.map_err(|error| error.to_string())?;
         let services = services.ok_or("a cell gave Nova no answer, so it does not know which hosts are up")?;
         // The fleet may have been stopped while Nova answered: hosts that then go down do so rightly.
-        if self.fleet.with(|_| ()).is_none() {
+        if !self.fleet.is_there() {
             return Ok(());
         }
         scribe.sample("fleet.up", "", services.iter().filter(|service| service.up).count() as f64);

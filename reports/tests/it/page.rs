@@ -69,7 +69,9 @@ fn what_services_say_is_never_markup() {
 #[test]
 fn a_page_without_data_says_why() {
     let page = page_of(Kind::Empty);
-    for why in ["No operation that succeeded", "Nobody looked at Nova", "No process was watched"] {
+    for why in
+        ["No operation that succeeded", "Nobody looked at Nova&#39;s records of its services", "No process was watched"]
+    {
         assert!(page.contains(why), "{why}");
     }
 }
