@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{config::Settings, identity::Session, service::Ready};
+use crate::{config::Settings, identity::Session, queue_page, service::Ready};
 
 /// How long one check may take; a server that accepts and says nothing is not ready.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -88,14 +88,11 @@ async fn http(session: &Session, port: u16) -> Result<(), String> {
     }
 }
 
-/// Asks for the one queue: the list of all consumers is long with thousands of hypervisors.
 async fn consumer(settings: &Settings<'_>, session: &Session, queue: &str) -> Result<(), String> {
-    let amqp = settings.amqp();
-    let url = format!("http://127.0.0.1:{}/api/queues/{}/{queue}", settings.ports.management(), amqp.vhost);
-    let request = session.http().get(&url).basic_auth(&amqp.user, Some(amqp.password.reveal()));
-    let response = request.send().await.map_err(|error| format!("{url}: {error}"))?;
-    let found: serde_json::Value = response.json().await.map_err(|error| format!("{url}: {error}"))?;
-    match found["consumer_details"].as_array().is_some_and(|consumers| !consumers.is_empty()) {
+    let url = format!("http://127.0.0.1:{}/metrics", settings.ports.broker_metrics());
+    let queues = queue_page::queues(session.http(), &url, queue_page::CONSUMERS).await;
+    let queues = queues.map_err(|error| format!("{url}: {error}"))?;
+    match queues.iter().any(|(name, consumers)| name == queue && *consumers > 0.0) {
         true => Ok(()),
         false => Err(format!("nobody consumes from the queue {queue}")),
     }

@@ -3,12 +3,12 @@
 use std::{
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use hypervisor::{ComputeOptions, Config, Driver, Services};
 use recording::Recorder;
-use scenarios::plan::FleetPlan;
+use scenarios::plan::{FleetPlan, Start};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -17,7 +17,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    Broker, BrokerAddress, BuildTimeline, FleetStats, LinkError, Release, ReleaseError, ServiceApis,
+    Broker, BrokerAddress, BuildTimeline, FleetStats, KnownHost, LinkError, Release, ReleaseError, ServiceApis,
     amqp::Farewell,
     nova::Identity,
     stats::Counters,
@@ -110,6 +110,29 @@ impl Fleet {
     /// # Errors
     /// When the broker cannot be reached, the release is unknown, or there is no thread to be had.
     pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
+        Self::begin(spec, Vec::new(), recorder, origin).await
+    }
+
+    /// Goes on with hypervisors that ran before, as the cloud's records have them, all at once: with those of the plan from the first
+    /// one on. Those after them start.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub async fn go_on(
+        spec: FleetSpec,
+        known: Vec<KnownHost>,
+        recorder: Recorder,
+        origin: Instant,
+    ) -> Result<Self, FleetError> {
+        Self::begin(spec, known, recorder, origin).await
+    }
+
+    async fn begin(
+        spec: FleetSpec,
+        known: Vec<KnownHost>,
+        recorder: Recorder,
+        origin: Instant,
+    ) -> Result<Self, FleetError> {
         let release = Release::load(&spec.release)?;
         let reconnect = spec.options.reconnect.clone();
         let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
@@ -134,7 +157,7 @@ impl Fleet {
         };
         let (orders, queue) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
-        let starting = tokio::spawn(start_all(spec, orders.clone()));
+        let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), known));
         Ok(Self { orders, counters, starting, thread: Some(thread) })
     }
 
@@ -185,14 +208,32 @@ fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
     }
 }
 
-async fn start_all(spec: FleetSpec, orders: mpsc::UnboundedSender<Order>) {
-    let gap = spec.plan.start_per_s.filter(|rate| *rate > 0.0).map(|rate| Duration::from_secs_f64(1.0 / rate));
-    let begun = tokio::time::Instant::now();
-    for index in 0..spec.plan.hypervisors {
-        if let Some(gap) = gap {
-            tokio::time::sleep_until(begun + gap * index).await;
+/// Those that are known go on at once; the others start when the plan says.
+async fn start_all(
+    spec: FleetSpec,
+    orders: mpsc::UnboundedSender<Order>,
+    counters: Arc<Counters>,
+    known: Vec<KnownHost>,
+) {
+    let mut hosts = 0..spec.plan.hypervisors;
+    for (index, host) in hosts.by_ref().take(known.len()).zip(known) {
+        let identity = Identity { node: host.node.uuid, ..spec.identity(index) };
+        if orders.send(Order::Start(index, identity, Some(Box::new(host)))).is_err() {
+            return;
         }
-        if orders.send(Order::Start(index, spec.identity(index))).is_err() {
+    }
+    let first = hosts.start;
+    let moments = spec.plan.start.moments(spec.plan.hypervisors - first, spec.seed);
+    let begun = tokio::time::Instant::now();
+    for index in hosts {
+        match (&moments, spec.plan.start) {
+            (Some(moments), _) => tokio::time::sleep_until(begun + moments[(index - first) as usize]).await,
+            (None, Start::UnderWay { hypervisors }) => {
+                counters.through(u64::from((index + 1).saturating_sub(hypervisors))).await;
+            }
+            (None, _) => {}
+        }
+        if orders.send(Order::Start(index, spec.identity(index), None)).is_err() {
             return;
         }
     }

@@ -9,7 +9,7 @@ use hypervisor::{
 use serde_json::Value;
 
 use crate::{
-    ServiceApis,
+    KnownHost, ServiceApis,
     agent::{Agent, AgentRelease, Cloud},
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
@@ -96,6 +96,24 @@ impl Host {
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
             wake: None,
+        }
+    }
+
+    /// One that ran before, as the cloud's records have it.
+    pub(crate) fn known(
+        common: &Common,
+        identity: Identity,
+        seed: u64,
+        (link, beside): (Link, Link),
+        known: KnownHost,
+    ) -> Self {
+        let KnownHost { service, node, provider_generation, vms } = known;
+        let vms = vms.into_iter().map(nova::known_instance).collect();
+        Self {
+            machine: Hypervisor::go_on(Rc::clone(&common.config), seed, vms),
+            rows: Rows::known(service, node),
+            sessions: Sessions::known(provider_generation),
+            ..Self::new(common, identity, seed, link, beside)
         }
     }
 

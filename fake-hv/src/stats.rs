@@ -10,6 +10,7 @@ use std::{
 };
 
 use hypervisor::{Milestone, Time};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Counters of a fleet at one moment.
@@ -21,6 +22,8 @@ pub struct FleetStats {
     pub registered: u64,
     /// Hypervisors that refused to start, as a nova-compute does whose host was renamed.
     pub refused: u64,
+    /// RPC servers of compute services that have begun to consume; those that did so again after a loss count again.
+    pub serving: u64,
     /// Links that are lost at this moment.
     pub links_down: u64,
     /// Requests sent, of any kind.
@@ -62,12 +65,15 @@ pub(crate) struct Counters {
     pub(crate) started: AtomicU64,
     pub(crate) registered: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) serving: AtomicU64,
     pub(crate) links_down: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
     pub(crate) unknown_requests: AtomicU64,
     pub(crate) late_us_max: AtomicU64,
+    /// Somebody waits for start-ups to end.
+    through: Notify,
     timelines: Mutex<BTreeMap<Uuid, BuildTimeline>>,
 }
 
@@ -82,12 +88,27 @@ impl Counters {
             started: get(&self.started),
             registered: get(&self.registered),
             refused: get(&self.refused),
+            serving: get(&self.serving),
             links_down: get(&self.links_down),
             requests: get(&self.requests),
             failed: get(&self.failed),
             timed_out: get(&self.timed_out),
             unknown_requests: get(&self.unknown_requests),
             late_us_max: self.late_us_max.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// A hypervisor's start-up has ended, well or not.
+    pub(crate) fn start_up_over(&self, counter: &AtomicU64) {
+        add(counter);
+        self.through.notify_one();
+    }
+
+    /// Waits until the start-up of so many is over.
+    pub(crate) async fn through(&self, start_ups: u64) {
+        let over = || self.registered.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed);
+        while over() < start_ups {
+            self.through.notified().await;
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    Release, ServiceApis,
+    KnownHost, Release, ServiceApis,
     agent::AgentRelease,
     amqp::{Broker, EventSender, Farewell, HostIndex, Link, LinkEvent, Process, TOPICS},
     host::{Agents, Common, Effect, Host},
@@ -27,8 +27,8 @@ use crate::{
 
 /// What a worker is told by its fleet.
 pub(crate) enum Order {
-    /// Start a hypervisor.
-    Start(HostIndex, Identity),
+    /// Start a hypervisor; one that is known goes on.
+    Start(HostIndex, Identity, Option<Box<KnownHost>>),
     /// Ports come to the bridge of a host, or go.
     Bridge { host: HostIndex, added: Vec<Uuid>, removed: Vec<Uuid> },
     /// Stop all and say when they have gone.
@@ -77,7 +77,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
             Some((host, event)) = link_events.recv() => worker.link_event(host, event),
             Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
             order = orders.recv() => match order {
-                Some(Order::Start(index, identity)) => worker.start(index, identity),
+                Some(Order::Start(index, identity, known)) => worker.start(index, identity, known),
                 Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
                 Some(Order::Stop(done, farewell)) => {
                     worker.stop(farewell).await;
@@ -125,12 +125,16 @@ impl Worker {
         due.unwrap_or_else(|| Instant::now() + IDLE)
     }
 
-    fn start(&mut self, index: HostIndex, identity: Identity) {
+    fn start(&mut self, index: HostIndex, identity: Identity, known: Option<Box<KnownHost>>) {
         let link = Link::open(self.broker.clone(), index, &identity.host, self.events.clone());
         let beside = link.beside(&identity.host, &self.events, &self.common.agents.process);
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        self.hosts.insert(index, Host::new(&self.common, identity, seed, link, beside));
+        let host = match known {
+            Some(known) => Host::known(&self.common, identity, seed, (link, beside), *known),
+            None => Host::new(&self.common, identity, seed, link, beside),
+        };
+        self.hosts.insert(index, host);
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
     }
@@ -190,6 +194,7 @@ impl Worker {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
                 self.event("link_lost", index, &reason);
             }
+            LinkEvent::Serving(topic) if TOPICS.contains(&topic) => add(&self.counters.serving),
             LinkEvent::Serving(_) => {}
             LinkEvent::Restored => {
                 self.counters.links_down.fetch_sub(1, Ordering::Relaxed);
@@ -215,9 +220,9 @@ impl Worker {
     fn perform(&mut self, index: HostIndex, now: Time, effect: Effect) {
         match effect {
             Effect::Http(id, request) => self.send_http(index, id, request),
-            Effect::Milestone(Milestone::Registered) => add(&self.counters.registered),
+            Effect::Milestone(Milestone::Registered) => self.counters.start_up_over(&self.counters.registered),
             Effect::Milestone(Milestone::RefusedToStart) => {
-                add(&self.counters.refused);
+                self.counters.start_up_over(&self.counters.refused);
                 self.event("warning", index, "its node belongs to a host of another name: it does not start");
             }
             Effect::Milestone(milestone) => {

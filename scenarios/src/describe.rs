@@ -6,7 +6,7 @@ use hypervisor::Delay;
 
 use crate::{
     options,
-    plan::{Arrivals, Bound, ConnectionMode, DeploymentPlan, Gate, IncidentKind, LoadPlan, Operation, Plan, Until},
+    plan::{Arrivals, Bound, ConnectionMode, DeploymentPlan, Gate, IncidentKind, LoadPlan, Operation, Plan, Start, Until},
     units::{show_rate, show_size, show_time},
 };
 
@@ -135,7 +135,10 @@ fn fleet(page: &mut Page, plan: &Plan) {
             ConnectionMode::Shared { connections } => format!("shared: {connections} for the whole fleet"),
         },
     );
-    let pace = fleet.start_per_s.map_or("all at once".to_owned(), show_rate);
+    if !fleet.l2_agent {
+        page.row("L2 agent", "none: servers have no NICs");
+    }
+    let pace = start(fleet.start);
     page.row("start", &format!("{pace}, all up within {}", show_time(fleet.register_within)));
     let resources = &fleet.resources;
     let (memory, disk) = (show_size(resources.memory_mb << 20), show_size(resources.local_gb << 30));
@@ -150,13 +153,28 @@ fn fleet(page: &mut Page, plan: &Plan) {
     page.row("think time", &delay(&fleet.times.think));
 }
 
+/// Shows when hypervisors start: `50/s`, `all at once`.
+pub fn start(start: Start) -> String {
+    match start {
+        Start::Pace { per_s } => show_rate(per_s),
+        Start::AtOnce => "all at once".to_owned(),
+        Start::Stagger { over } => format!("at random within {}", show_time(over)),
+        Start::UnderWay { hypervisors } => format!("as fast as the cloud takes them, {hypervisors} at any time"),
+    }
+}
+
 fn stream(page: &mut Page, load: &LoadPlan, seed: u64) {
     let what = match load.operation {
-        Operation::Boot { nics } => format!("boot, {} each", count(nics.into(), "NIC")),
+        Operation::Boot { nics, batch } => {
+            let batch = if batch > 1 { format!(", {batch} servers a request") } else { String::new() };
+            format!("boot, {} each{batch}", count(nics.into(), "NIC"))
+        }
         Operation::Delete => "delete".to_owned(),
         Operation::List => "list".to_owned(),
         Operation::Show => "show".to_owned(),
         Operation::Token => "token".to_owned(),
+        Operation::StopStart => "stop, then start".to_owned(),
+        Operation::Resize => "resize to the other flavor, then confirm".to_owned(),
     };
     page.row(&load.name, &format!("{what}: {}", arrivals(&load.arrivals)));
     let begins = match &load.after {

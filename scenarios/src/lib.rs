@@ -21,13 +21,14 @@ mod resolve;
 mod schedule;
 pub mod seed;
 mod set;
+mod start;
 mod stream;
 mod tuning;
 mod units;
 mod written;
 
 pub use arrivals::{ClosedLoop, Times};
-pub use describe::{delay, describe};
+pub use describe::{delay, describe, start as show_start};
 pub use gates::check_metric;
 pub use plan::Plan;
 pub use problem::{Errors, Problem, Source};

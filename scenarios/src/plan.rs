@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hypervisor::Delay;
+use rand::Rng;
 use serde::{Deserialize, Serialize};
+
+use crate::seed::generator;
 
 /// Everything a target needs to run a scenario once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,8 +131,12 @@ pub struct FleetPlan {
     pub hypervisors: u32,
     /// How they share AMQP connections.
     pub connections: ConnectionMode,
-    /// Hypervisors started per second; `None` starts all at once.
-    pub start_per_s: Option<f64>,
+    /// When they start.
+    #[serde(default)]
+    pub start: Start,
+    /// Whether an L2 agent runs on each; without one no port is bound there.
+    #[serde(default = "yes")]
+    pub l2_agent: bool,
     /// What each one offers.
     pub resources: hypervisor::Resources,
     /// How long what a real hypervisor does takes.
@@ -139,6 +146,60 @@ pub struct FleetPlan {
     /// Servers that run on them already when the run begins; only a modelled fleet has any.
     #[serde(default)]
     pub servers: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// When the hypervisors of a fleet start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Start {
+    /// One after another, evenly, however far the others are.
+    Pace {
+        /// Hypervisors a second.
+        per_s: f64,
+    },
+    /// All at the same moment, as after a power failure.
+    AtOnce,
+    /// Each at a moment of its own, spread at random over this time.
+    Stagger {
+        /// From the first to the last.
+        over: Duration,
+    },
+    /// As fast as the cloud takes them: the next one starts when one is through with its start-up.
+    UnderWay {
+        /// How many are in their start-up at any time.
+        hypervisors: u32,
+    },
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::UnderWay { hypervisors: DEFAULT_UNDER_WAY }
+    }
+}
+
+/// Two cores are busy with eight; with more, each call takes a conductor more CPU.
+const DEFAULT_UNDER_WAY: u32 = 16;
+
+impl Start {
+    /// When each of so many hypervisors starts, from the first to the last; `None` where that follows from the cloud.
+    pub fn moments(self, hypervisors: u32, seed: u64) -> Option<Vec<Duration>> {
+        let numbers = 0..hypervisors;
+        match self {
+            Self::Pace { per_s } => Some(numbers.map(|number| Duration::from_secs_f64(f64::from(number) / per_s)).collect()),
+            Self::AtOnce => Some(numbers.map(|_| Duration::ZERO).collect()),
+            Self::Stagger { over } => {
+                let mut rng = generator(seed, "fleet/start");
+                let mut moments: Vec<Duration> = numbers.map(|_| over.mul_f64(rng.random())).collect();
+                moments.sort_unstable();
+                Some(moments)
+            }
+            Self::UnderWay { .. } => None,
+        }
+    }
 }
 
 /// How many AMQP connections a hypervisor opens.
@@ -200,6 +261,9 @@ pub enum Operation {
     Boot {
         /// NICs, each on the run's network.
         nics: u32,
+        /// Servers that one request asks for (`min_count`).
+        #[serde(default = "one")]
+        batch: u32,
     },
     /// Deletes the oldest server of the run that is ACTIVE, then polls until it is gone.
     Delete,
@@ -209,6 +273,24 @@ pub enum Operation {
     Show,
     /// A token for one of the users (`POST /v3/auth/tokens`).
     Token,
+    /// Stops a server of the run (`os-stop`), polls until SHUTOFF, starts it (`os-start`), polls until ACTIVE.
+    StopStart,
+    /// Gives a server of the run the other flavor (`resize`), polls until VERIFY_RESIZE, confirms, polls until ACTIVE.
+    Resize,
+}
+
+impl Operation {
+    /// How many operations of a stream are asked for in one request.
+    pub fn batch(&self) -> u32 {
+        match self {
+            Self::Boot { batch, .. } => *batch,
+            _ => 1,
+        }
+    }
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// When the operations of a stream start.

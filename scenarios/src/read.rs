@@ -183,6 +183,15 @@ impl FromNode for u32 {
     }
 }
 
+impl FromNode for bool {
+    fn from_node(node: &Node, raw: &str) -> Result<Self, Complaint> {
+        match &node.value {
+            Value::Bool(value) => Ok(*value),
+            other => Err(Complaint::new(expected("true or false", other), format!("{raw} is neither"))),
+        }
+    }
+}
+
 impl FromNode for Duration {
     fn from_node(node: &Node, raw: &str) -> Result<Self, Complaint> {
         units::time(&quantity(node, raw, "a time", units::TIME_UNITS)?)

@@ -6,7 +6,7 @@ use hypervisor::{Delay, Resources, Times};
 
 use crate::{
     deployment, document, gates, load, options,
-    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, TenantsPlan, Tuning, WsgiPlan},
+    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, Start, TenantsPlan, Tuning, WsgiPlan},
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
     seed::DEFAULT_SEED,
@@ -21,8 +21,6 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(120);
 const DEFAULT_REGISTER_WITHIN: Duration = Duration::from_secs(300);
 /// A tenth of a second: what a boot takes is counted in seconds, so a generator this late still measures boots.
 const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
-/// 7,000 hypervisors in two and a half minutes, which one conductor worker keeps up with.
-const DEFAULT_START_PER_S: f64 = 50.0;
 /// More than any fleet that has been published, times ten.
 const MOST_HYPERVISORS: u32 = 100_000;
 /// Ten for each of these.
@@ -188,7 +186,8 @@ fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_
     FleetPlan {
         hypervisors,
         connections,
-        start_per_s: value(&fleet.start, Some(DEFAULT_START_PER_S)),
+        start: value(&fleet.start, Start::default()),
+        l2_agent: value(&fleet.l2_agent, true),
         resources,
         times: times(fleet),
         register_within: register_within(fleet, desk),

@@ -22,7 +22,10 @@ const LOWEST_PER_S: f64 = 1e-6;
 /// Longest stream: a year.
 const LONGEST_S: f64 = 366.0 * 86_400.0;
 
-const OPERATIONS: [&str; 5] = ["boot", "delete", "list", "show", "token"];
+const OPERATIONS: [&str; 7] = ["boot", "delete", "list", "show", "token", "stop_start", "resize"];
+
+/// Most servers that one request asks for: Nova's own limit is the quota.
+const LARGEST_BATCH: u32 = 1_000;
 
 /// The kinds of arrivals and the keys that each takes.
 const ARRIVALS: [(&str, &[&str]); 5] = [
@@ -50,11 +53,12 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn read(table: &Table, place: Place, desk: &mut Desk<'_>) -> Self {
         let mut section = Section::new(path(table), table, place);
-        let why = "one of \"boot\", \"delete\", \"list\", \"show\", \"token\"";
-        let operation_name = section.require::<String>(desk, "operation", why);
+        let why = format!("one of {}", OPERATIONS.map(|name| format!("\"{name}\"")).join(", "));
+        let operation_name = section.require::<String>(desk, "operation", &why);
         let name = section.get::<String>(desk, "name").or_else(|| operation_name.clone());
         let nics = section.get::<u32>(desk, "nics");
-        let operation = operation_name.as_ref().and_then(|written| operation(written, nics, desk));
+        let batch = section.get::<u32>(desk, "batch");
+        let operation = operation_name.as_ref().and_then(|written| operation(written, nics, batch, desk));
         let mut all = None;
         let arrivals = arrivals(&mut section, operation_name.as_ref(), &mut all, desk);
         let stream = Self {
@@ -93,7 +97,19 @@ fn valid_name(name: &Written<String>, desk: &mut Desk<'_>) -> bool {
     right
 }
 
-fn operation(written: &Written<String>, nics: Option<Written<u32>>, desk: &mut Desk<'_>) -> Option<Operation> {
+fn operation(
+    written: &Written<String>,
+    nics: Option<Written<u32>>,
+    batch: Option<Written<u32>>,
+    desk: &mut Desk<'_>,
+) -> Option<Operation> {
+    if let Some(batch) = &batch {
+        if written.value != "boot" {
+            batch.complain(desk, format!("a {} is about one thing", written.value), "only operation = \"boot\" takes `batch`");
+        } else if !(1..=LARGEST_BATCH).contains(&batch.value) {
+            batch.complain(desk, format!("{} servers in one request", batch.value), format!("give 1 to {LARGEST_BATCH}"));
+        }
+    }
     if let Some(nics) = &nics {
         if written.value != "boot" {
             nics.complain(desk, format!("a {} has no NICs", written.value), "only operation = \"boot\" takes `nics`");
@@ -102,11 +118,16 @@ fn operation(written: &Written<String>, nics: Option<Written<u32>>, desk: &mut D
         }
     }
     match written.value.as_str() {
-        "boot" => Some(Operation::Boot { nics: nics.map_or(1, |nics| nics.value) }),
+        "boot" => Some(Operation::Boot {
+            nics: nics.map_or(1, |nics| nics.value),
+            batch: batch.map_or(1, |batch| batch.value),
+        }),
         "delete" => Some(Operation::Delete),
         "list" => Some(Operation::List),
         "show" => Some(Operation::Show),
         "token" => Some(Operation::Token),
+        "stop_start" => Some(Operation::StopStart),
+        "resize" => Some(Operation::Resize),
         other => {
             let near = nearest::hint(other, OPERATIONS);
             let help = format!("{near}operations are {}", OPERATIONS.join(", "));

@@ -8,9 +8,10 @@ use crate::{
     delays,
     document::{Node, Table, Value},
     nearest,
-    plan::{ConnectionMode, Incident, IncidentKind},
+    plan::{ConnectionMode, Incident, IncidentKind, Start},
     problem::{Complaint, Desk, Place},
-    read::{Bytes, RatePerS, Section, Written, expected},
+    read::{Bytes, Section, Written, expected},
+    start,
     stream::Stream,
     tuning,
 };
@@ -68,8 +69,8 @@ pub(crate) struct Wsgi {
 pub(crate) struct Fleet {
     pub(crate) hypervisors: Option<Written<u32>>,
     pub(crate) connections: Option<Written<ConnectionMode>>,
-    /// `None` within: all at once.
-    pub(crate) start: Option<Written<Option<f64>>>,
+    pub(crate) start: Option<Written<Start>>,
+    pub(crate) l2_agent: Option<Written<bool>>,
     pub(crate) register_within: Option<Written<Duration>>,
     pub(crate) servers: Option<Written<u32>>,
     pub(crate) vcpus: Option<Written<u32>>,
@@ -226,7 +227,8 @@ fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
     let mut fleet = Fleet {
         hypervisors: section.require(desk, "hypervisors", "say how many: hypervisors = 200"),
         connections: connections(&mut section, desk),
-        start: start_pace(&mut section, desk),
+        start: start::get(&mut section, desk),
+        l2_agent: section.get(desk, "l2_agent"),
         register_within: section.get(desk, "register_within"),
         servers: section.get(desk, "servers"),
         ..Fleet::default()
@@ -280,20 +282,6 @@ fn connections(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Written
             None
         }
     }
-}
-
-/// `"50/s"` or `"at_once"`.
-fn start_pace(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Written<Option<f64>>> {
-    let entry = section.entry("start")?;
-    if matches!(&entry.node.value, Value::Text(text) if text == "at_once") {
-        return Some(Written { value: None, place: entry.node.place.clone(), key: section.key("start") });
-    }
-    let rate = section.get::<RatePerS>(desk, "start")?;
-    if rate.value.0 > 0.0 {
-        return Some(Written { value: Some(rate.value.0), place: rate.place, key: rate.key });
-    }
-    rate.complain(desk, "at this pace no hypervisor ever starts", "give hypervisors a second, or \"at_once\"");
-    None
 }
 
 fn gate(table: &Table, place: Place, desk: &mut Desk<'_>) -> Option<GateEntry> {

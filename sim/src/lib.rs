@@ -48,7 +48,10 @@ pub struct Report {
 pub fn not_modelled(plan: &Plan) -> BTreeMap<String, String> {
     let options = Options::new(plan);
     let _read = Settings::new(&options, plan.deployment.controller_cores);
-    options.not_modelled()
+    let mut not_modelled = options.not_modelled();
+    let batches = plan.load.iter().filter(|load| load.operation.batch() > 1);
+    not_modelled.extend(batches.map(|load| (format!("load.{}.batch", load.name), load.operation.batch().to_string())));
+    not_modelled
 }
 
 /// Carries a plan out in virtual time, recording it, and tells of it now and then.

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use scenarios::{Plan, Schedule, options::compute_options, plan::IncidentKind, show_time};
+use scenarios::{
+    Plan, Schedule,
+    options::compute_options,
+    plan::{IncidentKind, Operation},
+    show_time,
+};
 
 use crate::model::{Options, Settings};
 
@@ -58,7 +63,13 @@ pub(crate) fn sizes(plan: &Plan, settings: &Settings) -> Vec<ServiceSize> {
 
 /// Why a plan cannot be run in virtual time, in words that name the key.
 pub fn objection(plan: &Plan) -> Option<String> {
-    too_many_processes(plan).or_else(|| no_threads(plan)).or_else(|| too_late(plan))
+    only_live(plan).or_else(|| too_many_processes(plan)).or_else(|| no_threads(plan)).or_else(|| too_late(plan))
+}
+
+fn only_live(plan: &Plan) -> Option<String> {
+    let is_real = |operation: &Operation| matches!(operation, Operation::StopStart | Operation::Resize);
+    let stream = plan.load.iter().find(|load| is_real(&load.operation))?;
+    Some(format!("the stream `{}` does what the model does not; run the scenario with --target live", stream.name))
 }
 
 fn too_many_processes(plan: &Plan) -> Option<String> {

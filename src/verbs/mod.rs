@@ -8,6 +8,7 @@ pub(crate) mod learn;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod scenarios;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod up;
 

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// First port of the cloud's range on 127.0.0.1, if there is no cloud in the state folder yet [default: 21000]
     #[arg(long, value_name = "PORT", help_heading = LIVE)]
     base_port: Option<u16>,
+    /// Leave tenants, hypervisors and servers in the cloud when the run ends; the next run goes on with them, and leaves them too
+    #[arg(long, help_heading = LIVE)]
+    keep: bool,
     /// Stop the cloud after the run
     #[arg(long, help_heading = LIVE)]
     down: bool,
@@ -114,6 +117,7 @@ impl Args {
             TargetKind::Sim => [
                 (self.state.is_some(), "--state"),
                 (self.base_port.is_some(), "--base-port"),
+                (self.keep, "--keep"),
                 (self.down, "--down"),
                 (self.allow_foreign_cloud, "--allow-foreign-cloud"),
             ]

@@ -20,7 +20,7 @@ use hypervisor::{Driver, Resources, Services, Times};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{
     options::compute_options,
-    plan::{ConnectionMode, FleetPlan, OptionValue},
+    plan::{ConnectionMode, FleetPlan, OptionValue, Start},
 };
 use serde_json::json;
 
@@ -222,7 +222,8 @@ impl Lab {
             plan: FleetPlan {
                 hypervisors: hosts,
                 connections: ConnectionMode::Faithful,
-                start_per_s: None,
+                start: Start::AtOnce,
+            l2_agent: true,
                 resources: Resources::fake_driver(),
                 times: Times { think: Times::MEASURED_THINK, ..Times::ZERO },
                 register_within: REGISTER_WITHIN,

@@ -80,7 +80,7 @@ impl<'a> Scene<'a> {
     /// The flavor that servers are booted with, or the one to resize to.
     pub(crate) fn flavor(&self, other: bool) -> &str {
         match other == self.variation.swapped {
-            true => &self.lab.tenants.flavor,
+            true => &self.lab.tenants.flavors[0],
             false => &self.lab.large_flavor,
         }
     }

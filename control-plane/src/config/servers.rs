@@ -7,6 +7,7 @@ use super::{
     settings::{BROKER_USER, BROKER_VHOST, DATABASE_ADMIN, LOCALHOST},
 };
 use crate::WSGI_SERVICES;
+use scenarios::plan::OptionValue;
 
 pub(super) fn all(settings: &Settings<'_>, config: &mut Config) {
     config.add("rabbitmq", "etc/rabbitmq/rabbitmq.conf", rabbitmq(settings));
@@ -34,6 +35,7 @@ const MAX_DATABASE_CONNECTIONS: u32 = 8_000;
 fn rabbitmq(settings: &Settings<'_>) -> String {
     let ports = settings.ports;
     let password = settings.secrets.get("broker");
+    let tuning = tuning(settings, "rabbitmq");
     format!(
         "listeners.tcp.default = {LOCALHOST}:{amqp}\n\
          management.tcp.ip = {LOCALHOST}\n\
@@ -47,12 +49,23 @@ fn rabbitmq(settings: &Settings<'_>) -> String {
          log.file = false\n\
          log.console = true\n\
          log.console.level = info\n\
-         log.connection.level = warning\n",
+         log.connection.level = warning\n\
+         {tuning}",
         amqp = ports.amqp(),
         management = ports.management(),
         metrics = ports.broker_metrics(),
         password = password.reveal(),
     )
+}
+
+/// Options that a scenario sets, a line each.
+fn tuning(settings: &Settings<'_>, server: &str) -> String {
+    let options = settings.spec.tuning.get(server).into_iter().flatten();
+    let lines = options.map(|(option, value)| match value {
+        OptionValue::Bool(value) => format!("{option} = {value}\n"),
+        value => format!("{option} = {value}\n"),
+    });
+    lines.collect()
 }
 
 /// Settings beyond the defaults change neither durability nor isolation: no name look-ups, memory for the schemas, room for
@@ -74,7 +87,9 @@ fn mariadb(settings: &Settings<'_>) -> String {
          innodb_buffer_pool_size = 1G\n\
          innodb_log_file_size = 256M\n\
          character-set-server = utf8mb4\n\
-         collation-server = utf8mb4_general_ci\n",
+         collation-server = utf8mb4_general_ci\n\
+         {tuning}",
+        tuning = tuning(settings, "mariadb"),
         data = settings.path("data/mariadb/db"),
         run = settings.path("data/mariadb/run"),
         socket = settings.path(DATABASE_SOCKET),

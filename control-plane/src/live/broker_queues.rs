@@ -1,26 +1,28 @@
-//! Queues of simulated hosts, by RabbitMQ's management API.
+//! Queues of simulated hosts, by RabbitMQ's management API and its Prometheus page.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{Amqp, Secret, load::RunName};
+use crate::{Amqp, Secret, load::RunName, queue_page};
 
 /// The queues of a virtual host.
 pub(super) struct BrokerQueues {
     client: reqwest::Client,
     /// `…/api/queues/VHOST`
     url: String,
+    metrics_url: String,
     user: String,
     password: Secret,
 }
 
 impl BrokerQueues {
-    pub(super) fn new(management_url: &str, login: &Amqp) -> Self {
+    pub(super) fn new(management_url: &str, metrics_url: &str, login: &Amqp) -> Self {
         let builder = reqwest::Client::builder().no_proxy();
         Self {
             client: builder.build().expect("a client without TLS needs nothing that could be missing"),
             url: format!("{management_url}/api/queues/{}", login.vhost.replace('/', "%2F")),
+            metrics_url: metrics_url.to_owned(),
             user: login.user.clone(),
             password: login.password.clone(),
         }
@@ -29,7 +31,9 @@ impl BrokerQueues {
     /// Names of all queues.
     pub(super) async fn names(&self) -> Result<BTreeSet<String>, reqwest::Error> {
         // Without figures: the broker then asks no queue, only its own table.
-        let queues = self.list("columns=name&disable_stats=true").await?;
+        let request = self.client.get(format!("{}?columns=name&disable_stats=true", self.url));
+        let request = request.basic_auth(&self.user, Some(self.password.reveal()));
+        let queues: Vec<Value> = request.send().await?.error_for_status()?.json().await?;
         Ok(queues.iter().filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
     }
 
@@ -40,16 +44,13 @@ impl BrokerQueues {
         before: &BTreeSet<String>,
         ours: &(dyn Fn(&RunName) -> bool + Sync),
     ) -> Result<Vec<String>, reqwest::Error> {
-        let queues = self.list("columns=name,consumers").await?;
-        let unused = queues.iter().filter(|queue| queue["consumers"].as_u64().unwrap_or_default() == 0);
-        let names = unused.filter_map(|queue| queue["name"].as_str());
-        let left = names.filter(|name| !before.contains(*name) || run_of(name).is_some_and(|run| ours(&run)));
-        Ok(left.map(str::to_owned).collect())
-    }
-
-    async fn list(&self, query: &str) -> Result<Vec<Value>, reqwest::Error> {
-        let request = self.client.get(format!("{}?{query}", self.url));
-        request.basic_auth(&self.user, Some(self.password.reveal())).send().await?.error_for_status()?.json().await
+        let consumers = queue_page::queues(&self.client, &self.metrics_url, queue_page::CONSUMERS).await?;
+        let used: BTreeSet<String> =
+            consumers.into_iter().filter(|(_, consumers)| *consumers > 0.0).map(|(queue, _)| queue).collect();
+        let mut left = self.names().await?;
+        left.retain(|name| !used.contains(name));
+        left.retain(|name| !before.contains(name) || run_of(name).is_some_and(|run| ours(&run)));
+        Ok(left.into_iter().collect())
     }
 
     /// Deletes the queues of the hosts (`compute.HOST`, `compute-alt.HOST`) of these runs.

@@ -35,6 +35,9 @@ pub enum LiveError {
     /// Not all hypervisors came up in time.
     #[error("{0}")]
     Register(String),
+    /// What an earlier run left cannot be gone on with, or what this one leaves cannot be noted.
+    #[error("what runs leave for one another: {0}")]
+    Kept(String),
     /// A file of the run could not be written.
     #[error("{path}: {source}")]
     File {

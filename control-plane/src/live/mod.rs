@@ -4,6 +4,7 @@ mod broker_queues;
 mod error;
 mod foreign;
 mod logs;
+mod records;
 mod register;
 mod steps;
 mod target;
@@ -16,6 +17,7 @@ use recording::{Outcome, OutcomeKind, Recorder, millis};
 use scenarios::Plan;
 
 use crate::{
+    Kept, StateDir,
     load::{Http, RunName, Session},
     watch::{Scribe, SharedFleet, Watch},
 };
@@ -35,8 +37,18 @@ struct Run<'a> {
     fleet: SharedFleet,
     /// Names of the broker's queues before the fleet came.
     queues_before: OnceLock<BTreeSet<String>>,
+    keep: Option<&'a Keep>,
     cancel: &'a Cancel,
     tell: &'a dyn Tell,
+}
+
+/// Tenants, hypervisors and servers stay when the run ends, for the next one.
+#[derive(Debug)]
+pub struct Keep {
+    /// Where it is noted what stays.
+    pub state: StateDir,
+    /// What stayed of the run before, which this one goes on with.
+    pub kept: Option<Kept>,
 }
 
 /// Carries out a plan, and leaves the cloud as it was, whatever happens in between. Times of the recording count from
@@ -49,11 +61,12 @@ pub async fn run(
     target: &Target,
     recorder: &Recorder,
     origin: Instant,
+    keep: Option<&Keep>,
     cancel: &Cancel,
     tell: &dyn Tell,
 ) -> Outcome {
     let logs = target.own.as_ref().map(|cloud| Logs::begin(&cloud.processes));
-    let result = match log_in(plan, target, recorder, origin, cancel, tell).await {
+    let result = match log_in(plan, target, recorder, origin, (keep, cancel, tell)).await {
         Ok(run) => {
             let watch = run.watch();
             let result = run.carry_out(watch).await;
@@ -73,14 +86,15 @@ async fn log_in<'a>(
     target: &'a Target,
     recorder: &Recorder,
     origin: Instant,
-    cancel: &'a Cancel,
-    tell: &'a dyn Tell,
+    (keep, cancel, tell): (Option<&'a Keep>, &'a Cancel, &'a dyn Tell),
 ) -> Result<Run<'a>, LiveError> {
     let admin = target.log_in(Http::new(Some((recorder.clone(), origin)))).await?;
     let scribe = Scribe::new(recorder.clone(), origin);
-    let (name, fleet) = (RunName::generate(), SharedFleet::default());
+    let kept = keep.and_then(|keep| keep.kept.as_ref());
+    let name = kept.map_or_else(RunName::generate, |kept| kept.run.clone());
+    let fleet = SharedFleet::default();
     let queues_before = OnceLock::new();
-    Ok(Run { plan, target, name, admin, scribe, fleet, queues_before, cancel, tell })
+    Ok(Run { plan, target, name, admin, scribe, fleet, queues_before, keep, cancel, tell })
 }
 
 impl Run<'_> {
@@ -91,7 +105,10 @@ impl Run<'_> {
             self.scribe.event(kind, error.to_string());
         }
         self.phase(Phase::CleanUp, "");
-        tidy::clean_up(self).await;
+        match self.keep {
+            Some(_) => tidy::leave(self).await,
+            None => tidy::clean_up(self).await,
+        }
         watch.stop().await;
         result
     }
@@ -104,8 +121,9 @@ impl Run<'_> {
             self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
             self.unless_cancelled(register::register(self, login)).await?;
         }
+        let servers = self.servers(&tenants).await?;
         self.phase(Phase::Load, "");
-        let mut loader = self.begin_load(tenants);
+        let mut loader = self.begin_load(tenants, servers);
         watch.load(loader.started());
         let loaded = self.showing(Phase::Load, &loader.tally(), self.load(&mut loader)).await;
         self.phase(Phase::Drain, "");

@@ -5,20 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::{Fleet, FleetSpec};
-use scenarios::{options::compute_options, plan::Plan};
-
-use super::{LiveError, Phase, Run, Status};
-use crate::{
-    load::{ApiError, Login, Session},
-    watch::compute_services,
+use fake_hv::{Fleet, FleetSpec, KnownHost};
+use scenarios::{
+    options::{compute_options, service_down_time},
+    plan::Plan,
 };
 
-/// How often the service list is asked for while hosts come up.
+use super::{LiveError, Phase, Run, Status, records};
+use crate::{
+    load::Login,
+    watch::{Link, Roll, RollCall},
+};
+
+/// How often the roll is called while hosts come up.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Nova calls a service up from the moment it is created, although its start-up may still wait for Placement; the first
 /// heartbeat comes five seconds after that. Only then does "up" say that a host is alive.
 const FIRST_BEATS: Duration = Duration::from_secs(8);
+/// RPC servers of a nova-compute.
+const RPC_SERVERS: u64 = 2;
 /// Hosts that an error names.
 const NAMED: usize = 5;
 
@@ -27,23 +32,33 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let spec = fleet_spec(run, login);
     let hosts: BTreeSet<String> = spec.host_names().collect();
     let begun = Instant::now();
-    let fleet = Fleet::start(spec, run.scribe.recorder().clone(), run.scribe.origin()).await?;
+    let recorder = run.scribe.recorder().clone();
+    let known = known(run, &spec).await?;
+    let goes_on = known.len() as u64;
+    let fleet = match known.is_empty() {
+        true => Fleet::start(spec, recorder, run.scribe.origin()).await?,
+        false => Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?,
+    };
     run.fleet.put(fleet);
-    let (mut registered, mut up, mut seen_up) = (None, BTreeSet::new(), BTreeSet::new());
+    let mut roll_call = roll_call(run);
+    let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
     loop {
-        let services = compute_services(&run.admin, &run.name).await.map_err(LiveError::api("wait for the fleet"))?;
-        if let Some(services) = services {
-            up = services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
-            seen_up.extend(up.iter().cloned());
+        if let Some(now) = roll_call.call(hosts.len()).await.map_err(LiveError::Register)? {
+            seen_up.extend(now.up.iter().cloned());
+            roll = now;
         }
+        let Roll { up, mapped } = &roll;
         let all_up = up.len() >= hosts.len();
-        let mapped =
-            if all_up { mapped(&run.admin, run).await.map_err(LiveError::api("list hypervisors"))? } else { 0 };
         if run.fleet.with(|fleet| fleet.stats().registered).unwrap_or_default() >= hosts.len() as u64 {
             registered.get_or_insert_with(Instant::now);
         }
-        let beating = registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS);
-        if all_up && beating && mapped >= hosts.len() {
+        // A host that goes on is alive as soon as its RPC servers are there; one that starts, when it has beaten once.
+        let serving = run.fleet.with(|fleet| fleet.stats().serving).unwrap_or_default();
+        let beating = match goes_on {
+            0 => registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS),
+            _ => registered.is_some() && serving >= hosts.len() as u64 * RPC_SERVERS,
+        };
+        if all_up && beating && *mapped >= hosts.len() {
             return Ok(());
         }
         tell(run, up.len(), begun.elapsed());
@@ -53,10 +68,19 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
                 run.scribe.event("warning", format!("the load begins with {} of {} hosts up", up.len(), hosts.len()));
                 return Ok(());
             }
-            return Err(LiveError::Register(missing(run, &hosts, &up, mapped)));
+            return Err(LiveError::Register(missing(run, &hosts, up, *mapped)));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
+}
+
+/// The hypervisors that an earlier run left, from the first one on, as long as there is no gap: the others start.
+async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveError> {
+    let Some((_, cloud)) = run.kept().zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
+    let mut link = Link::new(&cloud.database);
+    let mut hosts = records::read(&mut link, &run.name).await.map_err(LiveError::Kept)?.hosts;
+    records::close_the_gap(&mut link, &run.name).await.map_err(LiveError::Kept)?;
+    Ok(spec.host_names().map_while(|name| hosts.remove(&name)).collect())
 }
 
 fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
@@ -65,25 +89,26 @@ fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
         plan: fleet.clone(),
         options: compute_options(release, tuning),
         release: release.clone(),
-        seed: *seed,
+        // The nodes of hosts follow from it.
+        seed: run.kept().map_or(*seed, |kept| kept.seed),
         host_prefix: run.name.as_str().to_owned(),
         first_host_prefix: None,
         first_host: 1,
         broker: run.target.broker(),
         apis: run.target.service_apis(login),
         driver: hypervisor::Driver::default(),
-        services: hypervisor::Services::default(),
+        services: if fleet.l2_agent { hypervisor::Services::All } else { hypervisor::Services::ComputeOnly },
     }
 }
 
-/// Hypervisors of the run that the scheduler can choose. Nova lists a hypervisor only once its host is mapped to a cell.
-async fn mapped(admin: &Session, run: &Run<'_>) -> Result<usize, ApiError> {
-    let hypervisors =
-        admin.list("list hypervisors", crate::load::Service::Compute, "/os-hypervisors", "hypervisors").await?;
-    let ours = |hypervisor: &&serde_json::Value| {
-        hypervisor["hypervisor_hostname"].as_str().is_some_and(|host| run.name.owns(host))
-    };
-    Ok(hypervisors.iter().filter(ours).count())
+fn roll_call(run: &Run<'_>) -> RollCall {
+    match &run.target.own {
+        Some(cloud) => {
+            let down_time = service_down_time(&run.plan.release, &run.plan.tuning);
+            RollCall::by_records(&cloud.database, down_time, run.name.clone())
+        }
+        None => RollCall::by_api(run.admin.clone(), run.name.clone()),
+    }
 }
 
 fn tell(run: &Run<'_>, up: usize, since: Duration) {

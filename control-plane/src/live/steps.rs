@@ -1,6 +1,7 @@
 //! The steps that are small.
 
 use std::{
+    collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
@@ -8,10 +9,17 @@ use std::{
 use scenarios::{Schedule, options::service_down_time, plan::Operation};
 use serde_json::json;
 
-use super::{LiveError, Phase, Run, Status, tidy};
+use super::{
+    Keep, LiveError, Phase, Run, Status,
+    records::{self, KnownServer},
+    tidy,
+};
 use crate::{
-    load::{Loader, LoaderSpec, SchedulingLog, Tally, Tenants, TenantsSpec},
-    watch::Watch,
+    Kept, KeptUser,
+    load::{
+        Loader, LoaderSpec, Login, SchedulingLog, Server, Servers, Session, Tally, Tenants, TenantsSpec, User,
+    },
+    watch::{Link, Watch},
 };
 
 /// The physical network of the harness's own cloud.
@@ -49,7 +57,7 @@ impl Run<'_> {
             watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
             return watch;
         };
-        watch.broker(&cloud.broker_metrics_url, &cloud.management_url, &cloud.amqp);
+        watch.broker(&cloud.broker_metrics_url);
         watch.database(&cloud.database);
         let down_time = service_down_time(&self.plan.release, &self.plan.tuning);
         watch.heartbeats(&cloud.database, down_time, self.name.clone(), self.fleet.clone());
@@ -58,6 +66,9 @@ impl Run<'_> {
 
     /// Removes what earlier runs left, then makes what this one needs.
     pub(super) async fn make_tenants(&self) -> Result<Tenants, LiveError> {
+        if let Some(kept) = self.kept() {
+            return Ok(self.known_tenants(kept));
+        }
         tidy::leftovers(self).await?;
         let spec = TenantsSpec {
             projects: self.plan.tenants.projects,
@@ -70,14 +81,69 @@ impl Run<'_> {
         let step = LiveError::api("make projects, users, network, image and flavor");
         let tenants = Tenants::create(&self.admin, &self.name, spec).await.map_err(step)?;
         self.note_created(&tenants)?;
+        if let Some(keep) = self.keep {
+            self.note_kept(keep, &tenants)?;
+        }
         Ok(tenants)
+    }
+
+    /// What an earlier run left for this one.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.keep.and_then(|keep| keep.kept.as_ref())
+    }
+
+    /// Users that are there already; each logs in when it first does something.
+    fn known_tenants(&self, kept: &Kept) -> Tenants {
+        let login = |user: &KeptUser| Login::in_default_domain(&user.name, &user.password, &user.project);
+        let users = kept.users.iter().map(|user| User { id: user.id.clone(), session: self.admin.as_user(login(user)) });
+        Tenants {
+            run: kept.run.clone(),
+            users: users.collect(),
+            nova_service: None,
+            network: kept.network.clone(),
+            image: kept.image.clone(),
+            flavors: kept.flavors.clone(),
+        }
+    }
+
+    fn note_kept(&self, keep: &Keep, tenants: &Tenants) -> Result<(), LiveError> {
+        let user = |User { id, session }: &User| {
+            let Login { user, password, project, .. } = session.login();
+            KeptUser { id: id.clone(), name: user.clone(), password: password.clone(), project: project.clone() }
+        };
+        let kept = Kept {
+            run: self.name.clone(),
+            seed: self.plan.seed,
+            fleet: self.plan.fleet.clone(),
+            tenants: self.plan.tenants.clone(),
+            users: tenants.users.iter().map(user).collect(),
+            network: tenants.network.clone(),
+            image: tenants.image.clone(),
+            flavors: tenants.flavors.clone(),
+        };
+        kept.save(&keep.state).map_err(|error| LiveError::Kept(error.to_string()))
+    }
+
+    /// The servers that an earlier run left, for the operations that need one.
+    pub(super) async fn servers(&self, tenants: &Tenants) -> Result<Servers, LiveError> {
+        let servers = Servers::default();
+        let Some((_, cloud)) = self.kept().zip(self.target.own.as_ref()) else { return Ok(servers) };
+        let records = records::read(&mut Link::new(&cloud.database), &self.name).await.map_err(LiveError::Kept)?;
+        let users: BTreeMap<&str, &Session> = tenants.users.iter().map(|user| (&*user.id, &user.session)).collect();
+        for server in records.servers.into_iter().filter(|server| server.active) {
+            if let Some(owner) = users.get(&*server.user) {
+                let KnownServer { id, host, large, .. } = server;
+                servers.add(Server { id, owner: (*owner).clone(), host: Some(host), large });
+            }
+        }
+        Ok(servers)
     }
 
     /// Ports that the boots of the plan may make. A closed loop that ends by time gets room for many.
     fn ports(&self) -> u64 {
         const UNKNOWN: u64 = 30_000;
         let ports = self.plan.load.iter().filter_map(|load| match load.operation {
-            Operation::Boot { nics } => {
+            Operation::Boot { nics, .. } => {
                 Some(load.operations(self.plan.seed).unwrap_or(UNKNOWN).saturating_mul(nics.into()))
             }
             _ => None,
@@ -86,11 +152,11 @@ impl Run<'_> {
     }
 
     fn note_created(&self, tenants: &Tenants) -> Result<(), LiveError> {
-        let users: Vec<_> = tenants.users.iter().map(|user| &user.login().user).collect();
-        let projects: std::collections::BTreeSet<_> = tenants.users.iter().map(|user| &user.login().project).collect();
+        let users: Vec<_> = tenants.users.iter().map(|user| &user.session.login().user).collect();
+        let projects: std::collections::BTreeSet<_> = tenants.users.iter().map(|user| &user.session.login().project).collect();
         let created = json!({
             "run": self.name.as_str(), "projects": projects, "users": users,
-            "network": tenants.network, "image": tenants.image, "flavor": tenants.flavor,
+            "network": tenants.network, "image": tenants.image, "flavors": tenants.flavors,
         });
         let path = self.scribe.recorder().path().join(CREATED_FILE);
         let text = format!("{created:#}\n");
@@ -98,12 +164,13 @@ impl Run<'_> {
     }
 
     /// The streams begin, now.
-    pub(super) fn begin_load(&self, tenants: Tenants) -> Loader {
+    pub(super) fn begin_load(&self, tenants: Tenants, servers: Servers) -> Loader {
         let conductor = self.target.own.iter().flat_map(|cloud| &cloud.processes);
         let conductor = conductor.filter(|process| process.name == "nova-conductor").map(|process| &process.log_path);
         let fleet = self.fleet.clone();
         let spec = LoaderSpec {
             tenants,
+            servers,
             admin: self.admin.clone(),
             recorder: self.scribe.recorder().clone(),
             origin: self.scribe.origin(),

@@ -68,6 +68,18 @@ pub(super) async fn clean_up(run: &Run<'_>) {
     queues_are_gone(run, &ours).await;
 }
 
+/// Leaves everything as it is: the hypervisors stop as nova-computes are stopped that will be started again.
+pub(super) async fn leave(run: &Run<'_>) {
+    if let Some(fleet) = run.fleet.take()
+        && tokio::time::timeout(FLEET_WITHIN, fleet.halt()).await.is_err()
+    {
+        let what = format!("the fleet has not said farewell to RabbitMQ within {} s", FLEET_WITHIN.as_secs());
+        run.tell.note(&what);
+        run.scribe.event("warning", what);
+    }
+    run.tell.note("tenants, hypervisors and servers stay in the cloud for the next run");
+}
+
 async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)) {
     let Some(queues) = broker_queues(run) else { return };
     let Some(before) = run.queues_before.get() else { return };
@@ -87,5 +99,5 @@ async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)
 }
 
 fn broker_queues(run: &Run<'_>) -> Option<BrokerQueues> {
-    run.target.own.as_ref().map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.amqp))
+    run.target.own.as_ref().map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.broker_metrics_url, &cloud.amqp))
 }

@@ -27,6 +27,8 @@ use super::{
 pub struct LoaderSpec {
     /// Who loads.
     pub tenants: Tenants,
+    /// Servers that are there and ACTIVE already.
+    pub servers: Servers,
     /// The administrator, whose eyes the poller uses.
     pub admin: Session,
     /// Where results go.
@@ -64,8 +66,8 @@ pub struct Loader {
 impl Loader {
     /// Begins the streams of a plan, now.
     pub fn start(plan: &Plan, spec: LoaderSpec) -> Self {
-        let LoaderSpec { tenants, admin, recorder, origin, scheduling, timeline_of } = spec;
-        let (servers, poller) = (Servers::default(), Poller::default());
+        let LoaderSpec { tenants, servers, admin, recorder, origin, scheduling, timeline_of } = spec;
+        let poller = Poller::default();
         let ground = Arc::new(Ground { tenants, servers, poller, scheduling, timeline_of, origin });
         let polled = Arc::clone(&ground);
         let poller = tokio::spawn(async move { polled.poller.run(&admin).await }).abort_handle();

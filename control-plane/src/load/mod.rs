@@ -26,5 +26,6 @@ pub use http::{Answer, Call, Http, Service};
 pub use loader::{Loader, LoaderSpec, Tally};
 pub use names::RunName;
 pub use scheduling_log::SchedulingLog;
+pub use servers::{Server, Servers};
 pub use session::Session;
-pub use tenants::{Tenants, TenantsSpec};
+pub use tenants::{Tenants, TenantsSpec, User};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What everything of every run begins with.
@@ -10,7 +11,7 @@ const PREFIX: &str = "kagemusha-";
 const DIGITS: usize = 8;
 
 /// The name of a run; everything that it makes in the cloud begins with it (`kagemusha-1f2e3d4c`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunName(String);
 
 impl RunName {

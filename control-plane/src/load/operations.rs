@@ -1,13 +1,15 @@
 //! What each operation of a plan does on the API.
 
 use std::{
-    sync::Arc,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use fake_hv::BuildTimeline;
+use recording::millis;
 use scenarios::plan::Operation;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
@@ -57,84 +59,219 @@ impl From<Result<Answer, ApiError>> for Ended {
     }
 }
 
-/// What is known of an operation that may yet be cut short.
-pub(crate) type Progress = std::sync::Mutex<Option<(String, Session)>>;
+/// An operation under way, which may yet be cut short.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt(Mutex<AttemptState>);
+
+#[derive(Debug, Default)]
+struct AttemptState {
+    /// The server that it is about, and whose it is.
+    server: Option<(String, Session)>,
+    ended: Option<(Instant, Ended)>,
+}
+
+impl Attempt {
+    fn is_about(&self, server: &str, owner: &Session) {
+        self.with(|state| state.server = Some((server.to_owned(), owner.clone())));
+    }
+
+    pub(crate) fn end(&self, ended: Ended) {
+        self.with(|state| state.ended = Some((Instant::now(), ended)));
+    }
+
+    /// When and how it ended, if it has.
+    pub(crate) fn take(&self) -> Option<(Instant, Ended)> {
+        self.with(|state| state.ended.take())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut AttemptState) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A boot request that was accepted.
+struct Accepted {
+    /// When it was sent and answered, since `t = 0`.
+    sent: Duration,
+    at: Duration,
+    /// Its id, by which the conductor logs it.
+    request: Option<String>,
+}
 
 impl Ground {
-    /// Carries out one operation as the user whose turn it is, to its end.
-    pub(crate) async fn carry_out(&self, operation: &Operation, name: &str, turn: u64, progress: &Progress) -> Ended {
+    /// Carries out operations that go in one request, as the user whose turn it is, to their end.
+    pub(crate) async fn carry_out(&self, operation: &Operation, name: &str, turn: u64, attempts: &[Attempt]) {
         let users = &self.tenants.users;
-        let user = &users[usize::try_from(turn % users.len() as u64).expect("an index of a list")];
-        match operation {
-            Operation::Boot { nics } => self.boot(user, name, *nics, progress).await,
-            Operation::Delete => self.delete(progress).await,
-            Operation::List => user.call(&Call::get("list servers", Service::Compute, "/servers/detail")).await.into(),
-            Operation::Show => self.show().await,
-            Operation::Token => user.authenticate().await.into(),
+        let user = &users[usize::try_from(turn % users.len() as u64).expect("an index of a list")].session;
+        if let Operation::Boot { nics, .. } = operation {
+            return self.boot(user, name, *nics, attempts).await;
         }
+        let [attempt] = attempts else { unreachable!("only boots come in batches") };
+        let list = Call::get("list servers", Service::Compute, "/servers/detail");
+        let ended = match operation {
+            Operation::List => user.call(&list).await.into(),
+            Operation::Token => user.authenticate().await.into(),
+            Operation::Show => self.show().await,
+            Operation::Delete => self.delete(attempt).await,
+            Operation::StopStart => self.stop_start(attempt).await,
+            Operation::Resize => self.resize(attempt).await,
+            Operation::Boot { .. } => unreachable!("it was dealt with above"),
+        };
+        attempt.end(ended);
     }
 
-    async fn boot(&self, user: &Session, name: &str, nics: u32, progress: &Progress) -> Ended {
-        let started = self.origin.elapsed();
-        let body = boot_request(&self.tenants, name, nics);
-        let accepted = user.call(&Call::post("boot", Service::Compute, "/servers", body)).await;
-        let (request, id) = match accepted.and_then(|answer| accepted_boot(&answer)) {
-            Ok(boot) => boot,
-            Err(error) => return Ended::failed(error.short()),
+    async fn boot(&self, user: &Session, name: &str, nics: u32, attempts: &[Attempt]) {
+        let sent = self.origin.elapsed();
+        let body = boot_request(&self.tenants, name, nics, attempts.len());
+        let answer = user.call(&Call::post("boot", Service::Compute, "/servers", body)).await;
+        let at = self.origin.elapsed();
+        let request = answer.as_ref().ok().and_then(|answer| answer.header("X-OpenStack-Request-Id").map(str::to_owned));
+        let servers = match answer {
+            Ok(answer) => self.accepted(user, &answer, attempts.len()).await,
+            Err(error) => Err(error),
         };
-        let accepted = self.origin.elapsed();
-        *progress.lock().expect("no holder of this lock panics") = Some((id.clone(), user.clone()));
-        let seen = self.poller.watch(&id, Wait::Built).await;
-        let host = Uuid::parse_str(&id).ok().and_then(|id| (self.timeline_of)(id));
+        let servers = match servers {
+            Ok(servers) => servers,
+            Err(error) => return attempts.iter().for_each(|attempt| attempt.end(Ended::failed(error.short()))),
+        };
+        let accepted = Accepted { sent, at, request };
+        let waits = attempts.iter().zip(&servers).map(|(attempt, id)| self.wait_for_boot(user, id, &accepted, attempt));
+        futures_util::future::join_all(waits).await;
+    }
+
+    /// The servers of a boot request. That of many answers with the name of the reservation only.
+    async fn accepted(&self, user: &Session, answer: &Answer, count: usize) -> Result<Vec<String>, ApiError> {
+        if count == 1 {
+            return Ok(vec![answer.text_at("/server/id")?]);
+        }
+        let path = format!("/servers?reservation_id={}", answer.text_at("/reservation_id")?);
+        let servers = user.list("list reservation", Service::Compute, &path, "servers").await?;
+        let ids: Vec<String> = servers.iter().filter_map(|server| server["id"].as_str().map(str::to_owned)).collect();
+        if ids.len() == count { Ok(ids) } else { Err(answer.without(format!("{count} servers, but {}", ids.len()))) }
+    }
+
+    async fn wait_for_boot(&self, user: &Session, id: &str, accepted: &Accepted, attempt: &Attempt) {
+        attempt.is_about(id, user);
+        let seen = self.poller.watch(id, Wait::Active).await;
+        let host = Uuid::parse_str(id).ok().and_then(|id| (self.timeline_of)(id));
         let host_name = host.as_ref().map(|host| host.host.clone());
-        let error = match seen {
-            Ok(Seen::Active) => None,
-            Ok(Seen::Error) => Some(fault_of(user, &id).await),
-            Ok(Seen::Gone) => Some("deleted while it was built".to_owned()),
-            Err(_) => Some("the poller has ended".to_owned()),
-        };
+        let error = self.unless(user, id, seen, Seen::Active).await;
         let mut phases = Vec::new();
         if error.is_none() {
-            let scheduling = self.scheduling.as_ref().zip(request).and_then(|(log, request)| log.take(&request));
-            phases = moments(started, accepted, scheduling, host).phases_ms();
-            self.servers.add(Server { id: id.clone(), owner: user.clone(), host: host_name.clone() });
+            let log = self.scheduling.as_ref().zip(accepted.request.as_ref());
+            let scheduling = log.and_then(|(log, request)| log.look(request));
+            phases = moments(accepted.sent, accepted.at, scheduling, host).phases_ms();
+            let server = Server { id: id.to_owned(), owner: user.clone(), host: host_name.clone(), large: false };
+            self.servers.add(server);
         }
-        Ended { error, server: Some(id), host: host_name, phases_ms: phases }
+        attempt.end(Ended { error, server: Some(id.to_owned()), host: host_name, phases_ms: phases });
     }
 
-    async fn delete(&self, progress: &Progress) -> Ended {
-        let Some(Server { id, owner, host }) = self.servers.take_oldest() else {
-            return Ended::failed("no server of the run is ACTIVE");
-        };
-        *progress.lock().expect("no holder of this lock panics") = Some((id.clone(), owner.clone()));
+    /// Why a server did not become what was waited for.
+    async fn unless(
+        &self,
+        owner: &Session,
+        id: &str,
+        seen: Result<Seen, oneshot::error::RecvError>,
+        goal: Seen,
+    ) -> Option<String> {
+        match seen {
+            Ok(seen) if seen == goal => None,
+            Ok(Seen::Gone) => Some("deleted meanwhile".to_owned()),
+            Ok(_) => Some(fault_of(owner, id).await),
+            Err(_) => Some("the poller has ended".to_owned()),
+        }
+    }
+
+    async fn delete(&self, attempt: &Attempt) -> Ended {
+        let Some(Server { id, owner, host, .. }) = self.servers.take_oldest() else { return none_is_active() };
+        attempt.is_about(&id, &owner);
         // Before the request: it may be gone before the answer has come.
         let gone = self.poller.watch(&id, Wait::Gone);
         let error = match owner.call(&Call::delete("delete", Service::Compute, format!("/servers/{id}"))).await {
             Err(error) => Some(error.short()),
-            Ok(_) => match gone.await {
-                Ok(Seen::Error) => Some(fault_of(&owner, &id).await),
-                Ok(_) => None,
-                Err(_) => Some("the poller has ended".to_owned()),
-            },
+            Ok(_) => self.unless(&owner, &id, gone.await, Seen::Gone).await,
         };
         Ended { error, server: Some(id), host, phases_ms: Vec::new() }
     }
 
     async fn show(&self) -> Ended {
-        let Some(Server { id, owner, host }) = self.servers.next() else {
-            return Ended::failed("no server of the run is ACTIVE");
-        };
+        let Some(Server { id, owner, host, .. }) = self.servers.next() else { return none_is_active() };
         let result = owner.call(&Call::get("show", Service::Compute, format!("/servers/{id}"))).await;
         Ended { server: Some(id), host, ..Ended::from(result) }
     }
+
+    async fn stop_start(&self, attempt: &Attempt) -> Ended {
+        let steps = [
+            Step { name: "stop", action: json!({"os-stop": null}), wait: Wait::Shutoff },
+            Step { name: "start", action: json!({"os-start": null}), wait: Wait::Active },
+        ];
+        self.change(attempt, |_| steps, |_| {}).await
+    }
+
+    async fn resize(&self, attempt: &Attempt) -> Ended {
+        let steps = |server: &Server| {
+            let flavor = &self.tenants.flavors[usize::from(!server.large)];
+            [
+                Step { name: "resize", action: json!({"resize": {"flavorRef": flavor}}), wait: Wait::Resized },
+                Step { name: "confirm", action: json!({"confirmResize": null}), wait: Wait::Active },
+            ]
+        };
+        let resized = |server: &mut Server| {
+            server.large = !server.large;
+            server.host = None;
+        };
+        self.change(attempt, steps, resized).await
+    }
+
+    /// Takes a server that nobody else works on through some steps, each of which takes as long as one phase.
+    async fn change(
+        &self,
+        attempt: &Attempt,
+        steps: impl FnOnce(&Server) -> [Step; 2],
+        changed: impl FnOnce(&mut Server),
+    ) -> Ended {
+        let Some(mut server) = self.servers.take_youngest() else { return none_is_active() };
+        attempt.is_about(&server.id, &server.owner);
+        let mut ended = Ended { server: Some(server.id.clone()), host: server.host.clone(), ..Ended::default() };
+        for Step { name, action, wait } in steps(&server) {
+            let begun = Instant::now();
+            let seen = self.poller.watch(&server.id, wait);
+            let path = format!("/servers/{}/action", server.id);
+            if let Err(error) = server.owner.call(&Call::post(name, Service::Compute, path, action)).await {
+                ended.error = Some(format!("{name}: {}", error.short()));
+                return ended;
+            }
+            let failure = self.unless(&server.owner, &server.id, seen.await, wait.goal()).await;
+            ended.phases_ms.push((name.to_owned(), millis(begun.elapsed())));
+            if let Some(failure) = failure {
+                ended.error = Some(format!("{name}: {failure}"));
+                return ended;
+            }
+        }
+        changed(&mut server);
+        self.servers.add_oldest(server);
+        ended
+    }
+}
+
+/// A request about a server, and what is waited for after it.
+struct Step {
+    name: &'static str,
+    action: Value,
+    wait: Wait,
+}
+
+fn none_is_active() -> Ended {
+    Ended::failed("no server of the run is ACTIVE")
 }
 
 /// How long a look at a server may take that is only to explain what became of it.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// In which state an operation was cut short, by one look at its server.
-pub(crate) async fn state_of(progress: &Arc<Progress>) -> Option<(String, String)> {
-    let (id, owner) = progress.lock().expect("no holder of this lock panics").clone()?;
+pub(crate) async fn state_of(attempt: &Attempt) -> Option<(String, String)> {
+    let (id, owner) = attempt.with(|state| state.server.clone())?;
     let call = Call::get("look", Service::Compute, format!("/servers/{id}"));
     let state = match tokio::time::timeout(LOOK_WITHIN, owner.call(&call)).await {
         Ok(Ok(answer)) => answer.json().map_or_else(|_| "unknown".to_owned(), |server| state_in(&server)),
@@ -154,23 +291,24 @@ fn state_in(document: &Value) -> String {
     }
 }
 
-fn boot_request(tenants: &Tenants, name: &str, nics: u32) -> Value {
+fn boot_request(tenants: &Tenants, name: &str, nics: u32, count: usize) -> Value {
     let networks = match &tenants.network {
         Some(network) if nics > 0 => json!(vec![json!({"uuid": network}); nics as usize]),
         _ => json!("none"),
     };
-    json!({"server": {
+    let mut request = json!({"server": {
         "name": name,
         "imageRef": tenants.image,
-        "flavorRef": tenants.flavor,
+        "flavorRef": tenants.flavors[0],
         "networks": networks,
-    }})
-}
-
-/// Request id and server of an accepted boot.
-fn accepted_boot(answer: &Answer) -> Result<(Option<String>, String), ApiError> {
-    let request = answer.header("X-OpenStack-Request-Id").map(str::to_owned);
-    Ok((request, answer.text_at("/server/id")?))
+    }});
+    if count > 1 {
+        let many = json!({"min_count": count, "max_count": count, "return_reservation_id": true});
+        request["server"].as_object_mut().into_iter().for_each(|server| {
+            server.extend(many.as_object().cloned().unwrap_or_default());
+        });
+    }
+    request
 }
 
 async fn fault_of(user: &Session, id: &str) -> String {
@@ -191,15 +329,22 @@ mod tests {
             nova_service: None,
             network: network.map(str::to_owned),
             image: "i".to_owned(),
-            flavor: "f".to_owned(),
+            flavors: ["f", "l"].map(str::to_owned),
         }
     }
 
     #[test]
     fn a_boot_asks_for_its_nics_or_says_that_it_wants_none() {
-        let request = boot_request(&tenants(Some("net")), "vm", 2);
+        let request = boot_request(&tenants(Some("net")), "vm", 2, 1);
         assert_eq!(request["server"]["networks"], json!([{"uuid": "net"}, {"uuid": "net"}]));
-        assert_eq!(boot_request(&tenants(None), "vm", 0)["server"]["networks"], "none");
+        assert_eq!(boot_request(&tenants(None), "vm", 0, 1)["server"]["networks"], "none");
+    }
+
+    #[test]
+    fn many_servers_are_asked_for_at_once() {
+        let server = &boot_request(&tenants(None), "vm", 0, 50)["server"];
+        assert_eq!((&server["min_count"], &server["max_count"]), (&json!(50), &json!(50)));
+        assert_eq!(server["return_reservation_id"], true);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A thousand clients that each poll their own server would load the API more than the operations themselves. Instead, the
 //! administrator lists, for all projects at once, which servers *changed* lately and are ACTIVE, ERROR or deleted
-//! (`GET /servers?all_tenants=1&status=…&changes-since=…`, without details): up to two requests a round whatever the number
+//! (`GET /servers?all_tenants=1&status=…&changes-since=…`, without details): two requests a round or a few, whatever the number
 //! of operations, and none when nobody waits.
 //!
 //! Rounds follow one another after [`PAUSE_FACTOR`] times what the last one took, within [`PAUSE`]: polling takes at most a
@@ -10,7 +10,7 @@
 //! one pause late. Each request's latency is recorded (`http/nova poll`).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -42,17 +42,43 @@ const WIDE_OVERLAP: Duration = Duration::from_secs(900);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
     Active,
+    Shutoff,
+    /// It was resized, and waits for the user to say that it shall stay so.
+    Resized,
     Error,
     Gone,
 }
 
 /// What an operation waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
-    /// ACTIVE or ERROR.
-    Built,
-    /// Deleted, or in ERROR.
+    /// ACTIVE.
+    Active,
+    /// SHUTOFF.
+    Shutoff,
+    /// VERIFY_RESIZE.
+    Resized,
+    /// Deleted.
     Gone,
+}
+
+impl Wait {
+    const ALL: [Self; 4] = [Self::Active, Self::Shutoff, Self::Resized, Self::Gone];
+
+    /// What is waited for, unless it ends in ERROR.
+    pub(crate) fn goal(self) -> Seen {
+        match self {
+            Self::Active => Seen::Active,
+            Self::Shutoff => Seen::Shutoff,
+            Self::Resized => Seen::Resized,
+            Self::Gone => Seen::Gone,
+        }
+    }
+
+    /// Whether it is over for who waits: a server that goes will not become anything else, and one that is gone is not in ERROR.
+    fn ends_with(self, seen: Seen) -> bool {
+        seen == self.goal() || matches!(seen, Seen::Error | Seen::Gone)
+    }
 }
 
 /// Serves all outstanding operations.
@@ -93,6 +119,8 @@ impl Poller {
     async fn round(&self, admin: &Session, rounds: &mut Rounds, seen: Seen) -> Result<(), ApiError> {
         let state = match seen {
             Seen::Active => "status=ACTIVE&deleted=False",
+            Seen::Shutoff => "status=SHUTOFF&deleted=False",
+            Seen::Resized => "status=VERIFY_RESIZE&deleted=False",
             Seen::Error => "status=ERROR&deleted=False",
             Seen::Gone => "deleted=True",
         };
@@ -118,36 +146,30 @@ impl Poller {
 
 /// Who waits for what.
 #[derive(Debug, Default)]
-struct Book {
-    built: HashMap<String, oneshot::Sender<Seen>>,
-    gone: HashMap<String, oneshot::Sender<Seen>>,
-}
+struct Book(BTreeMap<Wait, HashMap<String, oneshot::Sender<Seen>>>);
 
 impl Book {
     fn watch(&mut self, server: &str, wait: Wait, sender: oneshot::Sender<Seen>) {
-        let waiting = match wait {
-            Wait::Built => &mut self.built,
-            Wait::Gone => &mut self.gone,
-        };
-        waiting.insert(server.to_owned(), sender);
+        self.0.entry(wait).or_default().insert(server.to_owned(), sender);
     }
 
     /// What has to be asked for.
     fn wanted(&mut self) -> Vec<Seen> {
-        self.built.retain(|_, sender| !sender.is_closed());
-        self.gone.retain(|_, sender| !sender.is_closed());
-        let (built, gone) = (!self.built.is_empty(), !self.gone.is_empty());
-        let asked = [(Seen::Active, built), (Seen::Error, built || gone), (Seen::Gone, gone)];
-        asked.into_iter().filter(|(_, wanted)| *wanted).map(|(seen, _)| seen).collect()
+        for waiting in self.0.values_mut() {
+            waiting.retain(|_, sender| !sender.is_closed());
+        }
+        let awaited = |wait: &Wait| self.0.get(wait).is_some_and(|waiting| !waiting.is_empty());
+        let goals: Vec<Seen> = Wait::ALL.iter().filter(|wait| awaited(wait)).map(|wait| wait.goal()).collect();
+        let error = (!goals.is_empty()).then_some(Seen::Error);
+        goals.into_iter().chain(error).collect()
     }
 
     fn report<'a>(&mut self, seen: Seen, servers: impl Iterator<Item = &'a str>) {
         for server in servers {
-            // A server that goes while it is built is seen as gone by its boot, too; one that cannot be deleted is in ERROR.
-            let built = self.built.remove(server);
-            let gone = if seen == Seen::Active { None } else { self.gone.remove(server) };
-            for sender in built.into_iter().chain(gone) {
-                let _nobody_waits_any_more = sender.send(seen);
+            for (_, waiting) in self.0.iter_mut().filter(|(wait, _)| wait.ends_with(seen)) {
+                if let Some(sender) = waiting.remove(server) {
+                    let _nobody_waits_any_more = sender.send(seen);
+                }
             }
         }
     }
@@ -166,7 +188,7 @@ impl Rounds {
         let overlap = match seen {
             _ if rounds.is_multiple_of(WIDE_EVERY) => WIDE_OVERLAP,
             Seen::Gone => GONE_OVERLAP,
-            Seen::Active | Seen::Error => OVERLAP,
+            _ => OVERLAP,
         };
         let since = (last - overlap).replace_nanosecond(0).expect("zero is a nanosecond");
         since.format(&Rfc3339).expect("a time of this age has a year of four digits")
@@ -181,6 +203,8 @@ impl Rounds {
 fn key(seen: Seen) -> &'static str {
     match seen {
         Seen::Active => "active",
+        Seen::Shutoff => "shutoff",
+        Seen::Resized => "resized",
         Seen::Error => "error",
         Seen::Gone => "gone",
     }
@@ -219,7 +243,7 @@ mod tests {
         let mut book = Book::default();
         assert!(book.wanted().is_empty());
         let (sender, receiver) = oneshot::channel();
-        book.watch("a", Wait::Built, sender);
+        book.watch("a", Wait::Active, sender);
         assert_eq!(book.wanted(), [Seen::Active, Seen::Error]);
         drop(receiver);
         assert!(book.wanted().is_empty());
@@ -233,7 +257,7 @@ mod tests {
             book.watch(server, wait, sender);
             receiver
         };
-        let mut boots = [watch("a", Wait::Built), watch("b", Wait::Built), watch("c", Wait::Built)];
+        let mut boots = [watch("a", Wait::Active), watch("b", Wait::Active), watch("c", Wait::Active)];
         let mut delete = watch("c", Wait::Gone);
         let mut stuck = watch("d", Wait::Gone);
         book.report(Seen::Active, ["a", "a", "d", "stranger"].into_iter());

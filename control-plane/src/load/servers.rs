@@ -9,17 +9,20 @@ use super::Session;
 
 /// A server of the run.
 #[derive(Debug, Clone)]
-pub(crate) struct Server {
-    pub(crate) id: String,
+pub struct Server {
+    /// UUID.
+    pub id: String,
     /// Who booted it.
-    pub(crate) owner: Session,
+    pub owner: Session,
     /// The host it runs on, where known.
-    pub(crate) host: Option<String>,
+    pub host: Option<String>,
+    /// Whether it has the larger flavor.
+    pub large: bool,
 }
 
 /// ACTIVE servers, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Servers {
+pub struct Servers {
     state: Mutex<State>,
 }
 
@@ -31,13 +34,24 @@ struct State {
 }
 
 impl Servers {
-    pub(crate) fn add(&self, server: Server) {
+    /// One more, the youngest.
+    pub fn add(&self, server: Server) {
         self.with(|state| state.active.push_back(server));
     }
 
     /// The oldest, which is nobody else's any more.
     pub(crate) fn take_oldest(&self) -> Option<Server> {
         self.with(|state| state.active.pop_front())
+    }
+
+    /// The youngest, which is nobody else's until it is put back: [`Self::add_oldest`] gives it the longest rest.
+    pub(crate) fn take_youngest(&self) -> Option<Server> {
+        self.with(|state| state.active.pop_back())
+    }
+
+    /// One that something was done to, and that is ACTIVE again.
+    pub(crate) fn add_oldest(&self, server: Server) {
+        self.with(|state| state.active.push_front(server));
     }
 
     /// One after the other, round and round.
@@ -70,7 +84,7 @@ mod tests {
         let servers = Servers::default();
         assert!(servers.next().is_none() && servers.take_oldest().is_none());
         for id in ["a", "b", "c"] {
-            servers.add(Server { id: id.to_owned(), owner: owner.clone(), host: None });
+            servers.add(Server { id: id.to_owned(), owner: owner.clone(), host: None, large: false });
         }
         let mut shown: Vec<String> = (0..3).map(|_| servers.next().unwrap().id).collect();
         shown.sort();

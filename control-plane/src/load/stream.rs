@@ -12,7 +12,7 @@ use recording::{OperationRecord, Recorder, millis};
 use scenarios::{ClosedLoop, plan::LoadPlan};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::operations::{Ended, Ground, Progress, state_of};
+use super::operations::{Attempt, Ended, Ground, state_of};
 
 /// What the streams of a load are told while they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +59,16 @@ impl Stream {
     pub(crate) async fn run(mut self, begin: Instant, seed: u64) {
         let mut tasks = JoinSet::new();
         if let Some(starts) = self.plan.intended_starts(seed) {
-            for (index, start) in (0..).zip(starts) {
+            let mut starts = (0..).zip(starts);
+            while let Some((index, start)) = starts.next() {
                 let intended = begin + start;
                 if !self.wait_until(intended).await {
                     break;
                 }
+                // What goes in one request goes when the first of it is due.
+                let count = 1 + starts.by_ref().take(self.batch() - 1).count();
                 let stream = self.clone();
-                tasks.spawn(async move { stream.operate(index, intended).await });
+                tasks.spawn(async move { stream.operate(index, count, intended).await });
                 while tasks.try_join_next().is_some() {}
             }
         } else if let Some(closed) = self.plan.closed_loop(seed) {
@@ -85,6 +88,10 @@ impl Stream {
         }
     }
 
+    fn batch(&self) -> usize {
+        self.plan.operation.batch() as usize
+    }
+
     fn all_started(&self) {
         self.starting.send_modify(|streams| *streams -= 1);
     }
@@ -94,15 +101,21 @@ impl Stream {
         let mut last_ended = None;
         loop {
             let next = {
-                let (closed, count) = &mut *closed.lock().expect("no holder of this lock panics");
-                closed.next_start(last_ended).map(|start| (start, std::mem::replace(count, *count + 1)))
+                let (closed, begun) = &mut *closed.lock().expect("no holder of this lock panics");
+                let first = closed.next_start(last_ended);
+                first.map(|start| {
+                    let more = (1..self.batch()).map_while(|_| closed.next_start(last_ended)).count();
+                    let index = *begun;
+                    *begun += 1 + more as u64;
+                    (start, index, 1 + more)
+                })
             };
-            let Some((start, index)) = next else { return };
+            let Some((start, index, count)) = next else { return };
             let intended = begin + start;
             if !self.wait_until(intended).await {
                 return;
             }
-            self.operate(index, intended).await;
+            self.operate(index, count, intended).await;
             last_ended = Some(begin.elapsed());
         }
     }
@@ -117,45 +130,53 @@ impl Stream {
         }
     }
 
-    async fn operate(&self, index: u64, intended: Instant) {
+    /// Operations that go in one request, from the one of this index on.
+    async fn operate(&self, index: u64, count: usize, intended: Instant) {
         let started = Instant::now();
-        self.counts.started.fetch_add(1, Ordering::Relaxed);
-        let ended = self.bounded(index).await;
-        let ended_at = Instant::now();
-        if ended.error.is_some() {
-            self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        }
-        self.counts.ended.fetch_add(1, Ordering::Relaxed);
+        self.counts.started.fetch_add(count as u64, Ordering::Relaxed);
         let ms = |at: Instant| millis(at.saturating_duration_since(self.ground.origin));
-        self.recorder.operation(&OperationRecord {
-            stream: self.plan.name.clone(),
-            index,
-            intended_ms: ms(intended),
-            started_ms: ms(started),
-            ended_ms: ms(ended_at),
-            error: ended.error,
-            server: ended.server,
-            host: ended.host,
-            phases_ms: ended.phases_ms,
-        });
+        for (index, (ended_at, ended)) in (index..).zip(self.bounded(index, count).await) {
+            if ended.error.is_some() {
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            self.counts.ended.fetch_add(1, Ordering::Relaxed);
+            self.recorder.operation(&OperationRecord {
+                stream: self.plan.name.clone(),
+                index,
+                intended_ms: ms(intended),
+                started_ms: ms(started),
+                ended_ms: ms(ended_at),
+                error: ended.error,
+                server: ended.server,
+                host: ended.host,
+                phases_ms: ended.phases_ms,
+            });
+        }
     }
 
-    /// The operation, until it ends, its timeout passes or the drain is over.
-    async fn bounded(&self, index: u64) -> Ended {
-        let progress = Arc::new(Progress::default());
+    /// The operations, until they end, their timeout passes or the drain is over.
+    async fn bounded(&self, index: u64, count: usize) -> Vec<(Instant, Ended)> {
+        let attempts: Vec<Attempt> = (0..count).map(|_| Attempt::default()).collect();
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{index}", self.ground.tenants.run, self.plan.name);
         let mut stages = self.stages.clone();
         let cut_short = tokio::select! {
-            ended = self.ground.carry_out(&self.plan.operation, &name, turn, &progress) => return ended,
+            () = self.ground.carry_out(&self.plan.operation, &name, turn, &attempts) => "it ended without a word".to_owned(),
             () = tokio::time::sleep(self.plan.timeout) => timed_out(self.plan.timeout),
             () = reached(&mut stages, Stage::Over) => "not ended when the run did".to_owned(),
         };
-        let (server, error) = match state_of(&progress).await {
-            Some((server, state)) => (Some(server), format!("{cut_short}: {state}")),
-            None => (None, cut_short),
-        };
-        Ended { error: Some(error), server, ..Ended::default() }
+        let cut_at = Instant::now();
+        let ends = attempts.iter().map(async |attempt| {
+            if let Some(ended) = attempt.take() {
+                return ended;
+            }
+            let (server, error) = match state_of(attempt).await {
+                Some((server, state)) => (Some(server), format!("{cut_short}: {state}")),
+                None => (None, cut_short.clone()),
+            };
+            (cut_at, Ended { error: Some(error), server, ..Ended::default() })
+        });
+        futures_util::future::join_all(ends).await
     }
 }
 

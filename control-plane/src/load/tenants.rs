@@ -30,22 +30,32 @@ pub struct TenantsSpec {
 pub struct Tenants {
     /// Everything of the run has a name that begins with this.
     pub run: RunName,
-    /// The users, logged in, in round-robin order.
-    pub users: Vec<Session>,
+    /// The users, in round-robin order.
+    pub users: Vec<User>,
     /// A user with the roles `admin` and `service`, where one was asked for.
     pub nova_service: Option<Login>,
     /// The network, where NICs were asked for.
     pub network: Option<String>,
     /// The image that servers are booted from.
     pub image: String,
-    /// The flavor of all servers.
-    pub flavor: String,
+    /// The flavor that servers are booted with, and the larger one that they are resized to, and back.
+    pub flavors: [String; 2],
+}
+
+/// A user of the run.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// UUID in Keystone.
+    pub id: String,
+    /// What it is logged in with, or will be.
+    pub session: Session,
 }
 
 /// Requests under way at once while tenants are made: enough to keep a small Keystone busy, whose passwords cost 0.2 s each.
 const PARALLEL: usize = 4;
-/// The flavor is that of the classic `m1.tiny`.
-const FLAVOR: (u64, u64, u64) = (1, 512, 1);
+/// Virtual CPUs, memory in MiB and disk in GiB of the flavors: the classic `m1.tiny`, and twice as much of what a resize does not
+/// have to copy.
+const FLAVORS: [(u64, u64, u64); 2] = [(1, 512, 1), (2, 1024, 1)];
 /// Bytes of the image: nothing reads it but Glance.
 const IMAGE_BYTES: usize = 4096;
 
@@ -87,8 +97,8 @@ impl Tenants {
             Some(image) => image,
             None => create_image(admin, run).await?,
         };
-        let flavor = create_flavor(admin, run).await?;
-        Ok(Self { run: run.clone(), users, nova_service, network, image, flavor })
+        let flavors = [create_flavor(admin, run, 0).await?, create_flavor(admin, run, 1).await?];
+        Ok(Self { run: run.clone(), users, nova_service, network, image, flavors })
     }
 }
 
@@ -107,7 +117,7 @@ async fn create_service_user(admin: &Session, domain: &str, run: &RunName) -> Re
     let roles = [role(admin, "admin").await?, role(admin, "service").await?];
     let name = run.numbered("user", "service");
     let user = create_user(admin, domain, &roles, name, &project_id, &project).await?;
-    Ok(user.login().clone())
+    Ok(user.session.login().clone())
 }
 
 /// A project without quotas: the run tests the cloud and not its limits.
@@ -147,7 +157,7 @@ async fn create_user(
     name: String,
     project_id: &str,
     project: &str,
-) -> Result<Session, ApiError> {
+) -> Result<User, ApiError> {
     let password = secret::generate();
     let body = json!({"user": {"name": name, "domain_id": domain, "password": password.reveal()}});
     let id = admin.call(&Call::post("create user", Service::Identity, "/users", body)).await?.text_at("/user/id")?;
@@ -155,9 +165,9 @@ async fn create_user(
         let assignment = format!("/projects/{project_id}/users/{id}/roles/{role}");
         admin.call(&Call::new("assign role", Service::Identity, reqwest::Method::PUT, assignment)).await?;
     }
-    let user = admin.as_user(Login::in_default_domain(&name, &password, project));
-    user.authenticate().await?;
-    Ok(user)
+    let session = admin.as_user(Login::in_default_domain(&name, &password, project));
+    session.authenticate().await?;
+    Ok(User { id, session })
 }
 
 async fn create_network(
@@ -210,9 +220,10 @@ async fn create_image(admin: &Session, run: &RunName) -> Result<String, ApiError
     Ok(id)
 }
 
-async fn create_flavor(admin: &Session, run: &RunName) -> Result<String, ApiError> {
-    let (vcpus, ram_mb, disk_gb) = FLAVOR;
-    let body = json!({"flavor": {"name": run.as_str(), "vcpus": vcpus, "ram": ram_mb, "disk": disk_gb}});
+async fn create_flavor(admin: &Session, run: &RunName, number: usize) -> Result<String, ApiError> {
+    let (vcpus, ram_mb, disk_gb) = FLAVORS[number];
+    let name = run.numbered("flavor", number);
+    let body = json!({"flavor": {"name": name, "vcpus": vcpus, "ram": ram_mb, "disk": disk_gb}});
     admin.call(&Call::post("create flavor", Service::Compute, "/flavors", body)).await?.text_at("/flavor/id")
 }
 

@@ -29,6 +29,14 @@ pub(crate) async fn stop_all(state: &StateDir) -> Result<Vec<String>, UpError> {
     Ok(stopped)
 }
 
+/// Kills everything of a state folder whose data is to be thrown away: nobody has to put anything in order.
+pub(crate) async fn kill_all(state: &StateDir) -> Result<(), UpError> {
+    let mut records = load(state)?;
+    records.iter_mut().for_each(|record| record.stop_within_ms = 0);
+    stop_recorded(state, &records).await?;
+    stop_marked(state).await.map(drop)
+}
+
 /// Stops some recorded processes at the same time, each with its whole group, and forgets them.
 pub(crate) async fn stop_recorded(state: &StateDir, records: &[Record]) -> Result<Vec<String>, UpError> {
     let alive: Vec<&Record> = records.iter().filter(|record| group_is_ours(record)).collect();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Sampler, Scribe};
+use super::{Sampler, Scribe, queues::Queues};
 
 /// Gauges of the page and the metric that each becomes.
 const GAUGES: [(&str, &str); 6] = [
@@ -30,11 +30,12 @@ pub(super) struct Broker {
     client: reqwest::Client,
     /// Counters of the look before, and when that was.
     before: Option<(Instant, BTreeMap<String, f64>)>,
+    queues: Queues,
 }
 
 impl Broker {
     pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), client: client(), before: None }
+        Self { url: url.to_owned(), client: client(), before: None, queues: Queues::new(url) }
     }
 }
 
@@ -65,8 +66,10 @@ impl Sampler for Broker {
                 scribe.sample(metric, "", grown / (now - *then).as_secs_f64());
             }
         }
+        let lie = ["rabbitmq_queue_messages_ready", "rabbitmq_queue_messages_unacked"];
+        let messages = lie.iter().filter_map(|name| totals.get(*name)).sum();
         self.before = Some((now, totals));
-        Ok(())
+        self.queues.look(scribe, messages).await
     }
 }
 

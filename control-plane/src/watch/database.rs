@@ -41,18 +41,18 @@ fn options(database: &Database) -> OptsBuilder {
 }
 
 /// One connection that is kept.
-pub(super) struct Link {
+pub(crate) struct Link {
     options: OptsBuilder,
     connection: Option<Conn>,
 }
 
 impl Link {
-    pub(super) fn new(database: &Database) -> Self {
+    pub(crate) fn new(database: &Database) -> Self {
         Self { options: options(database), connection: None }
     }
 
     /// Asks once. After an error the next one connects anew.
-    pub(super) async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, String> {
+    pub(crate) async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, String> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Conn::new(self.options.clone()).await.map_err(|error| error.to_string())?,

@@ -3,8 +3,7 @@
 //! | sampler | how | how often |
 //! |---|---|---|
 //! | `processes` | `/proc` | 2 s |
-//! | `broker` | RabbitMQ's Prometheus page, whose size does not grow with the number of queues | 2 s |
-//! | `queues` | the management API, the deepest only | 10 s |
+//! | `broker` | RabbitMQ's Prometheus page, whose size does not grow with the number of queues; where there is a backlog, the deepest queues from that of single queues | 2 s |
 //! | `database` | `SHOW GLOBAL STATUS` over the Unix socket | 2 s |
 //! | `heartbeats` | Nova's records of its services, in the database | 2 s |
 //! | `services` | Nova's own service list, of a cloud whose database is not ours | 5 s |
@@ -19,6 +18,7 @@ mod fleet;
 mod heartbeats;
 mod processes;
 mod queues;
+mod roll_call;
 mod services;
 mod timer;
 
@@ -31,7 +31,9 @@ use fake_hv::Fleet;
 use recording::{Event, Recorder, Sample, millis};
 use tokio::task::JoinSet;
 
+pub(crate) use database::Link;
 pub use database::global_status;
+pub use roll_call::{Roll, RollCall};
 pub use services::{ServiceState, compute_services};
 
 /// Where samples go, and the clock that they carry. Cheap to clone.
@@ -130,10 +132,9 @@ impl Watch {
         self.add(processes::Processes { processes });
     }
 
-    /// The broker, by its Prometheus page and its management API.
-    pub fn broker(&mut self, metrics_url: &str, management_url: &str, login: &crate::Amqp) {
+    /// The broker, by its Prometheus pages.
+    pub fn broker(&mut self, metrics_url: &str) {
         self.add(broker::Broker::new(metrics_url));
-        self.add(queues::Queues::new(management_url, login));
     }
 
     /// The database server.

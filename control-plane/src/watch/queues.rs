@@ -1,45 +1,38 @@
-//! The deepest queues, from RabbitMQ's management API.
+//! The deepest queues, from RabbitMQ's Prometheus page of single queues.
+//!
+//! That page has lines for each queue, and with tens of thousands of them making it is work. So it is asked for only when the
+//! page of the whole broker says that more messages lie in queues than a broker that keeps up has on their way.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use serde_json::Value;
+use super::{Scribe, broker::client};
+use crate::queue_page;
 
-use super::{Sampler, Scribe, broker::client};
-use crate::{Amqp, Secret};
-
-/// Queues that are looked at: the deepest, which is where a backlog is.
+/// Queues that are told of: the deepest, which is where a backlog is.
 const DEEPEST: usize = 10;
+/// Fewer messages than this in all queues together are no backlog.
+const BACKLOG: f64 = 50.0;
 
 /// Depths of the deepest queues.
 pub(super) struct Queues {
-    url: String,
-    user: String,
-    password: Secret,
+    metrics_url: String,
     client: reqwest::Client,
     /// Queues that were deep at the last look, so that a series ends at zero and not in the air.
     deep: BTreeSet<String>,
 }
 
 impl Queues {
-    pub(super) fn new(management_url: &str, login: &Amqp) -> Self {
-        // The page is cut and sorted by the broker; columns keep what travels small.
-        let page = format!("page=1&page_size={DEEPEST}&sort=messages&sort_reverse=true&columns=name,messages");
-        let url = format!("{management_url}/api/queues/{}?{page}", login.vhost.replace('/', "%2F"));
-        let (user, password) = (login.user.clone(), login.password.clone());
-        Self { url, user, password, client: client(), deep: BTreeSet::new() }
+    /// Beside the page of the whole broker.
+    pub(super) fn new(metrics_url: &str) -> Self {
+        Self { metrics_url: metrics_url.to_owned(), client: client(), deep: BTreeSet::new() }
     }
-}
 
-impl Sampler for Queues {
-    const WHAT: &'static str = "RabbitMQ's queues";
-    const EVERY: Duration = Duration::from_secs(10);
-
-    async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        let request = self.client.get(&self.url).basic_auth(&self.user, Some(self.password.reveal()));
-        let response = request.send().await.and_then(reqwest::Response::error_for_status);
-        let page: Value =
-            response.map_err(|error| error.to_string())?.json().await.map_err(|error| error.to_string())?;
-        let depths = depths(&page);
+    /// Looks, when there are so many messages in all queues.
+    pub(super) async fn look(&mut self, scribe: &Scribe, messages: f64) -> Result<(), String> {
+        let depths = match messages < BACKLOG {
+            true => Vec::new(),
+            false => deepest(self.depths().await.map_err(|error| error.to_string())?),
+        };
         for queue in self.deep.iter().filter(|queue| depths.iter().all(|(name, _)| name != *queue)) {
             scribe.sample("broker.queue_depth", queue, 0.0);
         }
@@ -49,24 +42,28 @@ impl Sampler for Queues {
         self.deep = depths.into_iter().map(|(queue, _)| queue).collect();
         Ok(())
     }
+
+    async fn depths(&self) -> Result<Vec<(String, f64)>, reqwest::Error> {
+        queue_page::queues(&self.client, &self.metrics_url, queue_page::MESSAGES).await
+    }
 }
 
-/// Queues that hold messages, of the page.
-fn depths(page: &Value) -> Vec<(String, f64)> {
-    let queues = page["items"].as_array().into_iter().flatten();
-    let depths = queues.filter_map(|queue| Some((queue["name"].as_str()?.to_owned(), queue["messages"].as_f64()?)));
-    depths.filter(|(_, depth)| *depth > 0.0).collect()
+/// Those that hold messages, the deepest first.
+fn deepest(mut depths: Vec<(String, f64)>) -> Vec<(String, f64)> {
+    depths.retain(|(_, depth)| *depth > 0.0);
+    depths.sort_by(|a, b| b.1.total_cmp(&a.1));
+    depths.truncate(DEEPEST);
+    depths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn empty_queues_and_queues_without_figures_are_left_out() {
-        let page =
-            json!({"items": [{"name": "conductor", "messages": 7}, {"name": "x", "messages": 0}, {"name": "new"}]});
-        assert_eq!(depths(&page), [("conductor".to_owned(), 7.0)]);
+    fn the_deepest_queues_are_told_of() {
+        let depths = [("compute", 0.0), ("scheduler", 3.0), ("conductor", 14.0)];
+        let depths = depths.map(|(queue, depth)| (queue.to_owned(), depth)).to_vec();
+        assert_eq!(deepest(depths), [("conductor".to_owned(), 14.0), ("scheduler".to_owned(), 3.0)]);
     }
 }

@@ -116,7 +116,7 @@ async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcom
     let recorder = Recorder::create(&out, &manifest, &serde_json::to_string(&plan).unwrap()).unwrap();
     let (canceller, cancel) = Cancel::new();
     let tell = StopAt(stop_at.map(|phase| (phase, canceller)));
-    let outcome = live::run(&plan, &Target::own(cloud), &recorder, Instant::now(), &cancel, &tell).await;
+    let outcome = live::run(&plan, &Target::own(cloud), &recorder, Instant::now(), None, &cancel, &tell).await;
     recorder.finish(&outcome).unwrap();
     (outcome, Recording::open(&out).unwrap())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rand::Rng;
+
 use crate::{ConductorCall, executor::Host};
 
 /// `INITIAL_REPORTING_DELAY`.
@@ -10,8 +12,20 @@ const FIRST_BEAT_AFTER: Duration = Duration::from_secs(5);
 /// Beats every `report_interval`, counted from beat to beat; never two at once: a beat that took longer than the interval
 /// is followed by the next at once.
 pub(crate) async fn run(host: Host) {
-    let interval = host.peek().config.options.report_interval;
     host.sleep(FIRST_BEAT_AFTER).await;
+    beat(&host).await;
+}
+
+/// Goes on with the beats of a hypervisor that was at rest, somewhere between two of them.
+pub(crate) async fn go_on(host: Host) {
+    let interval = host.peek().config.options.report_interval;
+    let first = interval.mul_f64(host.state().rng.random());
+    host.sleep(first).await;
+    beat(&host).await;
+}
+
+async fn beat(host: &Host) {
+    let interval = host.peek().config.options.report_interval;
     loop {
         let started = host.now();
         let report_count = {

@@ -42,7 +42,11 @@ impl Hypervisor {
     pub fn new(config: Rc<Config>, seed: u64) -> Self {
         let host = Host::new(State::new(config, seed));
         host.spawn(boot(host.clone()));
-        Self { executor: Executor::new(host) }
+        Self::with(Executor::new(host))
+    }
+
+    pub(crate) fn with(executor: Executor) -> Self {
+        Self { executor }
     }
 
     /// Tells what happened.

@@ -6,6 +6,7 @@
 mod agent;
 mod agent_messages;
 mod answers;
+mod at_rest;
 mod build;
 mod config;
 mod delay;

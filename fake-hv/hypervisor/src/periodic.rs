@@ -38,6 +38,14 @@ struct Entry {
     spacing: Duration,
     /// `None`: due at once (`run_immediately`).
     last_run: Option<Time>,
+    /// Of a hypervisor that is gone on with: when it runs for the first time.
+    first: Option<Time>,
+}
+
+impl Entry {
+    fn due(&self) -> Option<Time> {
+        self.first.or_else(|| Some(self.last_run? + self.spacing))
+    }
 }
 
 /// Runs the tasks for as long as the process lives.
@@ -47,8 +55,22 @@ pub(crate) async fn run(host: Host) {
     let fuzzy_delay = host.peek().config.options.periodic_fuzzy_delay;
     let first = fuzzy_delay.mul_f64(host.state().rng.random());
     host.sleep(first).await;
+    turn_by_turn(&host, &mut entries).await;
+}
+
+/// Goes on with the tasks of a hypervisor that was at rest. Each is somewhere between two runs.
+pub(crate) async fn go_on(host: Host) {
+    let now = host.now();
+    let mut entries = schedule(&host.peek().config.options, now);
+    for entry in &mut entries {
+        entry.first = Some(now + entry.spacing.mul_f64(host.state().rng.random()));
+    }
+    turn_by_turn(&host, &mut entries).await;
+}
+
+async fn turn_by_turn(host: &Host, entries: &mut [Entry]) {
     loop {
-        let idle_for = run_due(&host, &mut entries).await;
+        let idle_for = run_due(host, entries).await;
         host.sleep(idle_for).await;
     }
 }
@@ -67,7 +89,7 @@ fn schedule(options: &ComputeOptions, started: Time) -> Vec<Entry> {
     ];
     let enabled = tasks.into_iter().filter_map(|(task, spacing, at_once)| {
         let spacing = spacing.map(|s| if s.is_zero() { DEFAULT_INTERVAL } else { s })?;
-        Some(Entry { task, spacing, last_run: (!at_once).then_some(started) })
+        Some(Entry { task, spacing, last_run: (!at_once).then_some(started), first: None })
     });
     enabled.collect()
 }
@@ -77,14 +99,17 @@ async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
     let (mut idle_for, mut begun) = (DEFAULT_INTERVAL, false);
     for entry in entries {
         idle_for = idle_for.min(entry.spacing);
-        if let Some(last_run) = entry.last_run {
-            let due_in = (last_run + entry.spacing) - host.now();
+        if let Some(due) = entry.due() {
+            let due_in = due - host.now();
             if !due_in.is_zero() {
                 idle_for = idle_for.min(due_in);
                 continue;
             }
         }
-        entry.last_run = Some(nearest_boundary(host, entry));
+        entry.last_run = match entry.first.take() {
+            Some(_) => Some(host.now()),
+            None => Some(nearest_boundary(host, entry)),
+        };
         if !std::mem::replace(&mut begun, true) {
             host.begin_task(); // all that is due together has one request context
         }

@@ -56,6 +56,13 @@ pub(crate) struct Sessions {
     evacuated: Value,
 }
 
+impl Sessions {
+    /// Of a hypervisor that ran before: it has to log in again.
+    pub(crate) fn known(provider_generation: u64) -> Self {
+        Self { provider_generation, ..Self::default() }
+    }
+}
+
 /// What a hypervisor needs to write its requests and to read their answers.
 pub(crate) struct Client<'a> {
     pub(crate) apis: &'a ServiceApis,

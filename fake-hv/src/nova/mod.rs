@@ -23,4 +23,4 @@ pub(crate) use records::Records;
 pub use release::{Release, ReleaseError};
 pub(crate) use replies::reply;
 pub(crate) use rows::{Identity, Rows, Save};
-pub(crate) use states::{power_state_of, task_state, vm_state};
+pub(crate) use states::{known_instance, power_state_of, task_state, vm_state};

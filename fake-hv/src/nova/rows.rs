@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Release;
-use crate::{amqp::TOPICS, values::uuid};
+use crate::{KnownNode, KnownService, amqp::TOPICS, values::uuid};
 
 /// Who a simulated hypervisor is.
 #[derive(Debug, Clone)]
@@ -28,32 +28,10 @@ impl Identity {
 /// Columns of the records that the conductor assigned.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    service: Option<Box<ServiceRow>>,
-    node: Option<Box<NodeRow>>,
+    service: Option<Box<KnownService>>,
+    node: Option<Box<KnownNode>>,
     /// Migrations away from here that are to be ended, by their VMs.
     evacuations: BTreeMap<Uuid, Value>,
-}
-
-#[derive(Debug, Default)]
-struct ServiceRow {
-    id: u64,
-    uuid: Box<str>,
-    version: u64,
-    report_count: u64,
-    disabled: bool,
-    disabled_reason: Option<Box<str>>,
-    forced_down: bool,
-    last_seen_up: Option<Box<str>>,
-    created_at: Option<Box<str>>,
-    updated_at: Option<Box<str>>,
-}
-
-#[derive(Debug, Default)]
-struct NodeRow {
-    id: u64,
-    mapped: u64,
-    created_at: Option<Box<str>>,
-    updated_at: Option<Box<str>>,
 }
 
 fn text(value: Option<&Value>) -> Option<Box<str>> {
@@ -65,6 +43,11 @@ fn number(value: Option<&Value>) -> u64 {
 }
 
 impl Rows {
+    /// Of a hypervisor that ran before.
+    pub(crate) fn known(service: KnownService, node: KnownNode) -> Self {
+        Self { service: Some(Box::new(service)), node: Some(Box::new(node)), evacuations: BTreeMap::new() }
+    }
+
     pub(crate) fn node_id(&self) -> Option<u64> {
         self.node.as_ref().map(|node| node.id)
     }
@@ -137,7 +120,7 @@ impl Rows {
 
     /// `Service.save` with these changes.
     pub(crate) fn service(&self, release: &Release, identity: &Identity, report_count: Option<u64>) -> Value {
-        let fallback = ServiceRow::default();
+        let fallback = KnownService::default();
         let row = self.service.as_deref().unwrap_or(&fallback);
         let data = json!({
             "id": row.id, "uuid": row.uuid, "host": identity.host, "binary": "nova-compute", "topic": "compute",
@@ -171,7 +154,7 @@ impl Rows {
     /// `ComputeNode.save` with the resources in use.
     pub(crate) fn node(&self, release: &Release, identity: &Identity, resources: &Resources, save: Save<'_>) -> Value {
         let Save { usage, touched } = save;
-        let fallback = NodeRow::default();
+        let fallback = KnownNode::default();
         let row = self.node.as_deref().unwrap_or(&fallback);
         let mut data = self.node_facts(release, identity, resources);
         let stats: Map<String, Value> =

@@ -1,6 +1,9 @@
 //! The states that a VM's record can be in (`nova/objects/fields.py`, `InstanceState` and `InstanceTaskState`).
 
+use hypervisor::Instance;
 use serde_json::Value;
+
+use crate::KnownVm;
 
 const VM_STATES: [&str; 11] = [
     "active",
@@ -75,6 +78,22 @@ pub(crate) fn task_state(told: &Value) -> Option<&'static str> {
 /// `power_state` of a record: zero when nothing is known of it.
 pub(crate) fn power_state_of(told: &Value) -> u8 {
     told.as_u64().and_then(|state| u8::try_from(state).ok()).unwrap_or(0)
+}
+
+/// A VM as the state machine has it.
+pub(crate) fn known_instance(vm: KnownVm) -> Instance {
+    let told = |state: Option<String>| state.map_or(Value::Null, Value::from);
+    Instance {
+        uuid: vm.uuid,
+        vcpus: vm.vcpus,
+        memory_mb: vm.memory_mb,
+        disk_gb: vm.disk_gb,
+        vm_state: vm_state(&told(vm.vm_state)),
+        task_state: task_state(&told(vm.task_state)),
+        project: vm.project.into(),
+        power_state: vm.power_state,
+        os_type: vm.os_type.map(Into::into),
+    }
 }
 
 fn find(states: &[&'static str], told: &Value) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use recording::{CalibrationFacts, Manifest, millis};
-use scenarios::plan::{Arrivals, ConnectionMode, Incident, IncidentKind, LoadPlan, Operation, Until};
+use scenarios::plan::{Arrivals, ConnectionMode, Incident, IncidentKind, LoadPlan, Operation, Start, Until};
 
 use super::{Esc, Run, Section};
 use crate::words;
@@ -86,15 +86,20 @@ fn hypervisors(run: &Run<'_>) -> String {
         ConnectionMode::Single => "one AMQP connection each (single)".to_owned(),
         ConnectionMode::Shared { connections } => format!("{connections} AMQP connections for all (shared)"),
     };
-    let start = match fleet.start_per_s {
-        Some(rate) => format!("{} started a second", words::number(rate)),
-        None => "all started at once".to_owned(),
+    let start = match fleet.start {
+        Start::Pace { per_s } => format!("{} started a second", words::number(per_s)),
+        Start::AtOnce => "all started at once".to_owned(),
+        Start::Stagger { over } => format!("started at random within {}", time(over)),
+        Start::UnderWay { hypervisors } => {
+            format!("started as fast as the cloud took them, {hypervisors} at any time")
+        }
     };
+    let agent = if fleet.l2_agent { "" } else { "; no L2 agents" };
     let resources = &fleet.resources;
     let (vcpus, local_gb) = (resources.vcpus, resources.local_gb);
     let memory_gib = words::number((resources.memory_mb as f64 / 1024.0 * 10.0).round() / 10.0);
     format!(
-        "{number} simulated, each {vcpus} CPUs, {memory_gib} GiB of memory, {local_gb} GiB of disk; {connections}; {start}"
+        "{number} simulated, each {vcpus} CPUs, {memory_gib} GiB of memory, {local_gb} GiB of disk; {connections}{agent}; {start}"
     )
 }
 
@@ -113,11 +118,16 @@ fn overrides(manifest: &Manifest) -> Vec<String> {
 
 fn load_words(load: &LoadPlan) -> String {
     let what = match &load.operation {
-        Operation::Boot { nics } => format!("boot a server with {nics} NIC{}", if *nics == 1 { "" } else { "s" }),
+        Operation::Boot { nics, batch } => {
+            let batch = if *batch > 1 { format!(", {batch} a request") } else { String::new() };
+            format!("boot a server with {nics} NIC{}{batch}", if *nics == 1 { "" } else { "s" })
+        }
         Operation::Delete => "delete the oldest server".to_owned(),
         Operation::List => "list servers".to_owned(),
         Operation::Show => "show a server".to_owned(),
         Operation::Token => "issue a token".to_owned(),
+        Operation::StopStart => "stop a server and start it again".to_owned(),
+        Operation::Resize => "resize a server and confirm".to_owned(),
     };
     let when = match (&load.after, load.start) {
         (Some(stream), Duration::ZERO) => format!(", after {stream}"),

@@ -32,7 +32,7 @@ pub(crate) fn plan_json(gates: &str) -> String {
  "scenario_text": {text:?}, "release": "2026.2", "seed": 4242,
  "cloud": {{"bring_your_own": null, "wsgi": {{"keystone": {{"processes": 3, "threads": 1}}, "nova": {{"processes": 2, "threads": 4}}}}}},
  "tenants": {{"projects": 2, "users": 4}},
- "fleet": {{"hypervisors": 200, "connections": {{"mode": "single"}}, "start_per_s": 20.0,
+ "fleet": {{"hypervisors": 200, "connections": {{"mode": "single"}}, "start": {{"kind": "pace", "per_s": 20.0}},
    "resources": {{"vcpus": 32, "memory_mb": 131072, "local_gb": 1000, "cpu_allocation_ratio": 4.0, "ram_allocation_ratio": 1.0, "disk_allocation_ratio": 1.0}},
    "times": {{"image_fetch": {{"distribution": "constant", "value": {{"secs": 0, "nanos": 0}}}},
      "spawn": {{"distribution": "log_normal", "median": {{"secs": 1, "nanos": 0}}, "p99": {{"secs": 4, "nanos": 0}}}},

@@ -10,6 +10,9 @@ use crate::plan::WsgiPlan;
 const EMBEDDED: [(&str, &str); 2] =
     [("2026.2", include_str!("../../options/2026.2.json")), ("2024.2", include_str!("../../options/2024.2.json"))];
 
+/// Options of the broker and the database, which no release of OpenStack brings: read from their documentation, written by hand.
+const SERVERS: &str = include_str!("../../options/servers.json");
+
 /// What the catalogue knows about one option.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct OptionFacts {
@@ -67,8 +70,10 @@ pub fn name_in<'a>(release: &str, service: &str, option: &'a str) -> Option<&'a 
 pub(crate) fn service_options(release: &str, service: &str) -> Option<&'static ServiceOptions> {
     static PARSED: [OnceLock<Catalogue>; EMBEDDED.len()] = [const { OnceLock::new() }; EMBEDDED.len()];
     let at = EMBEDDED.iter().position(|(known, _)| *known == release)?;
-    let parse = || serde_json::from_str(EMBEDDED[at].1).expect("the embedded catalogue is valid; a test reads it");
-    PARSED[at].get_or_init(parse).services.get(service)
+    let parse = |text| serde_json::from_str(text).expect("the embedded catalogue is valid; a test reads it");
+    static OF_SERVERS: OnceLock<Catalogue> = OnceLock::new();
+    let of_release = PARSED[at].get_or_init(|| parse(EMBEDDED[at].1)).services.get(service);
+    of_release.or_else(|| OF_SERVERS.get_or_init(|| parse(SERVERS)).services.get(service))
 }
 
 /// Processes and threads of each WSGI service unless a scenario says otherwise.

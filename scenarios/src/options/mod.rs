@@ -20,7 +20,7 @@ pub(crate) use check::check_one;
 use crate::plan::Tuning;
 
 /// The services whose configuration a scenario can set.
-pub const SERVICES: [&str; 5] = ["nova", "neutron", "keystone", "placement", "glance"];
+pub const SERVICES: [&str; 7] = ["nova", "neutron", "keystone", "placement", "glance", "rabbitmq", "mariadb"];
 
 /// What differs from the release's defaults, as `service: section.name` to the value as the configuration file has it.
 pub fn non_defaults(tuning: &Tuning, release: &str) -> BTreeMap<String, String> {

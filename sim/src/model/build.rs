@@ -140,7 +140,7 @@ impl World {
             resources: plan.fleet.resources.clone(),
             times: plan.fleet.times.clone(),
             driver: Driver::default(),
-            services: Services::default(),
+            services: if plan.fleet.l2_agent { Services::All } else { Services::ComputeOnly },
             habits: Habits::default(),
         };
         let mut world = Self {
@@ -190,6 +190,10 @@ impl World {
 
     /// The next hypervisor of the fleet starts, at the plan's pace.
     pub(crate) fn next_host_starts(&mut self) {
+        if self.stage.all_started(self.fleet.started) {
+            // Two that got through at the same moment both made room for the last one.
+            return;
+        }
         self.start_host();
         if let Some(at) = self.stage.next_host(self.fleet.started) {
             self.calendar.enter(at, Event::HostStarts);

@@ -133,7 +133,7 @@ impl Clients {
     pub(crate) fn what_to_boot(&self, op: u32) -> (u32, u32) {
         let op = &self.ops[op as usize];
         let nics = match self.streams[op.stream as usize].plan.operation {
-            Operation::Boot { nics } => nics,
+            Operation::Boot { nics, .. } => nics,
             _ => 0,
         };
         (op.user % self.projects, nics)
@@ -280,11 +280,15 @@ impl World {
             return;
         }
         let (kind, server) = match operation {
-            Operation::Boot { nics } => (self.ops.nova_api.boot(nics), None),
+            Operation::Boot { nics, .. } => (self.ops.nova_api.boot(nics), None),
             Operation::List => (self.ops.nova_api.list, None),
             Operation::Delete => (self.ops.nova_api.delete, Some(self.clients.active.pop_front())),
             Operation::Show => (self.ops.nova_api.show, Some(self.server_to_show())),
             Operation::Token => unreachable!("asked for above"),
+            Operation::StopStart | Operation::Resize => {
+                self.end_operation(number, Some("the model does not do this operation".to_owned()));
+                return;
+            }
         };
         let mut subject = subject;
         if let Some(server) = server {

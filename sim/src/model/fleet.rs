@@ -203,7 +203,9 @@ impl World {
         | Milestone::NetworkAllocated(server)
         | Milestone::SpawnStarted(server)) = milestone
         else {
-            self.fleet.registered += u32::from(milestone == Milestone::Registered);
+            if milestone == Milestone::Registered {
+                self.registered_one();
+            }
             return;
         };
         let moments = &mut self.facts.server(facts::number_of(server)).moments;
@@ -214,6 +216,13 @@ impl World {
             _ => &mut moments.spawn_started,
         };
         *moment = Some(now);
+    }
+
+    fn registered_one(&mut self) {
+        self.fleet.registered += 1;
+        if self.stage.starts_another(self.fleet.started) {
+            self.calendar.enter(self.now, Event::HostStarts);
+        }
     }
 
     /// Hypervisors whose start-up went through.

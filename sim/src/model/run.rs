@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use hypervisor::Time;
 use recording::{Outcome, OutcomeKind, millis};
-use scenarios::{Plan, show_time};
+use scenarios::{
+    Plan,
+    plan::{FleetPlan, Start},
+    show_time,
+};
 
 use super::{Event, World, process::Process};
 
@@ -19,17 +23,23 @@ const MOST_TASKS: usize = 5_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
     hypervisors: u32,
-    gap: Duration,
+    /// When each starts, unless one starts when another is through.
+    moments: Option<Vec<Duration>>,
+    under_way: u32,
     register_within: Duration,
     drain: Duration,
 }
 
 impl Terms {
     pub(crate) fn of(plan: &Plan) -> Self {
-        let gap = plan.fleet.start_per_s.filter(|rate| *rate > 0.0).map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let FleetPlan { hypervisors, start, .. } = plan.fleet;
         Self {
-            hypervisors: plan.fleet.hypervisors,
-            gap: gap.unwrap_or_default(),
+            hypervisors,
+            moments: start.moments(hypervisors, plan.seed),
+            under_way: match start {
+                Start::UnderWay { hypervisors: at_once } => at_once.min(hypervisors),
+                _ => hypervisors.min(1),
+            },
             register_within: plan.fleet.register_within,
             drain: plan.drain,
         }
@@ -104,9 +114,19 @@ impl Stage {
         }
     }
 
-    /// When the next host starts after so many.
+    /// When the next host starts after so many, if that does not follow from what the others do.
     pub(crate) fn next_host(&self, started: u32) -> Option<Time> {
-        (started < self.terms.hypervisors).then(|| Time::ZERO + self.terms.gap * started)
+        let moment = self.terms.moments.as_ref()?.get(started as usize)?;
+        Some(Time::ZERO + *moment)
+    }
+
+    pub(crate) fn all_started(&self, started: u32) -> bool {
+        started >= self.terms.hypervisors
+    }
+
+    /// Whether a host starts now that another is through with its start-up, after so many have started.
+    pub(crate) fn starts_another(&self, started: u32) -> bool {
+        self.terms.moments.is_none() && !self.all_started(started)
     }
 }
 
@@ -167,7 +187,7 @@ impl World {
     fn begin(&mut self) {
         self.log.event(self.now, "phase", "register");
         self.calendar.enter(self.now, Event::Look);
-        if self.stage.terms.hypervisors > 0 {
+        for _ in 0..self.stage.terms.under_way {
             self.calendar.enter(self.now, Event::HostStarts);
         }
         let within = self.stage.terms.register_within;

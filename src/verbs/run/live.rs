@@ -6,8 +6,8 @@ use std::{
 };
 
 use control_plane::{
-    CloudSpec, Lock, StateDir, Up,
-    live::{self, Cancel, Canceller, Target},
+    CloudSpec, Kept, Lock, StateDir, Up,
+    live::{self, Cancel, Canceller, Keep, Target},
 };
 use recording::{OutcomeKind, Recorder};
 use scenarios::Plan;
@@ -24,11 +24,12 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     only_modelled(plan)?;
     let out = new_folder(args, plan)?;
     let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
+    let keep = keep(args, plan, &state)?;
     let (target, lock) = runtime().map_err(words)?.block_on(target(args, plan, &state))?;
     // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
     take_precedence();
     let runtime = runtime().map_err(words)?;
-    let status = runtime.block_on(record(args, plan, &target, &out))?;
+    let status = runtime.block_on(record(args, plan, (&target, keep.as_ref()), &out))?;
     drop(lock);
     if args.down {
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
@@ -47,6 +48,25 @@ fn only_modelled(plan: &Plan) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     Err(format!("the scenario has {key}, which only the model does; take it out, or run it with --target sim"))
+}
+
+/// What stays in the cloud when the run ends, if anything does: what an earlier one left, or what this one is to leave.
+fn keep(args: &Args, plan: &Plan, state: &StateDir) -> Result<Option<Keep>, Failure> {
+    if plan.cloud.bring_your_own.is_some() {
+        return if args.keep { Err("--keep is for the harness's own cloud".to_owned()) } else { Ok(None) };
+    }
+    let kept = if state.exists() { Kept::of(state).map_err(words)? } else { None };
+    if let Some(misfit) = kept.as_ref().and_then(|kept| kept.misfit(plan)) {
+        return Err(format!(
+            "the cloud in {} has hypervisors and tenants that an earlier run left with --keep, and the scenario does not fit \
+             them: {misfit}\nRestore a snapshot from before that run ({}), choose another folder with --state DIR, or remove \
+             the cloud ({})",
+            state.path().display(),
+            state.command("snapshot restore NAME"),
+            state.command("down --purge"),
+        ));
+    }
+    Ok((args.keep || kept.is_some()).then(|| Keep { state: state.clone(), kept }))
 }
 
 /// How much nicer the cloud shall be than the harness.
@@ -83,7 +103,12 @@ async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Opt
 }
 
 /// Carries the plan out, recording it, and reports.
-async fn record(args: &Args, plan: &Plan, target: &Target, out: &Path) -> Result<u8, Failure> {
+async fn record(
+    args: &Args,
+    plan: &Plan,
+    (target, keep): (&Target, Option<&Keep>),
+    out: &Path,
+) -> Result<u8, Failure> {
     let manifest = manifest::live(plan, target);
     let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
@@ -91,7 +116,7 @@ async fn record(args: &Args, plan: &Plan, target: &Target, out: &Path) -> Result
     let (canceller, cancel) = Cancel::new();
     let signals = tokio::spawn(listen(canceller, out.to_owned())?);
     let terminal = RunTerminal::new(plan);
-    let outcome = live::run(plan, target, &recorder, origin, &cancel, &terminal).await;
+    let outcome = live::run(plan, target, &recorder, origin, keep, &cancel, &terminal).await;
     terminal.finish();
     signals.abort();
     let finished = recorder.finish(&outcome);

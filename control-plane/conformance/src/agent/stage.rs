@@ -13,7 +13,7 @@ use control_plane::{
 use fake_hv::{BrokerAddress, Fleet, FleetSpec};
 use hypervisor::{ComputeOptions, Driver, Resources, Services, Times};
 use recording::{Manifest, Recorder};
-use scenarios::plan::{ConnectionMode, FleetPlan};
+use scenarios::plan::{ConnectionMode, FleetPlan, Start};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -228,7 +228,8 @@ fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u1
         plan: FleetPlan {
             hypervisors: 1,
             connections: ConnectionMode::Faithful,
-            start_per_s: None,
+            start: Start::AtOnce,
+            l2_agent: true,
             resources: Resources::fake_driver(),
             times: Times::ZERO,
             register_within: STARTED_WITHIN,

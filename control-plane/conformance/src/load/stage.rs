@@ -66,7 +66,7 @@ async fn without_quota(lab: &Lab) -> Result<Session, LabError> {
         let found = lab.admin.call(&Call::get("find", Service::Identity, path)).await?;
         found.text_at(at).map_err(LabError::from)
     };
-    let login = Login { project: lab.tenants.users[0].login().project.clone(), ..lab.admin.login().clone() };
+    let login = Login { project: lab.tenants.users[0].session.login().project.clone(), ..lab.admin.login().clone() };
     let user = id_of(format!("/users?name={}", login.user), "/users/0/id").await?;
     let role = id_of("/roles?name=admin".to_owned(), "/roles/0/id").await?;
     let project = id_of(format!("/projects?name={}", login.project), "/projects/0/id").await?;
@@ -198,7 +198,7 @@ fn boot(
     let (side, tenants) = (&lab.sides[0], &lab.tenants);
     let host = &side.subjects[number as usize % side.subjects.len()].host;
     let body = json!({"server": {
-        "name": tenants.run.numbered(name, number), "imageRef": tenants.image, "flavorRef": tenants.flavor,
+        "name": tenants.run.numbered(name, number), "imageRef": tenants.image, "flavorRef": tenants.flavors[0],
         "networks": [{"uuid": lab.networks[0]}], "availability_zone": format!("{}:{host}", side.zone),
     }});
     let booter = booter.clone();

@@ -1,0 +1,92 @@
+//! What a run left in the cloud on purpose, for the next one to go on with.
+//!
+//! The cloud's own databases say which hypervisors are registered and which servers they have. This file says what they do not:
+//! whose they are, how the users log in, and what each hypervisor offers.
+
+use scenarios::plan::{FleetPlan, Plan, TenantsPlan};
+use serde::{Deserialize, Serialize};
+
+use crate::{Secret, StateDir, UpError, load::RunName};
+
+/// File of the state folder.
+pub(crate) const KEPT_FILE: &str = "kept.json";
+
+/// Tenants and hypervisors that stay when a run ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Everything has a name that begins with this.
+    pub run: RunName,
+    /// Seed of the run that made them: of the hosts' jitter and delays.
+    pub seed: u64,
+    /// The fleet as it was asked for.
+    pub fleet: FleetPlan,
+    /// How many projects and users were asked for.
+    pub tenants: TenantsPlan,
+    /// The users.
+    pub users: Vec<KeptUser>,
+    /// The network, where NICs were asked for.
+    pub network: Option<String>,
+    /// The image that servers are booted from.
+    pub image: String,
+    /// The flavor that servers are booted with, and the larger one.
+    pub flavors: [String; 2],
+}
+
+/// A user, and how to log in as one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptUser {
+    /// UUID in Keystone.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Password.
+    pub password: Secret,
+    /// Name of the project.
+    pub project: String,
+}
+
+impl Kept {
+    /// What is kept in a state folder; `None`: nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of(state: &StateDir) -> Result<Option<Self>, UpError> {
+        state.read_json(KEPT_FILE)
+    }
+
+    /// Notes it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, state: &StateDir) -> Result<(), UpError> {
+        state.write_json(KEPT_FILE, self)
+    }
+
+    /// Whether a plan can go on with it: `None`, or what it asks for that was made otherwise.
+    pub fn misfit(&self, plan: &Plan) -> Option<String> {
+        let (made, asked) = (&self.fleet, &plan.fleet);
+        let differs = |what: &str, made: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
+            Some(format!("{what}: {made} there, {asked} asked for"))
+        };
+        if asked.hypervisors < made.hypervisors {
+            return differs("fleet.hypervisors", &made.hypervisors, &asked.hypervisors);
+        }
+        if asked.l2_agent != made.l2_agent {
+            return differs("fleet.l2_agent", &made.l2_agent, &asked.l2_agent);
+        }
+        if asked.resources != made.resources {
+            return Some("fleet.resources, or the allocation ratios, are others".to_owned());
+        }
+        if plan.tenants.projects != self.tenants.projects {
+            return differs("tenants.projects", &self.tenants.projects, &plan.tenants.projects);
+        }
+        if plan.tenants.users != self.tenants.users {
+            return differs("tenants.users", &self.tenants.users, &plan.tenants.users);
+        }
+        let wants_ports = plan.load.iter().any(|load| matches!(load.operation, scenarios::plan::Operation::Boot { nics, .. } if nics > 0));
+        if wants_ports && self.network.is_none() {
+            return Some("servers with NICs are asked for, and there is no network".to_owned());
+        }
+        None
+    }
+}

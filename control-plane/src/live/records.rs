@@ -1,0 +1,154 @@
+//! Hypervisors and servers of a run that was kept, as the cloud's databases have them.
+
+use std::collections::BTreeMap;
+
+use fake_hv::{KnownHost, KnownNode, KnownService, KnownVm};
+use uuid::Uuid;
+
+use crate::{load::RunName, watch::Link};
+
+/// A time as OpenStack's objects write it.
+macro_rules! written {
+    ($column:literal) => {
+        concat!("DATE_FORMAT(", $column, ", '%Y-%m-%dT%H:%i:%sZ')")
+    };
+}
+
+type ServiceColumns = (
+    String,
+    u64,
+    String,
+    u64,
+    u64,
+    bool,
+    Option<String>,
+    bool,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+type NodeColumns = (String, u64, String, u64, Option<String>, Option<String>, u64);
+type VmColumns = (String, String, u32, u64, u64, Option<String>, Option<String>, String, u8, Option<String>, String);
+
+/// A server that is there, with what a load needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownServer {
+    pub(super) id: String,
+    pub(super) host: String,
+    /// UUID of the user who booted it.
+    pub(super) user: String,
+    /// Whether it is ACTIVE, and nothing is being done to it.
+    pub(super) active: bool,
+    /// Whether it has the larger of the run's flavors.
+    pub(super) large: bool,
+}
+
+/// What the databases have of a run.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// By host name.
+    pub(super) hosts: BTreeMap<String, KnownHost>,
+    pub(super) servers: Vec<KnownServer>,
+}
+
+/// Reads them.
+pub(super) async fn read(link: &mut Link, run: &RunName) -> Result<Records, String> {
+    let services: Vec<ServiceColumns> = link.rows(&services_query(run)).await?;
+    let nodes: Vec<NodeColumns> = link.rows(&nodes_query(run)).await?;
+    let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
+    let mut records = Records::default();
+    let services: BTreeMap<String, KnownService> = services.into_iter().map(service).collect();
+    for columns in nodes {
+        let (host, node, provider_generation) = node(columns)?;
+        // A start-up that was ended half-way has a service or a node, and begins again.
+        if let Some(service) = services.get(&host).cloned() {
+            let known = KnownHost { service, node, provider_generation, vms: Vec::new() };
+            records.hosts.insert(host, known);
+        }
+    }
+    for columns in vms {
+        let (server, vm) = vm(columns)?;
+        if let Some(host) = records.hosts.get_mut(&server.host) {
+            host.vms.push(vm);
+        }
+        records.servers.push(server);
+    }
+    Ok(records)
+}
+
+/// The time that the cloud stood still is left out: the newest sign of life is of now, and the others are as much older as they
+/// were.
+pub(super) async fn close_the_gap(link: &mut Link, run: &RunName) -> Result<(), String> {
+    let hosts = format!("host LIKE '{run}-%'");
+    let services = format!("`binary` = 'nova-compute' AND deleted = 0 AND {hosts}");
+    let shift = |table: &str, column: &str, which: &str| {
+        format!(
+            "UPDATE {table}, (SELECT TIMESTAMPDIFF(SECOND, MAX({column}), UTC_TIMESTAMP()) AS gap_s FROM {table} \
+             WHERE {which}) AS still SET {column} = {column} + INTERVAL gap_s SECOND WHERE {which} AND gap_s > 0"
+        )
+    };
+    let _nothing: Vec<(u8,)> = link.rows(&shift("nova.services", "last_seen_up", &services)).await?;
+    let _nothing: Vec<(u8,)> = link.rows(&shift("neutron.agents", "heartbeat_timestamp", &hosts)).await?;
+    Ok(())
+}
+
+fn services_query(run: &RunName) -> String {
+    format!(
+        "SELECT host, id, uuid, version, report_count, COALESCE(disabled, 0), disabled_reason, COALESCE(forced_down, 0), \
+         {}, {}, {} FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0 AND host LIKE '{run}-%'",
+        written!("last_seen_up"),
+        written!("created_at"),
+        written!("updated_at"),
+    )
+}
+
+fn service(columns: ServiceColumns) -> (String, KnownService) {
+    let (host, id, uuid, version, report_count, disabled, reason, forced_down, last_seen_up, created, updated) = columns;
+    let service = KnownService {
+        id,
+        uuid: uuid.into(),
+        version,
+        report_count,
+        disabled,
+        disabled_reason: reason.map(Into::into),
+        forced_down,
+        last_seen_up: last_seen_up.map(Into::into),
+        created_at: created.map(Into::into),
+        updated_at: updated.map(Into::into),
+    };
+    (host, service)
+}
+
+fn nodes_query(run: &RunName) -> String {
+    format!(
+        "SELECT node.host, node.id, node.uuid, node.mapped, {}, {}, provider.generation FROM nova.compute_nodes AS node \
+         JOIN placement.resource_providers AS provider ON provider.uuid = node.uuid \
+         WHERE node.deleted = 0 AND node.host LIKE '{run}-%'",
+        written!("node.created_at"),
+        written!("node.updated_at"),
+    )
+}
+
+fn node((host, id, uuid, mapped, created, updated, generation): NodeColumns) -> Result<(String, KnownNode, u64), String> {
+    let uuid = Uuid::parse_str(&uuid).map_err(|error| format!("compute node of {host}: {error}"))?;
+    let node =
+        KnownNode { id, uuid, mapped, created_at: created.map(Into::into), updated_at: updated.map(Into::into) };
+    Ok((host, node, generation))
+}
+
+fn vms_query(run: &RunName) -> String {
+    format!(
+        "SELECT uuid, host, vcpus, memory_mb, COALESCE(root_gb, 0) + COALESCE(ephemeral_gb, 0), vm_state, task_state, \
+         project_id, COALESCE(power_state, 0), os_type, user_id FROM nova.instances \
+         WHERE deleted = 0 AND host LIKE '{run}-%' ORDER BY id"
+    )
+}
+
+fn vm(columns: VmColumns) -> Result<(KnownServer, KnownVm), String> {
+    let (uuid, host, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type, user) = columns;
+    let id = Uuid::parse_str(&uuid).map_err(|error| format!("server {uuid}: {error}"))?;
+    let active = vm_state.as_deref() == Some("active") && task_state.is_none();
+    let vm =
+        KnownVm { uuid: id, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type };
+    Ok((KnownServer { id: uuid, host, user, active, large: vcpus > 1 }, vm))
+}

@@ -1,0 +1,106 @@
+//! Which hypervisors of a run Nova takes for up, and which of them it can use.
+//!
+//! On the harness's own cloud from Nova's records in the database: its API makes an object of each host for every list, and what
+//! it costs to ask about thousands would be part of what is measured. A cloud of others is asked by its API.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{compute_services, database::Link};
+use crate::{
+    Database,
+    load::{RunName, Service, Session},
+};
+
+/// Host, seconds since its last heartbeat by the database's clock, whether an operator has called it down, whether its node is
+/// mapped to a cell. A host that never sent a heartbeat counts from the moment it was recorded.
+const QUERY: &str = "SELECT s.host, TIMESTAMPDIFF(SECOND, COALESCE(s.last_seen_up, s.created_at), UTC_TIMESTAMP()), \
+                     COALESCE(s.forced_down, 0), COALESCE(c.mapped, 0) > 0 \
+                     FROM nova.services s LEFT JOIN nova.compute_nodes c ON c.host = s.host AND c.deleted = 0 \
+                     WHERE s.`binary` = 'nova-compute' AND s.deleted = 0";
+
+/// What Nova has of the hypervisors of a run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Roll {
+    /// Hosts that are up.
+    pub up: BTreeSet<String>,
+    /// Hosts that the scheduler can choose.
+    pub mapped: usize,
+}
+
+/// Calls the roll.
+pub struct RollCall {
+    run: RunName,
+    by: By,
+}
+
+enum By {
+    Records { link: Link, service_down_time_s: u64 },
+    Api(Session),
+}
+
+impl RollCall {
+    /// By the records of the harness's own cloud, which takes a host for down after this time without a heartbeat.
+    pub fn by_records(database: &Database, service_down_time: Duration, run: RunName) -> Self {
+        Self { run, by: By::Records { link: Link::new(database), service_down_time_s: service_down_time.as_secs() } }
+    }
+
+    /// By the API of somebody else's cloud.
+    pub fn by_api(admin: Session, run: RunName) -> Self {
+        Self { run, by: By::Api(admin) }
+    }
+
+    /// Who is there now; `None` when Nova cannot say. Mapped hosts are counted only once `wanted` are up: an API tells of them
+    /// dearly.
+    ///
+    /// # Errors
+    /// What the cloud, or its database, said.
+    pub async fn call(&mut self, wanted: usize) -> Result<Option<Roll>, String> {
+        match &mut self.by {
+            By::Records { link, service_down_time_s } => {
+                let rows: Vec<(String, i64, bool, bool)> = link.rows(QUERY).await?;
+                let ours = rows.into_iter().filter(|(host, ..)| self.run.owns(host));
+                Ok(Some(roll(ours, *service_down_time_s)))
+            }
+            By::Api(admin) => {
+                let services = compute_services(admin, &self.run).await.map_err(|error| error.to_string())?;
+                let Some(services) = services else { return Ok(None) };
+                let up: BTreeSet<String> =
+                    services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
+                let mapped = if up.len() >= wanted { mapped(admin, &self.run).await? } else { 0 };
+                Ok(Some(Roll { up, mapped }))
+            }
+        }
+    }
+}
+
+fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, service_down_time_s: u64) -> Roll {
+    let mut roll = Roll::default();
+    for (host, silent_s, forced_down, mapped) in rows {
+        roll.mapped += usize::from(mapped);
+        if silent_s.unsigned_abs() <= service_down_time_s && !forced_down {
+            roll.up.insert(host);
+        }
+    }
+    roll
+}
+
+/// Nova lists a hypervisor only once its host is mapped to a cell.
+async fn mapped(admin: &Session, run: &RunName) -> Result<usize, String> {
+    let listed = admin.list("list hypervisors", Service::Compute, "/os-hypervisors", "hypervisors").await;
+    let hypervisors = listed.map_err(|error| error.to_string())?;
+    let names = hypervisors.iter().filter_map(|hypervisor| hypervisor["hypervisor_hostname"].as_str());
+    Ok(names.filter(|name| run.owns(name)).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_up_by_novas_rule_and_mapped_or_not() {
+        let row = |host: &str, silent_s, forced_down, mapped| (host.to_owned(), silent_s, forced_down, mapped);
+        let rows = [row("a", 60, false, true), row("b", 61, false, true), row("c", -61, false, false), row("d", 0, true, false)];
+        let roll = roll(rows.into_iter(), 60);
+        assert_eq!(roll, Roll { up: BTreeSet::from(["a".to_owned()]), mapped: 2 });
+    }
+}

@@ -1,0 +1,54 @@
+//! A hypervisor that ran before, and is gone on with.
+
+use std::rc::Rc;
+
+use crate::{
+    Config, Driver, Hypervisor, Instance, Milestone, Origin, Output, Servers, Services, agent,
+    executor::{Executor, Host},
+    heartbeat, periodic, power_state,
+    resources::Provider,
+    state::{Guest, State},
+};
+
+impl Hypervisor {
+    /// A hypervisor whose start-up was some time ago, with these VMs: at its first input it goes on in the middle of what a
+    /// nova-compute does all day. Where between two beats, and between two runs of each periodic task, follows from the seed.
+    ///
+    /// What its service and its node are is the driver's to know. Its L2 agent starts anew.
+    pub fn go_on(config: Rc<Config>, seed: u64, vms: Vec<Instance>) -> Self {
+        let mut state = State::new(config, seed);
+        let on_driver = state.config.driver == Driver::Plugging;
+        state.tracker.copy_resources();
+        state.tracker.audit(&vms);
+        if let Some((usage, _)) = state.tracker.unsaved() {
+            state.tracker.saved(usage);
+        }
+        state.provider = Provider::Published;
+        for vm in vms {
+            state.disks_known.insert(vm.uuid);
+            let running = on_driver && vm.power_state == power_state::RUNNING;
+            let guest = Guest { running, on_driver, ..Guest::new(vm) };
+            state.guests.insert(guest.instance.uuid, guest);
+        }
+        let host = Host::new(state);
+        host.spawn(wake(host.clone()));
+        Self::with(Executor::new(host))
+    }
+}
+
+async fn wake(host: Host) {
+    let services = host.peek().config.services;
+    if services != Services::ComputeOnly {
+        host.spawn(agent::run(host.clone()));
+    }
+    if services == Services::AgentOnly {
+        return;
+    }
+    let now = host.now();
+    host.state().associations_read = Some(now);
+    host.emit(Output::Serve(Servers::Compute));
+    host.milestone(Milestone::Registered);
+    host.set_origin(Origin::StartUp);
+    host.spawn(heartbeat::go_on(host.clone()));
+    host.spawn(periodic::go_on(host.clone()));
+}
