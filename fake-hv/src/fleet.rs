@@ -8,7 +8,11 @@ use std::{
 
 use hypervisor::{ComputeOptions, Config, Driver, Services};
 use recording::Recorder;
-use scenarios::plan::{FleetPlan, Start};
+use rand::seq::SliceRandom;
+use scenarios::{
+    plan::{FleetPlan, Start},
+    seed::generator,
+};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -98,6 +102,8 @@ pub enum FleetError {
 
 /// A running fleet.
 pub struct Fleet {
+    hypervisors: u32,
+    seed: u64,
     orders: mpsc::UnboundedSender<Order>,
     counters: Arc<Counters>,
     starting: JoinHandle<()>,
@@ -138,6 +144,7 @@ impl Fleet {
         let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
         broker.probe(spec.plan.hypervisors).await?;
         let counters = Arc::new(Counters::default());
+        let (orders, queue) = mpsc::unbounded_channel();
         let setup = Setup {
             config: Config {
                 options: spec.options.clone(),
@@ -154,11 +161,12 @@ impl Fleet {
             counters: Arc::clone(&counters),
             seed: spec.seed,
             origin,
+            orders: orders.downgrade(),
         };
-        let (orders, queue) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
+        let (hypervisors, seed) = (spec.plan.hypervisors, spec.seed);
         let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), known));
-        Ok(Self { orders, counters, starting, thread: Some(thread) })
+        Ok(Self { hypervisors, seed, orders, counters, starting, thread: Some(thread) })
     }
 
     /// Counters at this moment.
@@ -170,6 +178,30 @@ impl Fleet {
     /// of ours.
     pub fn change_bridge(&self, host: u32, added: Vec<Uuid>, removed: Vec<Uuid>) {
         let _stopped = self.orders.send(Order::Bridge { host, added, removed });
+    }
+
+    /// Part of the hypervisors, chosen by the seed, lose all their connections at once.
+    pub fn lose_connections(&self, share: f64) {
+        for host in self.chosen(share) {
+            let _stopped = self.orders.send(Order::Cut(host));
+        }
+    }
+
+    /// On part of the hypervisors, chosen by the seed, everything ends and starts again, each in its turn.
+    pub fn restart(&self, share: f64, start: Start) -> impl Future<Output = ()> + Send + use<> {
+        let (orders, counters, seed) = (self.orders.clone(), Arc::clone(&self.counters), self.seed);
+        let hosts = self.chosen(share);
+        async move {
+            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+            in_turn(start, count, seed, &counters, |number| orders.send(Order::Restart(hosts[number as usize])).is_ok()).await;
+        }
+    }
+
+    fn chosen(&self, share: f64) -> Vec<u32> {
+        let mut hosts: Vec<u32> = (0..self.hypervisors).collect();
+        hosts.shuffle(&mut generator(self.seed, "fleet/incident"));
+        hosts.truncate((f64::from(self.hypervisors) * share).ceil() as usize);
+        hosts
     }
 
     /// When a VM passed the steps of its build; asked for once, then forgotten.
@@ -223,17 +255,27 @@ async fn start_all(
         }
     }
     let first = hosts.start;
-    let moments = spec.plan.start.moments(spec.plan.hypervisors - first, spec.seed);
-    let begun = tokio::time::Instant::now();
-    for index in hosts {
-        match (&moments, spec.plan.start) {
-            (Some(moments), _) => tokio::time::sleep_until(begun + moments[(index - first) as usize]).await,
+    let start = spec.plan.start;
+    in_turn(start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
+        let index = first + number;
+        orders.send(Order::Start(index, spec.identity(index), None)).is_ok()
+    })
+    .await;
+}
+
+/// Does something for each of so many hypervisors when it is its turn, until it says `false`. What is done ends in a start-up.
+async fn in_turn(start: Start, count: u32, seed: u64, counters: &Counters, act: impl Fn(u32) -> bool) {
+    let moments = start.moments(count, seed);
+    let (begun, over) = (tokio::time::Instant::now(), counters.start_ups_over());
+    for number in 0..count {
+        match (&moments, start) {
+            (Some(moments), _) => tokio::time::sleep_until(begun + moments[number as usize]).await,
             (None, Start::UnderWay { hypervisors }) => {
-                counters.through(u64::from((index + 1).saturating_sub(hypervisors))).await;
+                counters.through(over + u64::from((number + 1).saturating_sub(hypervisors))).await;
             }
             (None, _) => {}
         }
-        if orders.send(Order::Start(index, spec.identity(index), None)).is_err() {
+        if !act(number) {
             return;
         }
     }

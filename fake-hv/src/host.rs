@@ -107,10 +107,10 @@ impl Host {
         (link, beside): (Link, Link),
         known: KnownHost,
     ) -> Self {
-        let KnownHost { service, node, provider_generation, vms } = known;
+        let KnownHost { service, node, provider_generation, since_beat, vms } = known;
         let vms = vms.into_iter().map(nova::known_instance).collect();
         Self {
-            machine: Hypervisor::go_on(Rc::clone(&common.config), seed, vms),
+            machine: Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat),
             rows: Rows::known(service, node),
             sessions: Sessions::known(provider_generation),
             ..Self::new(common, identity, seed, link, beside)
@@ -487,6 +487,12 @@ impl Host {
             requests: self.asked.len(),
             guests: self.machine.guests(),
         }
+    }
+
+    /// All connections of the host are lost.
+    pub(crate) fn cut(&self) {
+        self.link.cut();
+        self.agent.cut();
     }
 
     /// Ends nova-compute and the L2 agent; queues that oslo.messaging deletes at a graceful stop are deleted.

@@ -1,5 +1,7 @@
 //! What a cloud knows of a hypervisor that ran before: enough to go on with it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 /// A hypervisor that is registered, as the cloud's records have it.
@@ -11,6 +13,8 @@ pub struct KnownHost {
     pub node: KnownNode,
     /// Generation of its resource provider.
     pub provider_generation: u64,
+    /// Time since its last beat.
+    pub since_beat: Duration,
     /// The VMs that it has.
     pub vms: Vec<KnownVm>,
 }

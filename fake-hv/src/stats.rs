@@ -72,6 +72,8 @@ pub(crate) struct Counters {
     pub(crate) timed_out: AtomicU64,
     pub(crate) unknown_requests: AtomicU64,
     pub(crate) late_us_max: AtomicU64,
+    /// Start-ups that are over, well or not, of hypervisors that restarted as well.
+    start_ups_over: AtomicU64,
     /// Somebody waits for start-ups to end.
     through: Notify,
     timelines: Mutex<BTreeMap<Uuid, BuildTimeline>>,
@@ -101,14 +103,23 @@ impl Counters {
     /// A hypervisor's start-up has ended, well or not.
     pub(crate) fn start_up_over(&self, counter: &AtomicU64) {
         add(counter);
-        self.through.notify_one();
+        add(&self.start_ups_over);
+        self.through.notify_waiters();
     }
 
-    /// Waits until the start-up of so many is over.
+    /// Start-ups that are over by now.
+    pub(crate) fn start_ups_over(&self) -> u64 {
+        self.start_ups_over.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many start-ups are over.
     pub(crate) async fn through(&self, start_ups: u64) {
-        let over = || self.registered.load(Ordering::Relaxed) + self.refused.load(Ordering::Relaxed);
-        while over() < start_ups {
-            self.through.notified().await;
+        loop {
+            let more = self.through.notified();
+            if self.start_ups_over() >= start_ups {
+                return;
+            }
+            more.await;
         }
     }
 

@@ -29,6 +29,10 @@ use crate::{
 pub(crate) enum Order {
     /// Start a hypervisor; one that is known goes on.
     Start(HostIndex, Identity, Option<Box<KnownHost>>),
+    /// The connections of a hypervisor are lost.
+    Cut(HostIndex),
+    /// A hypervisor ends, and starts again.
+    Restart(HostIndex),
     /// Ports come to the bridge of a host, or go.
     Bridge { host: HostIndex, added: Vec<Uuid>, removed: Vec<Uuid> },
     /// Stop all and say when they have gone.
@@ -46,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     /// `t = 0` of the run.
     pub(crate) origin: Instant,
+    /// For what the worker has to do later.
+    pub(crate) orders: mpsc::WeakUnboundedSender<Order>,
 }
 
 type HttpAnswered = (HostIndex, RequestId, Option<HttpAnswer>);
@@ -57,6 +63,7 @@ struct Worker {
     counters: Arc<Counters>,
     seed: u64,
     origin: Instant,
+    orders: mpsc::WeakUnboundedSender<Order>,
     hosts: BTreeMap<HostIndex, Host>,
     /// Wake-ups; one that is not the host's latest is skipped.
     due: BinaryHeap<Reverse<(Time, HostIndex)>>,
@@ -78,6 +85,8 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
             Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
             order = orders.recv() => match order {
                 Some(Order::Start(index, identity, known)) => worker.start(index, identity, known),
+                Some(Order::Cut(index)) => worker.cut(index),
+                Some(Order::Restart(index)) => worker.restart(index),
                 Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
                 Some(Order::Stop(done, farewell)) => {
                     worker.stop(farewell).await;
@@ -96,7 +105,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 impl Worker {
     fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
-        let Setup { config, release, apis, broker, recorder, counters, seed, origin } = setup;
+        let Setup { config, release, apis, broker, recorder, counters, seed, origin, orders } = setup;
         let agents = Rc::new(AgentRelease::load(&release.release));
         let process = Process::neutron_agent(agents.topics());
         let agents = Agents { release: agents, process, cloud: Rc::default() };
@@ -107,6 +116,7 @@ impl Worker {
             counters,
             seed,
             origin,
+            orders,
             hosts: BTreeMap::new(),
             due: BinaryHeap::new(),
             events,
@@ -137,6 +147,26 @@ impl Worker {
         self.hosts.insert(index, host);
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+    }
+
+    fn cut(&self, index: HostIndex) {
+        if let Some(host) = self.hosts.get(&index) {
+            host.cut();
+        }
+    }
+
+    /// Its L2 agent restarts as well.
+    fn restart(&mut self, index: HostIndex) {
+        let Some(host) = self.hosts.remove(&index) else { return };
+        self.counters.registered.fetch_sub(1, Ordering::Relaxed);
+        let (identity, orders) = (host.identity.clone(), self.orders.clone());
+        let closed = host.close(Farewell::Leave);
+        self.broker.runtime().spawn(async move {
+            closed.await;
+            if let Some(orders) = orders.upgrade() {
+                let _fleet_stopped = orders.send(Order::Start(index, identity, None));
+            }
+        });
     }
 
     fn change_bridge(&mut self, index: HostIndex, change: Input) {

@@ -6,7 +6,7 @@ use hypervisor::Delay;
 
 use crate::{
     options,
-    plan::{Arrivals, Bound, ConnectionMode, DeploymentPlan, Gate, IncidentKind, LoadPlan, Operation, Plan, Start, Until},
+    plan::{Arrivals, Bound, ConnectionMode, DeploymentPlan, Gate, LoadPlan, Operation, Plan, Start, Until},
     units::{show_rate, show_size, show_time},
 };
 
@@ -32,9 +32,8 @@ pub fn describe(plan: &Plan) -> String {
         page.row("none", "the fleet registers and idles");
     }
     for incident in &plan.incidents {
-        let IncidentKind::BrokerRestart { lasts } = incident.kind;
-        let at = show_time(incident.at);
-        page.row("incident", &format!("broker_restart {at} after the load begins, for {}", show_time(lasts)));
+        let (at, what) = (show_time(incident.at), incident.kind.words());
+        page.row("incident", &format!("{at} after the load begins: {what}"));
     }
     page.row("drain", &format!("waits up to {} for the last operations", show_time(plan.drain)));
     page.head("gates");

@@ -10,6 +10,7 @@ mod deployment;
 mod describe;
 mod document;
 mod gates;
+mod incidents;
 pub mod library;
 mod load;
 pub mod nearest;

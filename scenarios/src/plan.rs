@@ -351,7 +351,7 @@ pub enum Until {
 }
 
 /// Something that happens to the cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// When, counted from the beginning of the load.
     pub at: Duration,
@@ -360,13 +360,25 @@ pub struct Incident {
 }
 
 /// What can happen to a cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum IncidentKind {
     /// All brokers stop, every connection is lost and with it what is not durable, and after this time they are back.
     BrokerRestart {
         /// How long nobody can connect.
         lasts: Duration,
+    },
+    /// Hypervisors lose all their connections at the same moment, as behind a switch that restarts, and connect again.
+    ConnectionsLost {
+        /// Part of the hypervisors, above zero and at most one.
+        share: f64,
+    },
+    /// nova-compute ends on hypervisors, and starts again.
+    ComputesRestart {
+        /// Part of the hypervisors, above zero and at most one.
+        share: f64,
+        /// When each of them restarts, from that moment on.
+        start: Start,
     },
 }
 

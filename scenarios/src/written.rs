@@ -7,8 +7,9 @@ use hypervisor::Delay;
 use crate::{
     delays,
     document::{Node, Table, Value},
+    incidents,
     nearest,
-    plan::{ConnectionMode, Incident, IncidentKind, Start},
+    plan::{ConnectionMode, Incident, Start},
     problem::{Complaint, Desk, Place},
     read::{Bytes, Section, Written, expected},
     start,
@@ -128,8 +129,8 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
     }
     let streams = top.sections(desk, "load");
     scenario.streams = streams.into_iter().map(|(table, place)| Stream::read(table, place, desk)).collect();
-    let incidents = top.sections(desk, "incidents");
-    scenario.incidents = incidents.into_iter().filter_map(|(table, place)| incident(table, place, desk)).collect();
+    let happens = top.sections(desk, "incidents");
+    scenario.incidents = happens.into_iter().filter_map(|(table, place)| incidents::read(table, place, desk)).collect();
     scenario.drain = top.get(desk, "drain");
     if let Some(mut section) = top.section(desk, "harness") {
         scenario.late_bound = section.get(desk, "late_bound");
@@ -181,27 +182,6 @@ fn deployment(mut section: Section<'_>, desk: &mut Desk<'_>) -> Deployment {
     };
     section.finish(desk);
     deployment
-}
-
-/// The kinds of incidents.
-const INCIDENTS: &str = "\"broker_restart\" (lasts = \"30s\")";
-
-fn incident(table: &Table, place: Place, desk: &mut Desk<'_>) -> Option<Incident> {
-    let mut section = Section::new("incidents", table, place);
-    let kind = section.require::<String>(desk, "kind", INCIDENTS);
-    let at = section.require::<Duration>(desk, "at", "when it happens after the load has begun, such as \"5m\"");
-    let lasts = section.require::<Duration>(desk, "lasts", "how long it lasts, such as \"30s\"");
-    section.finish(desk);
-    let (kind, at, lasts) = (kind?, at?.value, lasts?);
-    if kind.value != "broker_restart" {
-        kind.complain(desk, format!("there is no incident {:?}", kind.value), format!("known: {INCIDENTS}"));
-        return None;
-    }
-    if lasts.value.is_zero() {
-        lasts.complain(desk, "that is no restart", "give a time such as \"30s\"");
-    }
-    let lasts = lasts.value;
-    Some(Incident { at, kind: IncidentKind::BrokerRestart { lasts } })
 }
 
 fn wsgi(services: &Table, path: &str, desk: &mut Desk<'_>) -> Vec<Wsgi> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scenarios::{
     Plan, Schedule,
     options::compute_options,
-    plan::{IncidentKind, Operation},
+    plan::Operation,
     show_time,
 };
 
@@ -68,8 +68,10 @@ pub fn objection(plan: &Plan) -> Option<String> {
 
 fn only_live(plan: &Plan) -> Option<String> {
     let is_real = |operation: &Operation| matches!(operation, Operation::StopStart | Operation::Resize);
-    let stream = plan.load.iter().find(|load| is_real(&load.operation))?;
-    Some(format!("the stream `{}` does what the model does not; run the scenario with --target live", stream.name))
+    let stream = plan.load.iter().find(|load| is_real(&load.operation)).map(|load| format!("stream `{}`", load.name));
+    let incident = plan.incidents.iter().find(|incident| !incident.kind.is_modelled());
+    let what = stream.or_else(|| Some(format!("incident `{}`", incident?.kind.name())))?;
+    Some(format!("the {what} is nothing that the model does; run the scenario with --target live"))
 }
 
 fn too_many_processes(plan: &Plan) -> Option<String> {
@@ -100,9 +102,9 @@ fn no_threads(plan: &Plan) -> Option<String> {
 fn too_late(plan: &Plan) -> Option<String> {
     let end = Schedule::of(plan)?.takes() + plan.drain;
     plan.incidents.iter().find(|incident| incident.at > end).map(|incident| {
-        let IncidentKind::BrokerRestart { .. } = incident.kind;
         format!(
-            "incidents.at: the broker_restart at {} never happens: load and drain are over after {}",
+            "incidents.at: the {} at {} never happens: load and drain are over after {}",
+            incident.kind.name(),
             show_time(incident.at),
             show_time(end)
         )

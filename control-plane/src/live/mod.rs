@@ -3,6 +3,7 @@
 mod broker_queues;
 mod error;
 mod foreign;
+mod incidents;
 mod logs;
 mod records;
 mod register;
@@ -125,10 +126,17 @@ impl Run<'_> {
         self.phase(Phase::Load, "");
         let mut loader = self.begin_load(tenants, servers);
         watch.load(loader.started());
-        let loaded = self.showing(Phase::Load, &loader.tally(), self.load(&mut loader)).await;
-        self.phase(Phase::Drain, "");
-        self.showing(Phase::Drain, &loader.tally(), loader.drain(self.plan.drain)).await;
-        loaded
+        let load = async {
+            let tally = loader.tally();
+            let loaded = self.showing(Phase::Load, &tally, self.load(&mut loader)).await;
+            self.phase(Phase::Drain, "");
+            self.showing(Phase::Drain, &tally, loader.drain(self.plan.drain)).await;
+            loaded
+        };
+        tokio::select! {
+            loaded = load => loaded,
+            () = incidents::happen(self) => unreachable!("it makes things happen for ever"),
+        }
     }
 }
 

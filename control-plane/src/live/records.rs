@@ -1,6 +1,6 @@
 //! Hypervisors and servers of a run that was kept, as the cloud's databases have them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use fake_hv::{KnownHost, KnownNode, KnownService, KnownVm};
 use uuid::Uuid;
@@ -26,6 +26,7 @@ type ServiceColumns = (
     Option<String>,
     Option<String>,
     Option<String>,
+    u64,
 );
 type NodeColumns = (String, u64, String, u64, Option<String>, Option<String>, u64);
 type VmColumns = (String, String, u32, u64, u64, Option<String>, Option<String>, String, u8, Option<String>, String);
@@ -57,12 +58,12 @@ pub(super) async fn read(link: &mut Link, run: &RunName) -> Result<Records, Stri
     let nodes: Vec<NodeColumns> = link.rows(&nodes_query(run)).await?;
     let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
     let mut records = Records::default();
-    let services: BTreeMap<String, KnownService> = services.into_iter().map(service).collect();
+    let services: BTreeMap<String, (KnownService, Duration)> = services.into_iter().map(service).collect();
     for columns in nodes {
         let (host, node, provider_generation) = node(columns)?;
         // A start-up that was ended half-way has a service or a node, and begins again.
-        if let Some(service) = services.get(&host).cloned() {
-            let known = KnownHost { service, node, provider_generation, vms: Vec::new() };
+        if let Some((service, since_beat)) = services.get(&host).cloned() {
+            let known = KnownHost { service, node, provider_generation, since_beat, vms: Vec::new() };
             records.hosts.insert(host, known);
         }
     }
@@ -95,15 +96,16 @@ pub(super) async fn close_the_gap(link: &mut Link, run: &RunName) -> Result<(), 
 fn services_query(run: &RunName) -> String {
     format!(
         "SELECT host, id, uuid, version, report_count, COALESCE(disabled, 0), disabled_reason, COALESCE(forced_down, 0), \
-         {}, {}, {} FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0 AND host LIKE '{run}-%'",
+         {}, {}, {}, GREATEST(0, TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP())) FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0 AND host LIKE '{run}-%'",
         written!("last_seen_up"),
         written!("created_at"),
         written!("updated_at"),
     )
 }
 
-fn service(columns: ServiceColumns) -> (String, KnownService) {
-    let (host, id, uuid, version, report_count, disabled, reason, forced_down, last_seen_up, created, updated) = columns;
+fn service(columns: ServiceColumns) -> (String, (KnownService, Duration)) {
+    let (host, id, uuid, version, report_count, disabled, reason, forced_down, last_seen_up, created, updated, silent_s) =
+        columns;
     let service = KnownService {
         id,
         uuid: uuid.into(),
@@ -116,7 +118,7 @@ fn service(columns: ServiceColumns) -> (String, KnownService) {
         created_at: created.map(Into::into),
         updated_at: updated.map(Into::into),
     };
-    (host, service)
+    (host, (service, Duration::from_secs(silent_s)))
 }
 
 fn nodes_query(run: &RunName) -> String {

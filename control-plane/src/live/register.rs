@@ -78,8 +78,8 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
 async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveError> {
     let Some((_, cloud)) = run.kept().zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
     let mut link = Link::new(&cloud.database);
-    let mut hosts = records::read(&mut link, &run.name).await.map_err(LiveError::Kept)?.hosts;
     records::close_the_gap(&mut link, &run.name).await.map_err(LiveError::Kept)?;
+    let mut hosts = records::read(&mut link, &run.name).await.map_err(LiveError::Kept)?.hosts;
     Ok(spec.host_names().map_while(|name| hosts.remove(&name)).collect())
 }
 

@@ -1,6 +1,6 @@
 //! A hypervisor that ran before, and is gone on with.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use crate::{
     Config, Driver, Hypervisor, Instance, Milestone, Origin, Output, Servers, Services, agent,
@@ -12,10 +12,11 @@ use crate::{
 
 impl Hypervisor {
     /// A hypervisor whose start-up was some time ago, with these VMs: at its first input it goes on in the middle of what a
-    /// nova-compute does all day. Where between two beats, and between two runs of each periodic task, follows from the seed.
+    /// nova-compute does all day. Its last beat was `since_beat` ago; where it is between two runs of each periodic task follows from
+    /// the seed.
     ///
     /// What its service and its node are is the driver's to know. Its L2 agent starts anew.
-    pub fn go_on(config: Rc<Config>, seed: u64, vms: Vec<Instance>) -> Self {
+    pub fn go_on(config: Rc<Config>, seed: u64, vms: Vec<Instance>, since_beat: Duration) -> Self {
         let mut state = State::new(config, seed);
         let on_driver = state.config.driver == Driver::Plugging;
         state.tracker.copy_resources();
@@ -31,12 +32,12 @@ impl Hypervisor {
             state.guests.insert(guest.instance.uuid, guest);
         }
         let host = Host::new(state);
-        host.spawn(wake(host.clone()));
+        host.spawn(wake(host.clone(), since_beat));
         Self::with(Executor::new(host))
     }
 }
 
-async fn wake(host: Host) {
+async fn wake(host: Host, since_beat: Duration) {
     let services = host.peek().config.services;
     if services != Services::ComputeOnly {
         host.spawn(agent::run(host.clone()));
@@ -49,6 +50,6 @@ async fn wake(host: Host) {
     host.emit(Output::Serve(Servers::Compute));
     host.milestone(Milestone::Registered);
     host.set_origin(Origin::StartUp);
-    host.spawn(heartbeat::go_on(host.clone()));
+    host.spawn(heartbeat::go_on(host.clone(), since_beat));
     host.spawn(periodic::go_on(host.clone()));
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::Rng;
-
 use crate::{ConductorCall, executor::Host};
 
 /// `INITIAL_REPORTING_DELAY`.
@@ -16,11 +14,10 @@ pub(crate) async fn run(host: Host) {
     beat(&host).await;
 }
 
-/// Goes on with the beats of a hypervisor that was at rest, somewhere between two of them.
-pub(crate) async fn go_on(host: Host) {
+/// Goes on with the beats of a hypervisor that was at rest.
+pub(crate) async fn go_on(host: Host, since_beat: Duration) {
     let interval = host.peek().config.options.report_interval;
-    let first = interval.mul_f64(host.state().rng.random());
-    host.sleep(first).await;
+    host.sleep(interval.saturating_sub(since_beat)).await;
     beat(&host).await;
 }
 

@@ -66,6 +66,11 @@ impl Agent {
         }
     }
 
+    /// Its connections are lost.
+    pub(crate) fn cut(&self) {
+        self.link.cut();
+    }
+
     /// Ends the agent.
     pub(crate) fn close(self) -> Link {
         self.link

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Attach(Box<Channel>),
     /// For the channel of this number.
     Order(u16, Box<Order>),
+    /// Lose the connection, if there is one, without a word to the broker.
+    Cut,
     /// Close the connection, whatever channels it has.
     End(oneshot::Sender<()>),
 }
@@ -51,6 +53,8 @@ pub(crate) struct Connection {
     pub(super) ended: bool,
     /// It ends without a word.
     pub(super) vanishes: bool,
+    /// It is to be lost.
+    pub(super) cut: bool,
 }
 
 impl Connection {
@@ -73,6 +77,7 @@ impl Connection {
             ending: Vec::new(),
             ended: false,
             vanishes: false,
+            cut: false,
         };
         (connection, sender)
     }
@@ -155,6 +160,7 @@ impl Connection {
                     self.forget(number, waiter);
                 }
             }
+            Some(Command::Cut) => self.cut = true,
             Some(Command::End(waiter)) => {
                 self.ending.push(waiter);
                 self.ended = true;

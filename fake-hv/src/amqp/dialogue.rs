@@ -26,6 +26,8 @@ pub(crate) enum Lost {
     Frame(#[from] FrameError),
     #[error("the broker closed the connection: {code} {text}")]
     Closed { code: u16, text: String },
+    #[error("the scenario cut it")]
+    Cut,
     #[error("the broker hung up")]
     HungUp,
     #[error("nothing was heard of the broker for {0} s")]

@@ -206,12 +206,23 @@ impl Link {
         }
     }
 
+    /// Loses its connections, as behind a switch that restarts. A connection that many share is lost to all of them.
+    pub fn cut(&self) {
+        for handle in self.handles() {
+            let _gone = handle.commands.send(Command::Cut);
+        }
+    }
+
+    fn handles(&self) -> impl Iterator<Item = &Handle> {
+        let others = self.channels.others.iter().flat_map(|others| others.servers.iter().chain([&others.reply]));
+        others.chain([&self.channels.send])
+    }
+
     /// Stops, and closes its connections. Completes when that is done, after two minutes at the latest. A connection that is lost
     /// at that moment leaves its queues behind.
     pub async fn close(self, farewell: Farewell) {
-        let others = self.channels.others.iter().flat_map(|others| others.servers.iter().chain([&others.reply]));
         let mut waiting = Vec::new();
-        for handle in others.chain([&self.channels.send]) {
+        for handle in self.handles() {
             let (done, closed) = oneshot::channel();
             self.to(handle, Order::Close(done, farewell));
             waiting.push(closed);

@@ -42,6 +42,8 @@ impl<'a> Session<'a> {
 
     /// Returns when the connection is lost, or closed because nobody wants it any more.
     pub(super) async fn run(&mut self) -> Result<(), Lost> {
+        // There was none to be lost until now.
+        self.dialogue.connection.cut = false;
         self.dialogue.open_all();
         while !self.dialogue.connection.ended {
             self.step().await?;
@@ -62,7 +64,7 @@ impl<'a> Session<'a> {
             command = self.dialogue.connection.commands.recv() => self.dialogue.take_orders(command),
             () = tokio::time::sleep_until(due) => self.tick()?,
         }
-        Ok(())
+        if self.dialogue.connection.cut { Err(Lost::Cut) } else { Ok(()) }
     }
 
     fn interest(&self) -> Interest {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use recording::{CalibrationFacts, Manifest, millis};
-use scenarios::plan::{Arrivals, ConnectionMode, Incident, IncidentKind, LoadPlan, Operation, Start, Until};
+use scenarios::plan::{Arrivals, ConnectionMode, Incident, LoadPlan, Operation, Start, Until};
 
 use super::{Esc, Run, Section};
 use crate::words;
@@ -104,8 +104,7 @@ fn hypervisors(run: &Run<'_>) -> String {
 }
 
 fn incident_words(incident: &Incident) -> String {
-    let IncidentKind::BrokerRestart { lasts } = incident.kind;
-    format!("all brokers stop {} after the load begins, for {}", time(incident.at), time(lasts))
+    format!("{} after the load begins {}", time(incident.at), incident.kind.words())
 }
 
 /// Values of the scenario that the command replaced.

@@ -1,7 +1,7 @@
 //! Is there such an option, may it be set, and may it be set to this?
 
 use super::{
-    SERVICES,
+    OPENSTACK, SERVICES,
     catalogue::{OptionFacts, ServiceOptions, service_options},
     gone, value,
 };
@@ -98,6 +98,12 @@ fn unknown(options: &ServiceOptions, release: &str, service: &str, option: &str)
     }
     if let Some(became) = gone::option(service, option) {
         return Complaint::new(format!("{service} {release} does not have this option any more"), became);
+    }
+    if !OPENSTACK.contains(&service) {
+        let near = nearest::hint(option, options.keys().map(String::as_str));
+        let all = options.keys().cloned().collect::<Vec<_>>().join(", ");
+        let message = format!("`{option}` is no option of {service} that can be set");
+        return Complaint::new(message, format!("{near}those that can: {all}"));
     }
     let message = format!("{service} {release} has no option `{option}`");
     let Some((_, name)) = option.rsplit_once('.') else {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use super::OPENSTACK;
 use crate::plan::OptionValue;
 
 const TEXT: &str = include_str!("../../options/gone.toml");
@@ -44,7 +45,8 @@ fn gone() -> &'static Gone {
 /// What became of an option that is gone.
 pub(crate) fn option(service: &str, name: &str) -> Option<&'static str> {
     let had = |gone: &&GoneOption| {
-        (gone.services.is_empty() || gone.services.iter().any(|s| s == service)) && gone.names.iter().any(|n| n == name)
+        let of_all = gone.services.is_empty() && OPENSTACK.contains(&service);
+        (of_all || gone.services.iter().any(|s| s == service)) && gone.names.iter().any(|n| n == name)
     };
     gone().option.iter().find(had).map(|gone| gone.became.as_str())
 }
@@ -59,7 +61,7 @@ pub(crate) fn value(service: &str, option: &str, value: &OptionValue) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{SERVICES, catalogue::service_options, releases};
+    use crate::options::{catalogue::service_options, releases};
 
     /// What is listed as gone is gone from the newest release, and where it is gone, what the text tells people to write
     /// exists.
@@ -69,7 +71,7 @@ mod tests {
         for release in releases() {
             for gone in &gone().option {
                 let services: Vec<&str> = match gone.services.as_slice() {
-                    [] => SERVICES.to_vec(),
+                    [] => OPENSTACK.to_vec(),
                     some => some.iter().map(String::as_str).collect(),
                 };
                 for service in services {

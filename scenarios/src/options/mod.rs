@@ -19,6 +19,9 @@ pub(crate) use check::check_one;
 
 use crate::plan::Tuning;
 
+/// Those of them that are OpenStack's, whose options each release brings.
+pub(crate) const OPENSTACK: [&str; 5] = ["nova", "neutron", "keystone", "placement", "glance"];
+
 /// The services whose configuration a scenario can set.
 pub const SERVICES: [&str; 7] = ["nova", "neutron", "keystone", "placement", "glance", "rabbitmq", "mariadb"];
 

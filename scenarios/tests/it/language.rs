@@ -5,7 +5,7 @@ use std::time::Duration;
 use hypervisor::Delay;
 use scenarios::{
     Source,
-    plan::{Arrivals, Bound, ConnectionMode, OptionValue, Until},
+    plan::{Arrivals, Bound, ConnectionMode, IncidentKind, Operation, OptionValue, Start, Until},
 };
 
 use super::resolve;
@@ -39,6 +39,70 @@ fn the_example_of_the_documentation_works() {
     let quickstart = scenarios::library::find("quickstart").unwrap().text;
     let restart = "[[incidents]]\nkind = \"broker_restart\"\nat = \"1m\"\nlasts = \"10s\"\n";
     resolve(&format!("{quickstart}\n{restart}"), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+}
+
+#[test]
+fn a_fleet_starts_as_it_is_told() {
+    let start = |written: &str| resolve(&format!("{LEAST}start = {written}\n"), &[]).map(|plan| plan.fleet.start);
+    let least = resolve(LEAST, &[]).unwrap();
+    assert_eq!(least.fleet.start, Start::UnderWay { hypervisors: 16 });
+    assert_eq!(start("'at_once'").unwrap(), Start::AtOnce);
+    assert_eq!(start("'30/m'").unwrap(), Start::Pace { per_s: 0.5 });
+    assert_eq!(start("{ stagger = '5m' }").unwrap(), Start::Stagger { over: Duration::from_secs(300) });
+    assert_eq!(start("{ under_way = 8 }").unwrap(), Start::UnderWay { hypervisors: 8 });
+    for wrong in ["'at_onec'", "'0/s'", "{}", "{ under_way = 0 }", "{ under_way = 1, stagger = '1s' }", "7"] {
+        let said = start(wrong).unwrap_err().to_string();
+        assert!(said.contains("under_way = 16"), "{wrong}: {said}");
+    }
+}
+
+#[test]
+fn moments_of_a_start_are_in_order_and_all_there() {
+    let second = Duration::from_secs(1);
+    assert_eq!(Start::Pace { per_s: 2.0 }.moments(3, 1).unwrap(), [second * 0, second / 2, second]);
+    assert_eq!(Start::AtOnce.moments(2, 1).unwrap(), [second * 0; 2]);
+    assert_eq!(Start::UnderWay { hypervisors: 2 }.moments(2, 1), None);
+    let spread = Start::Stagger { over: second * 60 }.moments(1000, 1).unwrap();
+    assert!(spread.is_sorted() && spread.len() == 1000 && spread[999] < second * 60 && spread[0] < second);
+    let middle = spread[500].as_secs_f64();
+    assert!((27.0..33.0).contains(&middle), "evenly, but the middle one at {middle} s");
+}
+
+#[test]
+fn incidents_are_read_with_their_defaults() {
+    let incident = |written: &str| {
+        resolve(&format!("{LEAST}[[incidents]]\nat = '5m'\n{written}"), &[]).map(|plan| plan.incidents[0].kind)
+    };
+    assert_eq!(incident("kind = 'connections_lost'").unwrap(), IncidentKind::ConnectionsLost { share: 1.0 });
+    let restart = incident("kind = 'computes_restart'\nshare = 0.5\nstart = { stagger = '1m' }").unwrap();
+    let start = Start::Stagger { over: Duration::from_secs(60) };
+    assert_eq!(restart, IncidentKind::ComputesRestart { share: 0.5, start });
+    assert_eq!(restart.words(), "nova-compute restarts on 50 % of the hypervisors, at random within 1m");
+    for wrong in ["kind = 'connection_lost'", "kind = 'connections_lost'\nshare = 1.5", "kind = 'broker_restart'"] {
+        assert!(incident(wrong).is_err(), "{wrong}");
+    }
+    let near = incident("kind = 'connection_lost'").unwrap_err().to_string();
+    assert!(near.contains("connections_lost"), "{near}");
+}
+
+#[test]
+fn only_boots_come_in_batches() {
+    let stream = |written: &str| resolve(&format!("{LEAST}[[load]]\narrivals = 'burst'\nsize = 7\ntimes = 1\nevery = '1s'\n{written}"), &[]);
+    let plan = stream("operation = 'boot'\nbatch = 50").unwrap();
+    assert_eq!(plan.load[0].operation, Operation::Boot { nics: 1, batch: 50 });
+    assert_eq!(plan.load[0].operations(1), Some(7), "each server counts");
+    assert!(stream("operation = 'boot'\nbatch = 0").is_err());
+    assert!(stream("operation = 'list'\nbatch = 2").is_err());
+}
+
+#[test]
+fn servers_beside_openstack_are_tuned_too() {
+    let tuned = |written: &str| resolve(&format!("{LEAST}[tuning.rabbitmq]\n{written}"), &[]);
+    let plan = tuned("collect_statistics_interval = 60000\n'management_agent.disable_metrics_collector' = true").unwrap();
+    assert_eq!(plan.tuning["rabbitmq"]["collect_statistics_interval"], OptionValue::Integer(60_000));
+    let said = tuned("collect_statistic_interval = 1000").unwrap_err().to_string();
+    assert!(said.contains("collect_statistics_interval"), "{said}");
+    assert!(tuned("heartbeat = -1").is_err());
 }
 
 /// A key that the language has and the documentation has not would be found by nobody.

@@ -140,7 +140,7 @@ impl World {
 
     /// Something happens to the cloud.
     pub(crate) fn incident(&mut self, index: u32) {
-        let IncidentKind::BrokerRestart { lasts } = self.incidents[index as usize].kind;
+        let IncidentKind::BrokerRestart { lasts } = self.incidents[index as usize].kind else { return };
         self.log.event(self.now, "incident", format!("broker_restart, for {} s", lasts.as_secs_f64()));
         self.links.broker_back = self.now + lasts;
         for host in 0..self.fleet.started {

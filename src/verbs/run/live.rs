@@ -42,12 +42,13 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
 
 /// A real cloud has no servers that nobody booted, and the harness does not restart its broker yet.
 fn only_modelled(plan: &Plan) -> Result<(), Failure> {
-    let key = match plan {
-        Plan { fleet, .. } if fleet.servers > 0 => "fleet.servers",
-        Plan { incidents, .. } if !incidents.is_empty() => "incidents",
-        _ => return Ok(()),
+    let incident = plan.incidents.iter().find(|incident| incident.kind.is_modelled());
+    let what = match incident {
+        _ if plan.fleet.servers > 0 => "fleet.servers".to_owned(),
+        Some(incident) => format!("the incident `{}`", incident.kind.name()),
+        None => return Ok(()),
     };
-    Err(format!("the scenario has {key}, which only the model does; take it out, or run it with --target sim"))
+    Err(format!("the scenario has {what}, which only the model does; take it out, or run it with --target sim"))
 }
 
 /// What stays in the cloud when the run ends, if anything does: what an earlier one left, or what this one is to leave.
