@@ -83,7 +83,10 @@ impl Kept {
         if plan.tenants.users != self.tenants.users {
             return differs("tenants.users", &self.tenants.users, &plan.tenants.users);
         }
-        let wants_ports = plan.load.iter().any(|load| matches!(load.operation, scenarios::plan::Operation::Boot { nics, .. } if nics > 0));
+        let wants_ports = plan
+            .load
+            .iter()
+            .any(|load| matches!(load.operation, scenarios::plan::Operation::Boot { nics, .. } if nics > 0));
         if wants_ports && self.network.is_none() {
             return Some("servers with NICs are asked for, and there is no network".to_owned());
         }

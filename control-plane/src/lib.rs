@@ -55,9 +55,7 @@ pub use lock::Lock;
 pub use progress::{Progress, Silent};
 pub use scenarios::DEFAULT_RELEASE;
 pub use secret::Secret;
-pub use snapshot::{
-    Snapshot, StandingStill, remove_snapshot, restore_snapshot, save_snapshot, snapshots,
-};
+pub use snapshot::{Snapshot, StandingStill, remove_snapshot, restore_snapshot, save_snapshot, snapshots};
 pub use spec::{CloudSpec, WSGI_SERVICES};
 pub use state_dir::StateDir;
 pub use status::{Health, ProcessStatus, status};

@@ -64,7 +64,9 @@ pub async fn save_snapshot(state: &StateDir, name: &str) -> Result<(Snapshot, St
     let Some(release) = release_of(state) else { return Err(UpError::NoCloud(state.clone())) };
     if folder.exists() {
         let remove = state.command(&format!("snapshot remove {name}"));
-        return Err(UpError::invalid(format!("there is a snapshot {name} already; give another name, or remove it: {remove}")));
+        return Err(UpError::invalid(format!(
+            "there is a snapshot {name} already; give another name, or remove it: {remove}"
+        )));
     }
     let still = stand_still(state).await?;
     let partial = Path::new(FOLDER).join(format!(".{name}"));
@@ -134,7 +136,10 @@ fn find(state: &StateDir, name: &str) -> Result<Snapshot, UpError> {
     let found = state.read_json(&format!("{FOLDER}/{name}/{FACTS_FILE}"))?;
     found.ok_or_else(|| {
         let list = state.command("snapshot list");
-        UpError::invalid(format!("there is no snapshot {name} in {}; `{list}` shows those that are there", state.path().display()))
+        UpError::invalid(format!(
+            "there is no snapshot {name} in {}; `{list}` shows those that are there",
+            state.path().display()
+        ))
     })
 }
 

@@ -1,14 +1,10 @@
 //! A fleet: many hypervisors, one process.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{sync::Arc, thread, time::Instant};
 
 use hypervisor::{ComputeOptions, Config, Driver, Services};
-use recording::Recorder;
 use rand::seq::SliceRandom;
+use recording::Recorder;
 use scenarios::{
     plan::{FleetPlan, Start},
     seed::generator,
@@ -193,7 +189,10 @@ impl Fleet {
         let hosts = self.chosen(share);
         async move {
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            in_turn(start, count, seed, &counters, |number| orders.send(Order::Restart(hosts[number as usize])).is_ok()).await;
+            in_turn(start, count, seed, &counters, |number| {
+                orders.send(Order::Restart(hosts[number as usize])).is_ok()
+            })
+            .await;
         }
     }
 

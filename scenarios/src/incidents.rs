@@ -32,7 +32,9 @@ impl FromNode for Share {
             _ => None,
         };
         let of_all = share.filter(|share| *share > 0.0 && *share <= 1.0);
-        of_all.map(Self).ok_or_else(|| Complaint::new(format!("{raw} is no part of the hypervisors"), "give 0.5 for half of them, at most 1"))
+        of_all.map(Self).ok_or_else(|| {
+            Complaint::new(format!("{raw} is no part of the hypervisors"), "give 0.5 for half of them, at most 1")
+        })
     }
 }
 

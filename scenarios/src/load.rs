@@ -100,7 +100,9 @@ fn servers_exist(streams: &[Stream], some_run: bool, desk: &mut Desk<'_>) {
         return;
     }
     for stream in streams {
-        if let (Some(Operation::Delete | Operation::Show | Operation::StopStart | Operation::Resize), Some(name)) = (&stream.operation, &stream.name) {
+        if let (Some(Operation::Delete | Operation::Show | Operation::StopStart | Operation::Resize), Some(name)) =
+            (&stream.operation, &stream.name)
+        {
             name.complain(desk, "there are no servers to work on", "add a stream with operation = \"boot\"");
         }
     }

@@ -143,7 +143,7 @@ pub struct FleetPlan {
     pub times: hypervisor::Times,
     /// How long the run waits for Nova's service list to show all of them up.
     pub register_within: Duration,
-    /// Servers that run on them already when the run begins; only a modelled fleet has any.
+    /// Servers that run on them already when the run begins; on a real cloud an earlier run has left them.
     #[serde(default)]
     pub servers: u32,
 }
@@ -189,7 +189,9 @@ impl Start {
     pub fn moments(self, hypervisors: u32, seed: u64) -> Option<Vec<Duration>> {
         let numbers = 0..hypervisors;
         match self {
-            Self::Pace { per_s } => Some(numbers.map(|number| Duration::from_secs_f64(f64::from(number) / per_s)).collect()),
+            Self::Pace { per_s } => {
+                Some(numbers.map(|number| Duration::from_secs_f64(f64::from(number) / per_s)).collect())
+            }
             Self::AtOnce => Some(numbers.map(|_| Duration::ZERO).collect()),
             Self::Stagger { over } => {
                 let mut rng = generator(seed, "fleet/start");

@@ -6,7 +6,9 @@ use hypervisor::{Delay, Resources, Times};
 
 use crate::{
     deployment, document, gates, load, options,
-    plan::{CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, Start, TenantsPlan, Tuning, WsgiPlan},
+    plan::{
+        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, Start, TenantsPlan, Tuning, WsgiPlan,
+    },
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
     seed::DEFAULT_SEED,

@@ -39,7 +39,9 @@ pub(crate) fn get(section: &mut Section<'_>, desk: &mut Desk<'_>) -> Option<Writ
             form.finish(desk);
             match (over, under_way) {
                 (Some(over), None) => Start::Stagger { over: over.value },
-                (None, Some(hypervisors)) if hypervisors.value > 0 => Start::UnderWay { hypervisors: hypervisors.value },
+                (None, Some(hypervisors)) if hypervisors.value > 0 => {
+                    Start::UnderWay { hypervisors: hypervisors.value }
+                }
                 _ => {
                     desk.complain(&place, &key, Complaint::new("that does not say when hypervisors start", FORMS));
                     return None;

@@ -105,9 +105,17 @@ fn operation(
 ) -> Option<Operation> {
     if let Some(batch) = &batch {
         if written.value != "boot" {
-            batch.complain(desk, format!("a {} is about one thing", written.value), "only operation = \"boot\" takes `batch`");
+            batch.complain(
+                desk,
+                format!("a {} is about one thing", written.value),
+                "only operation = \"boot\" takes `batch`",
+            );
         } else if !(1..=LARGEST_BATCH).contains(&batch.value) {
-            batch.complain(desk, format!("{} servers in one request", batch.value), format!("give 1 to {LARGEST_BATCH}"));
+            batch.complain(
+                desk,
+                format!("{} servers in one request", batch.value),
+                format!("give 1 to {LARGEST_BATCH}"),
+            );
         }
     }
     if let Some(nics) = &nics {

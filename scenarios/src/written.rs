@@ -7,8 +7,7 @@ use hypervisor::Delay;
 use crate::{
     delays,
     document::{Node, Table, Value},
-    incidents,
-    nearest,
+    incidents, nearest,
     plan::{ConnectionMode, Incident, Start},
     problem::{Complaint, Desk, Place},
     read::{Bytes, Section, Written, expected},

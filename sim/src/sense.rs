@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use scenarios::{
-    Plan, Schedule,
-    options::compute_options,
-    plan::Operation,
-    show_time,
-};
+use scenarios::{Plan, Schedule, options::compute_options, plan::Operation, show_time};
 
 use crate::model::{Options, Settings};
 

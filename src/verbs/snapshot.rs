@@ -1,10 +1,6 @@
 //! `kagemusha snapshot`
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    time::Instant,
-};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use control_plane::{CloudSpec, StateDir, UpError};
 use scenarios::show_size;

@@ -83,7 +83,7 @@ fn options_of_the_other_target_are_told() {
 fn what_only_the_model_does_is_told() {
     refused(SCENARIO, &["--set", "fleet.servers=3"], &["fleet.servers", "--target sim"]);
     let restart = "[[incidents]]\nkind = \"broker_restart\"\nat = \"1s\"\nlasts = \"1s\"\n";
-    refused(&format!("{SCENARIO}{restart}"), &[], &["incidents", "--target sim"]);
+    refused(&format!("{SCENARIO}{restart}"), &[], &["broker_restart", "--target sim"]);
 }
 
 const FOREIGN: &str = "[cloud.bring_your_own]\ncloud = \"lab\"\ntransport_url_env = \"KAGEMUSHA_NO_SUCH_VARIABLE\"\n";

@@ -223,7 +223,7 @@ impl Lab {
                 hypervisors: hosts,
                 connections: ConnectionMode::Faithful,
                 start: Start::AtOnce,
-            l2_agent: true,
+                l2_agent: true,
                 resources: Resources::fake_driver(),
                 times: Times { think: Times::MEASURED_THINK, ..Times::ZERO },
                 register_within: REGISTER_WITHIN,

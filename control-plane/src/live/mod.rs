@@ -123,6 +123,12 @@ impl Run<'_> {
             self.unless_cancelled(register::register(self, login)).await?;
         }
         let servers = self.servers(&tenants).await?;
+        let (there, asked) = (servers.len(), self.plan.fleet.servers);
+        if there < asked as usize {
+            return Err(LiveError::Kept(format!(
+                "{there} of {asked} servers run already that fleet.servers asks for; boot them in a run with --keep"
+            )));
+        }
         self.phase(Phase::Load, "");
         let mut loader = self.begin_load(tenants, servers);
         watch.load(loader.started());

@@ -14,20 +14,8 @@ macro_rules! written {
     };
 }
 
-type ServiceColumns = (
-    String,
-    u64,
-    String,
-    u64,
-    u64,
-    bool,
-    Option<String>,
-    bool,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    u64,
-);
+type ServiceColumns =
+    (String, u64, String, u64, u64, bool, Option<String>, bool, Option<String>, Option<String>, Option<String>, u64);
 type NodeColumns = (String, u64, String, u64, Option<String>, Option<String>, u64);
 type VmColumns = (String, String, u32, u64, u64, Option<String>, Option<String>, String, u8, Option<String>, String);
 
@@ -104,8 +92,20 @@ fn services_query(run: &RunName) -> String {
 }
 
 fn service(columns: ServiceColumns) -> (String, (KnownService, Duration)) {
-    let (host, id, uuid, version, report_count, disabled, reason, forced_down, last_seen_up, created, updated, silent_s) =
-        columns;
+    let (
+        host,
+        id,
+        uuid,
+        version,
+        report_count,
+        disabled,
+        reason,
+        forced_down,
+        last_seen_up,
+        created,
+        updated,
+        silent_s,
+    ) = columns;
     let service = KnownService {
         id,
         uuid: uuid.into(),
@@ -131,10 +131,11 @@ fn nodes_query(run: &RunName) -> String {
     )
 }
 
-fn node((host, id, uuid, mapped, created, updated, generation): NodeColumns) -> Result<(String, KnownNode, u64), String> {
+fn node(
+    (host, id, uuid, mapped, created, updated, generation): NodeColumns,
+) -> Result<(String, KnownNode, u64), String> {
     let uuid = Uuid::parse_str(&uuid).map_err(|error| format!("compute node of {host}: {error}"))?;
-    let node =
-        KnownNode { id, uuid, mapped, created_at: created.map(Into::into), updated_at: updated.map(Into::into) };
+    let node = KnownNode { id, uuid, mapped, created_at: created.map(Into::into), updated_at: updated.map(Into::into) };
     Ok((host, node, generation))
 }
 
@@ -150,7 +151,6 @@ fn vm(columns: VmColumns) -> Result<(KnownServer, KnownVm), String> {
     let (uuid, host, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type, user) = columns;
     let id = Uuid::parse_str(&uuid).map_err(|error| format!("server {uuid}: {error}"))?;
     let active = vm_state.as_deref() == Some("active") && task_state.is_none();
-    let vm =
-        KnownVm { uuid: id, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type };
+    let vm = KnownVm { uuid: id, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type };
     Ok((KnownServer { id: uuid, host, user, active, large: vcpus > 1 }, vm))
 }

@@ -61,7 +61,7 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         if all_up && beating && *mapped >= hosts.len() {
             return Ok(());
         }
-        tell(run, up.len(), begun.elapsed());
+        tell(run, (up.len(), *mapped), begun.elapsed());
         if begun.elapsed() > run.plan.fleet.register_within {
             // Hosts that came up and fell are a finding, which the load is to show.
             if seen_up.len() >= hosts.len() && beating {
@@ -111,11 +111,15 @@ fn roll_call(run: &Run<'_>) -> RollCall {
     }
 }
 
-fn tell(run: &Run<'_>, up: usize, since: Duration) {
+fn tell(run: &Run<'_>, (up, mapped): (usize, usize), since: Duration) {
     let started = run.fleet.with(|fleet| fleet.stats()).unwrap_or_default();
     let total = run.plan.fleet.hypervisors;
     // Nova shows a host as up from the moment its service record is made; its start-up goes on for a while.
-    let text = format!("{up} of {total} hypervisors up, {} through with their start-up", started.registered);
+    let mut text = format!("{up} of {total} hypervisors up, {} through with their start-up", started.registered);
+    if up >= total as usize && mapped < up {
+        // The scheduler looks for them every few seconds, and in the first minute of its life not at all.
+        text.push_str(&format!(", {mapped} mapped to their cell"));
+    }
     run.tell.status(&Status {
         phase: Phase::Register,
         done: up as u64,

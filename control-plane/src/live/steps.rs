@@ -17,7 +17,8 @@ use super::{
 use crate::{
     Kept, KeptUser,
     load::{
-        Loader, LoaderSpec, Login, SchedulingLog, Server, Servers, Session, Tally, Tenants, TenantsSpec, User,
+        Call, Loader, LoaderSpec, Login, SchedulingLog, Server, Servers, Service, Session, Tally, Tenants, TenantsSpec,
+        User,
     },
     watch::{Link, Watch},
 };
@@ -67,6 +68,7 @@ impl Run<'_> {
     /// Removes what earlier runs left, then makes what this one needs.
     pub(super) async fn make_tenants(&self) -> Result<Tenants, LiveError> {
         if let Some(kept) = self.kept() {
+            self.wake_network().await?;
             return Ok(self.known_tenants(kept));
         }
         tidy::leftovers(self).await?;
@@ -92,10 +94,22 @@ impl Run<'_> {
         self.keep.and_then(|keep| keep.kept.as_ref())
     }
 
+    /// Of the first requests of a Neutron that was just started all but one are refused, or see nothing (see `Tenants`): each of
+    /// its processes gets one alone, before the users come.
+    async fn wake_network(&self) -> Result<(), LiveError> {
+        let processes = self.plan.cloud.wsgi.get("neutron").map_or(1, |wsgi| wsgi.processes);
+        for _ in 0..2 * processes {
+            let networks = Call::get("list networks", Service::Network, "/networks?fields=id");
+            self.admin.call(&networks).await.map_err(LiveError::api("wake Neutron"))?;
+        }
+        Ok(())
+    }
+
     /// Users that are there already; each logs in when it first does something.
     fn known_tenants(&self, kept: &Kept) -> Tenants {
         let login = |user: &KeptUser| Login::in_default_domain(&user.name, &user.password, &user.project);
-        let users = kept.users.iter().map(|user| User { id: user.id.clone(), session: self.admin.as_user(login(user)) });
+        let users =
+            kept.users.iter().map(|user| User { id: user.id.clone(), session: self.admin.as_user(login(user)) });
         Tenants {
             run: kept.run.clone(),
             users: users.collect(),
@@ -153,7 +167,8 @@ impl Run<'_> {
 
     fn note_created(&self, tenants: &Tenants) -> Result<(), LiveError> {
         let users: Vec<_> = tenants.users.iter().map(|user| &user.session.login().user).collect();
-        let projects: std::collections::BTreeSet<_> = tenants.users.iter().map(|user| &user.session.login().project).collect();
+        let projects: std::collections::BTreeSet<_> =
+            tenants.users.iter().map(|user| &user.session.login().project).collect();
         let created = json!({
             "run": self.name.as_str(), "projects": projects, "users": users,
             "network": tenants.network, "image": tenants.image, "flavors": tenants.flavors,

@@ -99,5 +99,8 @@ async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)
 }
 
 fn broker_queues(run: &Run<'_>) -> Option<BrokerQueues> {
-    run.target.own.as_ref().map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.broker_metrics_url, &cloud.amqp))
+    run.target
+        .own
+        .as_ref()
+        .map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.broker_metrics_url, &cloud.amqp))
 }

@@ -125,7 +125,8 @@ impl Ground {
         let body = boot_request(&self.tenants, name, nics, attempts.len());
         let answer = user.call(&Call::post("boot", Service::Compute, "/servers", body)).await;
         let at = self.origin.elapsed();
-        let request = answer.as_ref().ok().and_then(|answer| answer.header("X-OpenStack-Request-Id").map(str::to_owned));
+        let request =
+            answer.as_ref().ok().and_then(|answer| answer.header("X-OpenStack-Request-Id").map(str::to_owned));
         let servers = match answer {
             Ok(answer) => self.accepted(user, &answer, attempts.len()).await,
             Err(error) => Err(error),

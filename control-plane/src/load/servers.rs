@@ -39,6 +39,16 @@ impl Servers {
         self.with(|state| state.active.push_back(server));
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.with(|state| state.active.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The oldest, which is nobody else's any more.
     pub(crate) fn take_oldest(&self) -> Option<Server> {
         self.with(|state| state.active.pop_front())

@@ -34,14 +34,17 @@ pub struct RollCall {
 }
 
 enum By {
-    Records { link: Link, service_down_time_s: u64 },
+    Records { link: Box<Link>, service_down_time_s: u64 },
     Api(Session),
 }
 
 impl RollCall {
     /// By the records of the harness's own cloud, which takes a host for down after this time without a heartbeat.
     pub fn by_records(database: &Database, service_down_time: Duration, run: RunName) -> Self {
-        Self { run, by: By::Records { link: Link::new(database), service_down_time_s: service_down_time.as_secs() } }
+        Self {
+            run,
+            by: By::Records { link: Box::new(Link::new(database)), service_down_time_s: service_down_time.as_secs() },
+        }
     }
 
     /// By the API of somebody else's cloud.
@@ -99,7 +102,12 @@ mod tests {
     #[test]
     fn a_host_is_up_by_novas_rule_and_mapped_or_not() {
         let row = |host: &str, silent_s, forced_down, mapped| (host.to_owned(), silent_s, forced_down, mapped);
-        let rows = [row("a", 60, false, true), row("b", 61, false, true), row("c", -61, false, false), row("d", 0, true, false)];
+        let rows = [
+            row("a", 60, false, true),
+            row("b", 61, false, true),
+            row("c", -61, false, false),
+            row("d", 0, true, false),
+        ];
         let roll = roll(rows.into_iter(), 60);
         assert_eq!(roll, Roll { up: BTreeSet::from(["a".to_owned()]), mapped: 2 });
     }

@@ -9,7 +9,7 @@ use std::{
 
 use control_plane::{
     Cloud, Lock, StateDir,
-    live::{self, Cancel, LiveError, Phase, Status, Target, Tell},
+    live::{self, Cancel, Keep, LiveError, Phase, Status, Target, Tell},
     load::{Http, Service},
 };
 use recording::{Manifest, Outcome, OutcomeKind, Recorder, Recording};
@@ -99,10 +99,19 @@ impl Tell for StopAt {
 }
 
 async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcome, Recording) {
+    carry_out(state, cloud, (&plan(), None), stop_at).await
+}
+
+/// Carries a plan out, and what it is to keep.
+pub(crate) async fn carry_out(
+    state: &StateDir,
+    cloud: &Cloud,
+    (plan, keep): (&Plan, Option<&Keep>),
+    stop_at: Option<Phase>,
+) -> (Outcome, Recording) {
     let _lock = Lock::take(state).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let plan = plan();
     let manifest = Manifest {
         schema: Manifest::SCHEMA,
         harness_version: "test".to_owned(),
@@ -113,10 +122,10 @@ async fn run(state: &StateDir, cloud: &Cloud, stop_at: Option<Phase>) -> (Outcom
         started_at: "2026-01-01T00:00:00Z".to_owned(),
         ..Manifest::default()
     };
-    let recorder = Recorder::create(&out, &manifest, &serde_json::to_string(&plan).unwrap()).unwrap();
+    let recorder = Recorder::create(&out, &manifest, &serde_json::to_string(plan).unwrap()).unwrap();
     let (canceller, cancel) = Cancel::new();
     let tell = StopAt(stop_at.map(|phase| (phase, canceller)));
-    let outcome = live::run(&plan, &Target::own(cloud), &recorder, Instant::now(), None, &cancel, &tell).await;
+    let outcome = live::run(plan, &Target::own(cloud), &recorder, Instant::now(), keep, &cancel, &tell).await;
     recorder.finish(&outcome).unwrap();
     (outcome, Recording::open(&out).unwrap())
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+mod kept;
 mod load;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use control_plane::{Cloud, CloudSpec, Health, ManagedProcess, StateDir, Up, bring_up, process::procfs, real_compute};
 use scenarios::plan::{OptionValue, WsgiPlan};
+use tokio::runtime::Handle;
 
 /// A range that is not the default, so that a cloud of the user's own is not disturbed.
 const BASE_PORT: u16 = 23_000;
@@ -62,6 +64,8 @@ async fn tell_its_life(state: &StateDir, spec: &CloudSpec) {
     a_dead_process_is_started_again(state, spec, &cloud).await;
     tuning_touches_its_service_only(state, spec).await;
     a_real_compute_boots_a_server(state).await;
+    // It holds what only lives in this task, so that the compiler cannot send it to another thread.
+    tokio::task::block_in_place(|| Handle::current().block_on(kept::what_a_run_leaves_survives_a_snapshot(state)));
 }
 
 async fn bring_up_timed(state: &StateDir, spec: &CloudSpec) -> Up {

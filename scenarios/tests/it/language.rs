@@ -59,8 +59,8 @@ fn a_fleet_starts_as_it_is_told() {
 #[test]
 fn moments_of_a_start_are_in_order_and_all_there() {
     let second = Duration::from_secs(1);
-    assert_eq!(Start::Pace { per_s: 2.0 }.moments(3, 1).unwrap(), [second * 0, second / 2, second]);
-    assert_eq!(Start::AtOnce.moments(2, 1).unwrap(), [second * 0; 2]);
+    assert_eq!(Start::Pace { per_s: 2.0 }.moments(3, 1).unwrap(), [Duration::ZERO, second / 2, second]);
+    assert_eq!(Start::AtOnce.moments(2, 1).unwrap(), [Duration::ZERO; 2]);
     assert_eq!(Start::UnderWay { hypervisors: 2 }.moments(2, 1), None);
     let spread = Start::Stagger { over: second * 60 }.moments(1000, 1).unwrap();
     assert!(spread.is_sorted() && spread.len() == 1000 && spread[999] < second * 60 && spread[0] < second);
@@ -87,7 +87,9 @@ fn incidents_are_read_with_their_defaults() {
 
 #[test]
 fn only_boots_come_in_batches() {
-    let stream = |written: &str| resolve(&format!("{LEAST}[[load]]\narrivals = 'burst'\nsize = 7\ntimes = 1\nevery = '1s'\n{written}"), &[]);
+    let stream = |written: &str| {
+        resolve(&format!("{LEAST}[[load]]\narrivals = 'burst'\nsize = 7\ntimes = 1\nevery = '1s'\n{written}"), &[])
+    };
     let plan = stream("operation = 'boot'\nbatch = 50").unwrap();
     assert_eq!(plan.load[0].operation, Operation::Boot { nics: 1, batch: 50 });
     assert_eq!(plan.load[0].operations(1), Some(7), "each server counts");
@@ -98,7 +100,8 @@ fn only_boots_come_in_batches() {
 #[test]
 fn servers_beside_openstack_are_tuned_too() {
     let tuned = |written: &str| resolve(&format!("{LEAST}[tuning.rabbitmq]\n{written}"), &[]);
-    let plan = tuned("collect_statistics_interval = 60000\n'management_agent.disable_metrics_collector' = true").unwrap();
+    let plan =
+        tuned("collect_statistics_interval = 60000\n'management_agent.disable_metrics_collector' = true").unwrap();
     assert_eq!(plan.tuning["rabbitmq"]["collect_statistics_interval"], OptionValue::Integer(60_000));
     let said = tuned("collect_statistic_interval = 1000").unwrap_err().to_string();
     assert!(said.contains("collect_statistics_interval"), "{said}");

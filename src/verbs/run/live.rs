@@ -21,10 +21,10 @@ use super::{
 };
 
 pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
-    only_modelled(plan)?;
-    let out = new_folder(args, plan)?;
     let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
     let keep = keep(args, plan, &state)?;
+    only_modelled(plan, keep.as_ref())?;
+    let out = new_folder(args, plan)?;
     let (target, lock) = runtime().map_err(words)?.block_on(target(args, plan, &state))?;
     // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
     take_precedence();
@@ -40,15 +40,24 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// A real cloud has no servers that nobody booted, and the harness does not restart its broker yet.
-fn only_modelled(plan: &Plan) -> Result<(), Failure> {
+/// The harness does not restart a real cloud's broker yet, and servers run on it already only if an earlier run left them.
+fn only_modelled(plan: &Plan, keep: Option<&Keep>) -> Result<(), Failure> {
     let incident = plan.incidents.iter().find(|incident| incident.kind.is_modelled());
-    let what = match incident {
-        _ if plan.fleet.servers > 0 => "fleet.servers".to_owned(),
-        Some(incident) => format!("the incident `{}`", incident.kind.name()),
-        None => return Ok(()),
-    };
-    Err(format!("the scenario has {what}, which only the model does; take it out, or run it with --target sim"))
+    if let Some(incident) = incident {
+        let what = incident.kind.name();
+        return Err(format!(
+            "the incident `{what}` is one that only the model does; take it out, or run it with --target sim"
+        ));
+    }
+    let nobody_left_any = keep.is_none_or(|keep| keep.kept.is_none());
+    if plan.fleet.servers > 0 && nobody_left_any {
+        let servers = plan.fleet.servers;
+        return Err(format!(
+            "the scenario asks for {servers} servers that run already (fleet.servers), and no earlier run left any here; boot \
+             them in a run with --keep, or run it with --target sim"
+        ));
+    }
+    Ok(())
 }
 
 /// What stays in the cloud when the run ends, if anything does: what an earlier one left, or what this one is to leave.
@@ -104,12 +113,7 @@ async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Opt
 }
 
 /// Carries the plan out, recording it, and reports.
-async fn record(
-    args: &Args,
-    plan: &Plan,
-    (target, keep): (&Target, Option<&Keep>),
-    out: &Path,
-) -> Result<u8, Failure> {
+async fn record(args: &Args, plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Path) -> Result<u8, Failure> {
     let manifest = manifest::live(plan, target);
     let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
