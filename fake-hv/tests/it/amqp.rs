@@ -252,6 +252,24 @@ async fn a_lost_connection_is_told_and_everything_is_declared_again() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_scenario_cuts_is_made_again() {
+    let Some(address) = address() else { return };
+    let _turn = TURN.lock().await;
+    let mut fleet = Fleet::new(address, ConnectionMode::Single);
+    let (client, server) = (fleet.link(1), fleet.link(2));
+    serve(&mut fleet, &server).await;
+    round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
+    server.cut();
+    match fleet.next().await {
+        (2, LinkEvent::Lost(reason)) => assert_eq!(reason, "the scenario cut it"),
+        other => panic!("a loss was expected, not {other:?}"),
+    }
+    while !matches!(fleet.next().await, (2, LinkEvent::Restored)) {}
+    round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
+    fleet.end([client, server]).await;
+}
+
+#[tokio::test]
 async fn a_closed_fleet_leaves_no_queue() {
     let Some(address) = address() else { return };
     let _turn = TURN.lock().await;

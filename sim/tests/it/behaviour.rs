@@ -46,6 +46,19 @@ fn last(recording: &Recording, metric: &str, instance: &str) -> f64 {
     recording.series.points(metric, instance).last().map_or(0.0, |point| point.1)
 }
 
+/// As many as are to be in their start-up at a time, and no more; and all of them in the end.
+#[test]
+fn a_fleet_starts_as_fast_as_the_cloud_takes_it() {
+    let took_s = |under_way: u32| {
+        let run = recorded(&[&format!("fleet.start.under_way={under_way}"), "load.boot.count=1"]);
+        assert_eq!(last(&run, "fleet.registered", ""), 30.0);
+        let load = run.events.iter().find(|event| event.kind == "phase" && event.detail == "load");
+        load.expect("all of them got up").t_ms / 1e3
+    };
+    let (one, six, all) = (took_s(1), took_s(6), took_s(100));
+    assert!(one >= 3.0 * six && six >= all, "one after the other {one} s, six at a time {six} s, all at once {all} s");
+}
+
 #[test]
 fn a_cloud_that_keeps_up_boots_everything() {
     let run = recorded(&[]);

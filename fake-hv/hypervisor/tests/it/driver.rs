@@ -86,8 +86,12 @@ pub(crate) fn instance(uuid: Uuid) -> Instance {
 
 impl Driver {
     pub(crate) fn new(options: ComputeOptions) -> Self {
+        Self::with(Hypervisor::new(config(options), 7))
+    }
+
+    pub(crate) fn with(hypervisor: Hypervisor) -> Self {
         Self {
-            hypervisor: Hypervisor::new(config(options), 7),
+            hypervisor,
             now: Time::ZERO,
             sent: Vec::new(),
             asked: Vec::new(),
