@@ -3,7 +3,7 @@
 //! The cloud's own databases say which hypervisors are registered and which servers they have. This file says what they do not:
 //! whose they are, how the users log in, and what each hypervisor offers.
 
-use scenarios::plan::{FleetPlan, Plan, TenantsPlan};
+use scenarios::plan::{FleetPlan, LoadPlan, Operation, Plan, TenantsPlan};
 use serde::{Deserialize, Serialize};
 
 use crate::{Secret, StateDir, UpError, load::RunName};
@@ -65,31 +65,23 @@ impl Kept {
     /// Whether a plan can go on with it: `None`, or what it asks for that was made otherwise.
     pub fn misfit(&self, plan: &Plan) -> Option<String> {
         let (made, asked) = (&self.fleet, &plan.fleet);
-        let differs = |what: &str, made: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
-            Some(format!("{what}: {made} there, {asked} asked for"))
-        };
-        if asked.hypervisors < made.hypervisors {
-            return differs("fleet.hypervisors", &made.hypervisors, &asked.hypervisors);
-        }
-        if asked.l2_agent != made.l2_agent {
-            return differs("fleet.l2_agent", &made.l2_agent, &asked.l2_agent);
+        let (tenants, wanted) = (&self.tenants, &plan.tenants);
+        let with_nics = |load: &LoadPlan| matches!(load.operation, Operation::Boot { nics, .. } if nics > 0);
+        let same = [
+            ("fleet.l2_agent", made.l2_agent.to_string(), asked.l2_agent.to_string()),
+            ("tenants.projects", tenants.projects.to_string(), wanted.projects.to_string()),
+            ("tenants.users", tenants.users.to_string(), wanted.users.to_string()),
+        ];
+        let other = same.into_iter().find(|(_, made, asked)| made != asked);
+        let fewer = (asked.hypervisors < made.hypervisors)
+            .then(|| ("fleet.hypervisors", made.hypervisors.to_string(), asked.hypervisors.to_string()));
+        if let Some((what, made, asked)) = fewer.or(other) {
+            return Some(format!("{what}: {made} there, {asked} asked for"));
         }
         if asked.resources != made.resources {
             return Some("fleet.resources, or the allocation ratios, are others".to_owned());
         }
-        if plan.tenants.projects != self.tenants.projects {
-            return differs("tenants.projects", &self.tenants.projects, &plan.tenants.projects);
-        }
-        if plan.tenants.users != self.tenants.users {
-            return differs("tenants.users", &self.tenants.users, &plan.tenants.users);
-        }
-        let wants_ports = plan
-            .load
-            .iter()
-            .any(|load| matches!(load.operation, scenarios::plan::Operation::Boot { nics, .. } if nics > 0));
-        if wants_ports && self.network.is_none() {
-            return Some("servers with NICs are asked for, and there is no network".to_owned());
-        }
-        None
+        let lacks_network = self.network.is_none() && plan.load.iter().any(with_nics);
+        lacks_network.then(|| "servers with NICs are asked for, and there is no network".to_owned())
     }
 }

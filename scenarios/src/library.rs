@@ -33,6 +33,7 @@ macro_rules! shipped {
 const SHIPPED: &[Shipped] = shipped![
     "yahoo-2014",
     "yahoo-2014-tuned",
+    "yahoo-2014-live",
     "quickstart",
     "boot-storm",
     "heartbeat-storm",

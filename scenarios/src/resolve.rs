@@ -7,12 +7,15 @@ use hypervisor::{Delay, Resources, Times};
 use crate::{
     deployment, document, gates, load, options,
     plan::{
-        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, OptionValue, Plan, Start, TenantsPlan, Tuning, WsgiPlan,
+        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, Operation, OptionValue, Plan, Start, TenantsPlan, Tuning,
+        WsgiPlan,
     },
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
     seed::DEFAULT_SEED,
-    set, tuning,
+    set,
+    stream::Stream,
+    tuning,
     written::{self, Scenario},
 };
 
@@ -272,6 +275,12 @@ fn fleet_can_carry(scenario: &Scenario, desk: &mut Desk<'_>) {
     let boots = load::boots(&scenario.streams);
     if let Some(written) = scenario.fleet.hypervisors.as_ref().filter(|written| boots && written.value == 0) {
         written.complain(desk, "without hypervisors every boot fails", "give at least 1, or take the boots out");
+    }
+    let with_nics = |stream: &Stream| matches!(stream.operation, Some(Operation::Boot { nics, .. }) if nics > 0);
+    let without_agent = scenario.fleet.l2_agent.as_ref().filter(|written| !written.value);
+    if let Some(written) = without_agent.filter(|_| scenario.streams.iter().any(with_nics)) {
+        let help = "boot servers with nics = 0 (1 without a word), or leave l2_agent out";
+        written.complain(desk, "without an L2 agent no port is bound, and every boot with one fails", help);
     }
 }
 

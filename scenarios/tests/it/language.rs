@@ -98,6 +98,15 @@ fn only_boots_come_in_batches() {
 }
 
 #[test]
+fn servers_with_nics_need_an_agent() {
+    let boot = "[[load]]\noperation = 'boot'\narrivals = 'burst'\nsize = 1\ntimes = 1\nevery = '1s'\n";
+    let without = format!("{LEAST}l2_agent = false\n{boot}");
+    assert!(resolve(&without, &[]).unwrap_err().to_string().contains("nics = 0"));
+    assert!(!resolve(&format!("{without}nics = 0\n"), &[]).unwrap().fleet.l2_agent);
+    assert!(resolve(LEAST, &[]).unwrap().fleet.l2_agent);
+}
+
+#[test]
 fn servers_beside_openstack_are_tuned_too() {
     let tuned = |written: &str| resolve(&format!("{LEAST}[tuning.rabbitmq]\n{written}"), &[]);
     let plan =
