@@ -1,5 +1,7 @@
 //! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
 
+mod known;
+
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use hypervisor::{
@@ -9,7 +11,7 @@ use hypervisor::{
 use serde_json::Value;
 
 use crate::{
-    KnownHost, ServiceApis,
+    ServiceApis,
     agent::{Agent, AgentRelease, Cloud},
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
@@ -75,6 +77,8 @@ pub(crate) struct Host {
     last_ticket: u32,
     sessions: Sessions,
     asked: BTreeMap<RequestId, Asked>,
+    /// Which of the lives that the host has had; the worker's to count.
+    pub(crate) life: u32,
     /// The wake-up that counts; earlier ones in the worker's queue are stale.
     wake: Option<Time>,
 }
@@ -95,25 +99,8 @@ impl Host {
             last_ticket: 0,
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
+            life: 0,
             wake: None,
-        }
-    }
-
-    /// One that ran before, as the cloud's records have it.
-    pub(crate) fn known(
-        common: &Common,
-        identity: Identity,
-        seed: u64,
-        (link, beside): (Link, Link),
-        known: KnownHost,
-    ) -> Self {
-        let KnownHost { service, node, provider_generation, since_beat, vms } = known;
-        let vms = vms.into_iter().map(nova::known_instance).collect();
-        Self {
-            machine: Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat),
-            rows: Rows::known(service, node),
-            sessions: Sessions::known(provider_generation),
-            ..Self::new(common, identity, seed, link, beside)
         }
     }
 
@@ -487,12 +474,6 @@ impl Host {
             requests: self.asked.len(),
             guests: self.machine.guests(),
         }
-    }
-
-    /// All connections of the host are lost.
-    pub(crate) fn cut(&self) {
-        self.link.cut();
-        self.agent.cut();
     }
 
     /// Ends nova-compute and the L2 agent; queues that oslo.messaging deletes at a graceful stop are deleted.

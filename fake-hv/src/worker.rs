@@ -54,7 +54,8 @@ pub(crate) struct Setup {
     pub(crate) orders: mpsc::WeakUnboundedSender<Order>,
 }
 
-type HttpAnswered = (HostIndex, RequestId, Option<HttpAnswer>);
+/// Host, which life of it, request, answer.
+type HttpAnswered = (HostIndex, u32, RequestId, Option<HttpAnswer>);
 
 struct Worker {
     common: Common,
@@ -65,6 +66,8 @@ struct Worker {
     origin: Instant,
     orders: mpsc::WeakUnboundedSender<Order>,
     hosts: BTreeMap<HostIndex, Host>,
+    /// Starts so far: what was asked for in a host's life before a restart is not for the next one.
+    lives: u32,
     /// Wake-ups; one that is not the host's latest is skipped.
     due: BinaryHeap<Reverse<(Time, HostIndex)>>,
     events: EventSender,
@@ -82,9 +85,15 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
         let wake = worker.next_wake();
         tokio::select! {
             Some((host, event)) = link_events.recv() => worker.link_event(host, event),
-            Some((host, id, answer)) = answered.recv() => worker.answered(host, id, answer),
+            Some((host, life, id, answer)) = answered.recv() => worker.answered((host, life), id, answer),
             order = orders.recv() => match order {
-                Some(Order::Start(index, identity, known)) => worker.start(index, identity, known),
+                Some(Order::Start(index, identity, known)) => {
+                    // What its links told before it was restarted is not for the one that starts now.
+                    while let Ok((host, event)) = link_events.try_recv() {
+                        worker.link_event(host, event);
+                    }
+                    worker.start(index, identity, known);
+                }
                 Some(Order::Cut(index)) => worker.cut(index),
                 Some(Order::Restart(index)) => worker.restart(index),
                 Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
@@ -118,6 +127,7 @@ impl Worker {
             origin,
             orders,
             hosts: BTreeMap::new(),
+            lives: 0,
             due: BinaryHeap::new(),
             events,
             http: http_client::new(),
@@ -140,10 +150,12 @@ impl Worker {
         let beside = link.beside(&identity.host, &self.events, &self.common.agents.process);
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let host = match known {
+        let mut host = match known {
             Some(known) => Host::known(&self.common, identity, seed, (link, beside), *known),
             None => Host::new(&self.common, identity, seed, link, beside),
         };
+        self.lives = self.lives.wrapping_add(1);
+        host.life = self.lives;
         self.hosts.insert(index, host);
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
@@ -243,7 +255,10 @@ impl Worker {
         self.recorder.event(&Event { t_ms: self.origin.elapsed().as_secs_f64() * 1e3, kind: kind.to_owned(), detail });
     }
 
-    fn answered(&mut self, index: HostIndex, id: RequestId, answer: Option<HttpAnswer>) {
+    fn answered(&mut self, (index, life): (HostIndex, u32), id: RequestId, answer: Option<HttpAnswer>) {
+        if self.hosts.get(&index).is_none_or(|host| host.life != life) {
+            return;
+        }
         self.with_host(index, |host, common, now, effects| host.http_answered(common, now, id, answer, effects));
     }
 
@@ -294,9 +309,10 @@ impl Worker {
 
     fn send_http(&self, index: HostIndex, id: RequestId, request: HttpRequest) {
         let (client, answers) = (self.http.clone(), self.http_answers.clone());
+        let life = self.hosts.get(&index).map_or(0, |host| host.life);
         self.broker.runtime().spawn(async move {
             let answer = http_client::send(&client, request).await;
-            let _stopped = answers.send((index, id, answer));
+            let _stopped = answers.send((index, life, id, answer));
         });
     }
 

@@ -69,6 +69,7 @@ impl Run<'_> {
     pub(super) async fn make_tenants(&self) -> Result<Tenants, LiveError> {
         if let Some(kept) = self.kept() {
             self.wake_network().await?;
+            self.note_more_hosts(kept)?;
             return Ok(self.known_tenants(kept));
         }
         tidy::leftovers(self).await?;
@@ -118,6 +119,15 @@ impl Run<'_> {
             image: kept.image.clone(),
             flavors: kept.flavors.clone(),
         }
+    }
+
+    /// A run may ask for more hypervisors than were left, and leaves them too.
+    fn note_more_hosts(&self, kept: &Kept) -> Result<(), LiveError> {
+        let Some(keep) = self.keep.filter(|_| self.plan.fleet.hypervisors > kept.fleet.hypervisors) else {
+            return Ok(());
+        };
+        let kept = Kept { fleet: self.plan.fleet.clone(), ..kept.clone() };
+        kept.save(&keep.state).map_err(|error| LiveError::Kept(error.to_string()))
     }
 
     fn note_kept(&self, keep: &Keep, tenants: &Tenants) -> Result<(), LiveError> {

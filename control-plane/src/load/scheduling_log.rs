@@ -106,8 +106,10 @@ mod tests {
         assert_eq!(log.look("req-aa-1"), None);
         write!(file, "{}", &LINE[LINE.len() / 2..]).unwrap();
         assert_eq!(log.look("req-before"), None);
-        assert_eq!(log.look("req-aa-1"), Some(Duration::from_millis(350)));
-        assert_eq!(log.look("req-aa-1"), None);
+        // A request for many servers is asked for by each of them.
+        for _server in 0..2 {
+            assert_eq!(log.look("req-aa-1"), Some(Duration::from_millis(350)));
+        }
     }
 
     #[test]
