@@ -10,7 +10,7 @@ use crate::{
     executor::Host,
     lock::InstanceLockName,
     network::{self, Refresh},
-    resources,
+    power_state, resources,
     state::Guest,
 };
 
@@ -130,6 +130,9 @@ const COMES: [&str; 5] =
 /// Methods after which it is not here any more.
 const GOES: [&str; 4] = ["confirm_resize", "revert_resize", "shelve_offload_instance", "live_migration"];
 
+/// Methods after which the driver has the VM here, in the state that it came in, which they do not save.
+const LANDS: [&str; 2] = ["finish_resize", "post_live_migration_at_destination"];
+
 /// Carries an RPC out.
 pub(crate) async fn run(host: Host, operation: Operation) {
     let vm = operation.instance.as_ref().map(|instance| instance.uuid);
@@ -142,8 +145,10 @@ pub(crate) async fn run(host: Host, operation: Operation) {
         None => None,
     };
     let done = steps(&host, &operation, &operation.procedure.steps, None).await;
-    if let (Err(fault), Some(vm)) = (&done, vm) {
-        fail(&host, &operation, vm, fault).await;
+    match (&done, &operation.instance) {
+        (Err(fault), Some(instance)) => fail(&host, &operation, instance.uuid, fault).await,
+        (Ok(()), Some(instance)) => land(&host, &operation, instance),
+        (_, None) => {}
     }
     host.milestone(match done {
         Ok(()) => Milestone::OperationEnded(operation.id),
@@ -151,6 +156,16 @@ pub(crate) async fn run(host: Host, operation: Operation) {
     });
     if let Some(vm) = vm {
         leave(&host, &operation, vm);
+    }
+}
+
+/// A VM that has moved here is on the driver, and runs if it did before.
+fn land(host: &Host, operation: &Operation, instance: &Instance) {
+    let mut state = host.state();
+    let landed = state.guests.get_mut(&instance.uuid).filter(|_| LANDS.contains(&operation.procedure.method));
+    if let Some(guest) = landed.filter(|guest| !guest.on_driver) {
+        guest.on_driver = true;
+        guest.running = instance.power_state == power_state::RUNNING;
     }
 }
 

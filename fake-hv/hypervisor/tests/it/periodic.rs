@@ -51,15 +51,31 @@ fn refreshed(power_state: u8, vm_state: &'static str) -> Vec<(&'static str, Resp
 
 /// An RPC that does nothing but tell the conductor that the guest does not run.
 fn stop() -> Input {
-    let saves = Saved { running: Some(false), ..Saved::default() };
+    saving("stop_instance", Saved { running: Some(false), ..Saved::default() })
+}
+
+/// An RPC that does nothing but save this.
+fn saving(method: &'static str, saves: Saved) -> Input {
     let kind = StepKind::Call { name: "Instance.save", timeout: None, saves, accepts: None };
-    let procedure = Procedure { method: "stop_instance", steps: vec![Step { number: 0, kind }] };
+    let procedure = Procedure { method, steps: vec![Step { number: 0, kind }] };
     rpc(Rpc::Operation(Operation {
         id: OperationId(1),
         procedure: Rc::new(procedure),
         instance: Some(active(VM)),
         ports: Vec::new(),
     }))
+}
+
+/// Its record says that it runs, and no save of the move says so again.
+#[test]
+fn a_server_that_has_moved_here_runs_here() {
+    for method in ["finish_resize", "post_live_migration_at_destination"] {
+        let mut driver = Driver::started(ComputeOptions { sync_power_state_interval: Some(EVERY), ..quiet() });
+        driver.input(saving(method, Saved::default()));
+        assert_eq!(driver.hypervisor.running_guests(), 1, "{method}");
+        let said = second_run(&mut driver, refreshed(1, "active"));
+        assert_eq!(said, ["InstanceList.get_by_host", "Instance.refresh"], "{method}");
+    }
 }
 
 #[test]
