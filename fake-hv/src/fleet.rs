@@ -112,7 +112,7 @@ impl Fleet {
     /// # Errors
     /// When the broker cannot be reached, the release is unknown, or there is no thread to be had.
     pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
-        Self::begin(spec, Vec::new(), recorder, origin).await
+        Self::go_on(spec, Vec::new(), recorder, origin).await
     }
 
     /// Goes on with hypervisors that ran before, as the cloud's records have them, all at once: with those of the plan from the first
@@ -121,15 +121,6 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub async fn go_on(
-        spec: FleetSpec,
-        known: Vec<KnownHost>,
-        recorder: Recorder,
-        origin: Instant,
-    ) -> Result<Self, FleetError> {
-        Self::begin(spec, known, recorder, origin).await
-    }
-
-    async fn begin(
         spec: FleetSpec,
         known: Vec<KnownHost>,
         recorder: Recorder,

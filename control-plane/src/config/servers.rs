@@ -62,6 +62,7 @@ fn rabbitmq(settings: &Settings<'_>) -> String {
 fn tuning(settings: &Settings<'_>, server: &str) -> String {
     let options = settings.spec.tuning.get(server).into_iter().flatten();
     let lines = options.map(|(option, value)| match value {
+        // In lower case; OpenStack's files have `True`.
         OptionValue::Bool(value) => format!("{option} = {value}\n"),
         value => format!("{option} = {value}\n"),
     });

@@ -32,37 +32,33 @@ pub(super) struct KnownServer {
     pub(super) large: bool,
 }
 
-/// What the databases have of a run.
-#[derive(Debug, Default)]
-pub(super) struct Records {
-    /// By host name.
-    pub(super) hosts: BTreeMap<String, KnownHost>,
-    pub(super) servers: Vec<KnownServer>,
-}
-
-/// Reads them.
-pub(super) async fn read(link: &mut Link, run: &RunName) -> Result<Records, String> {
+/// The hypervisors, by host name, with their VMs.
+pub(super) async fn hosts(link: &mut Link, run: &RunName) -> Result<BTreeMap<String, KnownHost>, String> {
     let services: Vec<ServiceColumns> = link.rows(&services_query(run)).await?;
     let nodes: Vec<NodeColumns> = link.rows(&nodes_query(run)).await?;
     let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
-    let mut records = Records::default();
     let services: BTreeMap<String, (KnownService, Duration)> = services.into_iter().map(service).collect();
+    let mut hosts = BTreeMap::new();
     for columns in nodes {
         let (host, node, provider_generation) = node(columns)?;
         // A start-up that was ended half-way has a service or a node, and begins again.
         if let Some((service, since_beat)) = services.get(&host).cloned() {
-            let known = KnownHost { service, node, provider_generation, since_beat, vms: Vec::new() };
-            records.hosts.insert(host, known);
+            hosts.insert(host, KnownHost { service, node, provider_generation, since_beat, vms: Vec::new() });
         }
     }
     for columns in vms {
         let (server, vm) = vm(columns)?;
-        if let Some(host) = records.hosts.get_mut(&server.host) {
+        if let Some(host) = hosts.get_mut(&server.host) {
             host.vms.push(vm);
         }
-        records.servers.push(server);
     }
-    Ok(records)
+    Ok(hosts)
+}
+
+/// The servers.
+pub(super) async fn servers(link: &mut Link, run: &RunName) -> Result<Vec<KnownServer>, String> {
+    let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
+    vms.into_iter().map(|columns| Ok(vm(columns)?.0)).collect()
 }
 
 /// The time that the cloud stood still is left out: the newest sign of life is of now, and the others are as much older as they

@@ -35,10 +35,7 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let recorder = run.scribe.recorder().clone();
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
-    let fleet = match known.is_empty() {
-        true => Fleet::start(spec, recorder, run.scribe.origin()).await?,
-        false => Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?,
-    };
+    let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);
     let mut roll_call = roll_call(run);
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
@@ -79,7 +76,7 @@ async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveEr
     let Some((_, cloud)) = run.kept().zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
     let mut link = Link::new(&cloud.database);
     records::close_the_gap(&mut link, &run.name).await.map_err(LiveError::Kept)?;
-    let mut hosts = records::read(&mut link, &run.name).await.map_err(LiveError::Kept)?.hosts;
+    let mut hosts = records::hosts(&mut link, &run.name).await.map_err(LiveError::Kept)?;
     Ok(spec.host_names().map_while(|name| hosts.remove(&name)).collect())
 }
 

@@ -152,9 +152,9 @@ impl Run<'_> {
     pub(super) async fn servers(&self, tenants: &Tenants) -> Result<Servers, LiveError> {
         let servers = Servers::default();
         let Some((_, cloud)) = self.kept().zip(self.target.own.as_ref()) else { return Ok(servers) };
-        let records = records::read(&mut Link::new(&cloud.database), &self.name).await.map_err(LiveError::Kept)?;
+        let known = records::servers(&mut Link::new(&cloud.database), &self.name).await.map_err(LiveError::Kept)?;
         let users: BTreeMap<&str, &Session> = tenants.users.iter().map(|user| (&*user.id, &user.session)).collect();
-        for server in records.servers.into_iter().filter(|server| server.active) {
+        for server in known.into_iter().filter(|server| server.active) {
             if let Some(owner) = users.get(&*server.user) {
                 let KnownServer { id, host, large, .. } = server;
                 servers.add(Server { id, owner: (*owner).clone(), host: Some(host), large });

@@ -38,19 +38,13 @@ pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
 /// Removes all that the run made, stops the fleet in between, and records what is left. Goes on whatever fails.
 pub(super) async fn clean_up(run: &Run<'_>) {
     let ours = |name: &RunName| *name == run.name;
-    let warn = |what: &str, error: &dyn std::fmt::Display| {
-        run.tell.note(&format!("{what}: {error}"));
-        run.scribe.event("warning", format!("{what}: {error}"));
-    };
+    let warn = |what: &str, error: &dyn std::fmt::Display| warn(run, &format!("{what}: {error}"));
     // While their hosts live, as an operator would.
     if let Err(error) = load::delete_servers(&run.admin, &ours).await {
         warn("cannot delete the servers", &error);
     }
     if let Some(fleet) = run.fleet.take() {
-        // A broker that has died answers no farewell.
-        if tokio::time::timeout(FLEET_WITHIN, fleet.stop()).await.is_err() {
-            warn("the fleet", &format!("has not said farewell to RabbitMQ within {} s", FLEET_WITHIN.as_secs()));
-        }
+        end_fleet(run, fleet.stop()).await;
     }
     match load::clean_up(&run.admin, &ours).await {
         Ok(failures) => failures.iter().for_each(|failure| warn("could not be deleted", failure)),
@@ -70,14 +64,23 @@ pub(super) async fn clean_up(run: &Run<'_>) {
 
 /// Leaves everything as it is: the hypervisors stop as nova-computes are stopped that will be started again.
 pub(super) async fn leave(run: &Run<'_>) {
-    if let Some(fleet) = run.fleet.take()
-        && tokio::time::timeout(FLEET_WITHIN, fleet.halt()).await.is_err()
-    {
-        let what = format!("the fleet has not said farewell to RabbitMQ within {} s", FLEET_WITHIN.as_secs());
-        run.tell.note(&what);
-        run.scribe.event("warning", what);
+    if let Some(fleet) = run.fleet.take() {
+        end_fleet(run, fleet.halt()).await;
     }
     run.tell.note("tenants, hypervisors and servers stay in the cloud for the next run");
+}
+
+/// Waits for the end of the fleet. A broker that has died answers no farewell.
+async fn end_fleet(run: &Run<'_>, end: impl Future<Output = ()>) {
+    if tokio::time::timeout(FLEET_WITHIN, end).await.is_err() {
+        let within_s = FLEET_WITHIN.as_secs();
+        warn(run, &format!("the fleet: has not said farewell to RabbitMQ within {within_s} s"));
+    }
+}
+
+fn warn(run: &Run<'_>, what: &str) {
+    run.tell.note(what);
+    run.scribe.event("warning", what);
 }
 
 async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)) {

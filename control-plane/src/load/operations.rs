@@ -304,10 +304,10 @@ fn boot_request(tenants: &Tenants, name: &str, nics: u32, count: usize) -> Value
         "networks": networks,
     }});
     if count > 1 {
-        let many = json!({"min_count": count, "max_count": count, "return_reservation_id": true});
-        request["server"].as_object_mut().into_iter().for_each(|server| {
-            server.extend(many.as_object().cloned().unwrap_or_default());
-        });
+        let server = &mut request["server"];
+        server["min_count"] = count.into();
+        server["max_count"] = count.into();
+        server["return_reservation_id"] = true.into();
     }
     request
 }

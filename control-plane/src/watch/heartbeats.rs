@@ -74,6 +74,16 @@ struct Look {
     events: Vec<(&'static str, String)>,
 }
 
+/// Nova's rule. A time in the future is as bad as one that is long ago.
+pub(super) fn is_up(silent_s: i64, forced_down: bool, service_down_time_s: i64) -> bool {
+    silent_s.abs() <= service_down_time_s && !forced_down
+}
+
+/// Whole seconds, as Nova's rule counts them.
+pub(super) fn whole_s(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// Remembers the last heartbeat of each host.
 pub(super) struct Heard {
     service_down_time_s: i64,
@@ -83,14 +93,13 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) fn new(service_down_time: Duration) -> Self {
-        let service_down_time_s = i64::try_from(service_down_time.as_secs()).unwrap_or(i64::MAX);
-        Self { service_down_time_s, last_s: BTreeMap::new(), flips: Flips::default() }
+        Self { service_down_time_s: whole_s(service_down_time), last_s: BTreeMap::new(), flips: Flips::default() }
     }
 
     fn next(&mut self, records: impl Iterator<Item = Record>) -> Look {
         let (mut between, mut now) = (Vec::new(), Vec::new());
         for Record { host, heard_s, silent_s, forced_down } in records {
-            let up = silent_s.abs() <= self.service_down_time_s && !forced_down;
+            let up = is_up(silent_s, forced_down, self.service_down_time_s);
             let before_s = self.last_s.insert(host.clone(), heard_s).unwrap_or(heard_s);
             let was_silent = heard_s - before_s > self.service_down_time_s;
             between.push(ServiceState { host: host.clone(), up: up && !was_silent });

@@ -5,7 +5,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{compute_services, database::Link};
+use super::{
+    compute_services,
+    database::Link,
+    heartbeats::{is_up, whole_s},
+};
 use crate::{
     Database,
     load::{RunName, Service, Session},
@@ -34,7 +38,7 @@ pub struct RollCall {
 }
 
 enum By {
-    Records { link: Box<Link>, service_down_time_s: u64 },
+    Records { link: Box<Link>, service_down_time_s: i64 },
     Api(Session),
 }
 
@@ -43,7 +47,7 @@ impl RollCall {
     pub fn by_records(database: &Database, service_down_time: Duration, run: RunName) -> Self {
         Self {
             run,
-            by: By::Records { link: Box::new(Link::new(database)), service_down_time_s: service_down_time.as_secs() },
+            by: By::Records { link: Box::new(Link::new(database)), service_down_time_s: whole_s(service_down_time) },
         }
     }
 
@@ -76,11 +80,11 @@ impl RollCall {
     }
 }
 
-fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, service_down_time_s: u64) -> Roll {
+fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, service_down_time_s: i64) -> Roll {
     let mut roll = Roll::default();
     for (host, silent_s, forced_down, mapped) in rows {
         roll.mapped += usize::from(mapped);
-        if silent_s.unsigned_abs() <= service_down_time_s && !forced_down {
+        if is_up(silent_s, forced_down, service_down_time_s) {
             roll.up.insert(host);
         }
     }
