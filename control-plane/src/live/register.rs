@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::{Fleet, FleetSpec, KnownHost};
+use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Release};
 use scenarios::{
     options::{compute_options, service_down_time},
     plan::Plan,
@@ -22,8 +22,6 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Nova calls a service up from the moment it is created, although its start-up may still wait for Placement; the first
 /// heartbeat comes five seconds after that. Only then does "up" say that a host is alive.
 const FIRST_BEATS: Duration = Duration::from_secs(8);
-/// RPC servers of a nova-compute.
-const RPC_SERVERS: u64 = 2;
 /// Hosts that an error names.
 const NAMED: usize = 5;
 
@@ -35,6 +33,7 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let recorder = run.scribe.recorder().clone();
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
+    let rpc_servers = Release::load(&run.plan.release).map_err(FleetError::from)?.rpc_topics().len() as u64;
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);
     let mut roll_call = roll_call(run);
@@ -53,7 +52,7 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         let serving = run.fleet.with(|fleet| fleet.stats().serving).unwrap_or_default();
         let beating = match goes_on {
             0 => registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS),
-            _ => registered.is_some() && serving >= hosts.len() as u64 * RPC_SERVERS,
+            _ => registered.is_some() && serving >= hosts.len() as u64 * rpc_servers,
         };
         if all_up && beating && *mapped >= hosts.len() {
             return Ok(());
