@@ -27,6 +27,9 @@ enum Verb {
     Report(verbs::report::Args),
     Conformance(verbs::conformance::Args),
     Learn(verbs::learn::Args),
+    /// A part of a fleet, in a process of its own; `run` starts it.
+    #[command(hide = true, name = verbs::fleet_process::NAME)]
+    FleetProcess,
 }
 
 fn main() -> ExitCode {
@@ -42,5 +45,6 @@ fn main() -> ExitCode {
         Verb::Report(args) => verbs::report::run(&args),
         Verb::Conformance(args) => verbs::conformance::run(&args),
         Verb::Learn(args) => verbs::learn::run(&args),
+        Verb::FleetProcess => verbs::fleet_process::run(),
     }
 }

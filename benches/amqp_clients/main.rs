@@ -5,6 +5,7 @@
 //! cargo build --release -p fake-hv --example amqp_clients
 //! target/release/examples/amqp_clients echo &            # answers calls, in a process of its own
 //! target/release/examples/amqp_clients single 1000       # or faithful, or shared
+//! target/release/examples/amqp_clients rate 64 10 2000   # calls under way, seconds, bytes: JSON, for benches/rpc_rate
 //! ```
 //!
 //! Each link has both RPC servers and a reply queue: 7 consumers on 7 queues, publisher confirms. Calls carry 2 kB.
@@ -17,7 +18,7 @@ use std::{
 
 use fake_hv::{
     Secret,
-    amqp::{Broker, BrokerAddress, EventSender, Farewell, HostIndex, Link, LinkEvent, Message, Target},
+    amqp::{Broker, BrokerAddress, BrokerNode, EventSender, Farewell, HostIndex, Link, LinkEvent, Message, Target},
 };
 use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
@@ -44,8 +45,7 @@ fn address() -> Option<BrokerAddress> {
     let (host, port) = place.split_once(':')?;
     let vhost = if vhost.is_empty() { "/" } else { vhost };
     Some(BrokerAddress {
-        host: host.to_owned(),
-        port: port.parse().ok()?,
+        nodes: vec![BrokerNode { host: host.to_owned(), port: port.parse().ok()? }],
         user: user.to_owned(),
         password: Secret::new(password),
         vhost: vhost.to_owned(),
@@ -92,7 +92,11 @@ impl Meter {
 }
 
 fn call(link: &Link, id: u32) {
-    let args = json!({"payload": "x".repeat(PAYLOAD_BYTES)});
+    call_with(link, id, PAYLOAD_BYTES);
+}
+
+fn call_with(link: &Link, id: u32, payload_bytes: usize) {
+    let args = json!({"payload": "x".repeat(payload_bytes)});
     link.call(RequestId(id), Target::nova(ECHO.1), Message::new("ping", None, "1.0", args, json!({})), TIMEOUT);
 }
 
@@ -103,7 +107,7 @@ async fn echo(broker: Broker, sender: EventSender, mut events: Events) {
         if let LinkEvent::Request(request) = event
             && let Some(to) = request.reply_to
         {
-            link.reply(to, Ok(json!({"payload": "x".repeat(PAYLOAD_BYTES / 8)})));
+            link.reply(to, Ok(request.args));
         }
     }
 }
@@ -171,11 +175,36 @@ async fn measure(broker: Broker, count: u32, sender: EventSender, mut events: Ev
     meter.lap("close");
 }
 
+/// So many calls at once, each from a link of its own, for so long.
+async fn rate(broker: Broker, links: u32, length: Duration, payload_bytes: usize, sender: EventSender, mut events: Events) {
+    let name = |host: u32| format!("rate-{host:05}");
+    let links: Vec<Link> =
+        (0..links).map(|host| Link::open(broker.clone(), host, &name(host), sender.clone())).collect();
+    let count = u32::try_from(links.len()).unwrap_or(u32::MAX);
+    links.iter().for_each(|link| call_with(link, 0, payload_bytes));
+    answers(&mut events, count, |_| {}).await;
+    let (begun, cpu_before_s, mut calls) = (Instant::now(), cpu_s(), 0_u32);
+    links.iter().for_each(|link| call_with(link, 0, payload_bytes));
+    while begun.elapsed() < length {
+        answers(&mut events, 1, |host| {
+            calls += 1;
+            call_with(&links[usize::try_from(host).expect("an index")], calls, payload_bytes);
+        })
+        .await;
+    }
+    let (took_s, cpu_s) = (begun.elapsed().as_secs_f64(), cpu_s() - cpu_before_s);
+    println!("{}", json!({"calls": calls, "took_s": took_s, "cpu_s": cpu_s}));
+    answers(&mut events, count, |_| {}).await;
+    for link in links {
+        link.close(Farewell::TidyUp).await;
+    }
+}
+
 fn mode(name: &str) -> Option<ConnectionMode> {
     match name {
         "faithful" => Some(ConnectionMode::Faithful),
         "shared" => Some(ConnectionMode::Shared { connections: 4 }),
-        "single" | "echo" => Some(ConnectionMode::Single),
+        "single" | "echo" | "rate" => Some(ConnectionMode::Single),
         _ => None,
     }
 }
@@ -187,7 +216,8 @@ async fn main() -> ExitCode {
     let count = arguments.get(1).and_then(|count| count.parse().ok()).unwrap_or(1_000);
     let (Some(address), Some(mode)) = (address(), mode(what)) else {
         eprintln!(
-            "usage: KAGEMUSHA_TEST_AMQP_URL=amqp://user:password@host:port/ amqp_clients single|faithful|shared|echo [links]"
+            "usage: KAGEMUSHA_TEST_AMQP_URL=amqp://user:password@host:port/ amqp_clients single|faithful|shared|echo [links], or \
+             rate [links] [seconds] [bytes]"
         );
         return ExitCode::from(2);
     };
@@ -197,10 +227,14 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let (sender, events) = mpsc::unbounded_channel();
-    if what == "echo" {
-        echo(broker, sender, events).await
-    } else {
-        measure(broker, count, sender, events).await
+    let number = |at: usize, default: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
+    match what {
+        "echo" => echo(broker, sender, events).await,
+        "rate" => {
+            let length = Duration::from_secs(number(2, 10) as u64);
+            rate(broker, count, length, number(3, PAYLOAD_BYTES), sender, events).await;
+        }
+        _ => measure(broker, count, sender, events).await,
     }
     ExitCode::SUCCESS
 }

@@ -148,6 +148,7 @@ fn spec(plan: &Plan, cloud: &Cloud, run: &RunName) -> FleetSpec {
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
         driver: hypervisor::Driver::default(),
         services: hypervisor::Services::default(),
+        processes: None,
     }
 }
 

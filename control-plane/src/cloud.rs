@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use fake_hv::BrokerNode;
 use serde::{Deserialize, Serialize};
 
 use crate::{CloudSpec, Secret, StateDir, UpError};
@@ -31,8 +32,8 @@ pub struct Cloud {
     pub amqp: Amqp,
     /// RabbitMQ's management API: `http://127.0.0.1:PORT`; user and password are those of [`Cloud::amqp`].
     pub management_url: String,
-    /// RabbitMQ's Prometheus page: `http://127.0.0.1:PORT/metrics`.
-    pub broker_metrics_url: String,
+    /// RabbitMQ's Prometheus pages, one for each node: `http://127.0.0.1:PORT/metrics`.
+    pub broker_metrics_urls: Vec<String>,
     /// The database server.
     pub database: Database,
     /// memcached, `127.0.0.1:PORT`.
@@ -62,10 +63,8 @@ pub struct Credentials {
 /// How to reach the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amqp {
-    /// Address to connect to.
-    pub host: String,
-    /// AMQP 0-9-1 port.
-    pub port: u16,
+    /// Its nodes: one, or those of a cluster.
+    pub nodes: Vec<BrokerNode>,
     /// User of the services; an administrator of the broker too.
     pub user: String,
     /// Its password.
@@ -75,16 +74,12 @@ pub struct Amqp {
 }
 
 impl Amqp {
-    /// `rabbit://user:password@host:port/vhost`, as `transport_url` wants it. It holds the password.
+    /// `rabbit://user:password@host:port/vhost`, as `transport_url` wants it, with all nodes. It holds the password.
     pub fn transport_url(&self) -> Secret {
-        Secret::new(format!(
-            "rabbit://{}:{}@{}:{}/{}",
-            self.user,
-            self.password.reveal(),
-            self.host,
-            self.port,
-            self.vhost
-        ))
+        let (user, password) = (&self.user, self.password.reveal());
+        let node = |BrokerNode { host, port }: &BrokerNode| format!("{user}:{password}@{host}:{port}");
+        let nodes: Vec<String> = self.nodes.iter().map(node).collect();
+        Secret::new(format!("rabbit://{}/{}", nodes.join(","), self.vhost))
     }
 }
 

@@ -127,7 +127,7 @@ fn free_ports(state: &StateDir, base_port: Option<u16>) -> Result<Finding, UpErr
         return Ok(finding("ports", Verdict::Ok, format!("from {base}, in use by the cloud that is up"), ""));
     }
     let wsgi = wsgi_defaults(DEFAULT_RELEASE);
-    let taken = ports.taken(|service| wsgi[service].processes);
+    let taken = ports.taken(1, |service| wsgi[service].processes);
     let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
     Ok(match taken.is_empty() {
         true => finding("ports", Verdict::Ok, format!("free from {base}"), ""),

@@ -4,6 +4,11 @@ use std::{io, net::TcpListener};
 
 use crate::{UpError, WSGI_SERVICES, spec::MAX_COUNT};
 
+/// Offset of the first broker node's ports, among which is the port mapper's, and of those of the nodes after it.
+const FIRST_BROKER_OFFSET: u16 = 7;
+const BROKERS_OFFSET: u16 = 10;
+/// Ports that are set aside for a node.
+const BROKER_PORTS: u16 = 5;
 /// Offset of the first uWSGI process's port.
 const WSGI_OFFSET: u16 = 100;
 /// Ports of the whole range.
@@ -51,36 +56,43 @@ impl Ports {
         self.base + 6
     }
 
-    pub(crate) fn amqp(self) -> u16 {
-        self.base + 7
-    }
-
-    pub(crate) fn management(self) -> u16 {
-        self.base + 8
-    }
-
-    pub(crate) fn broker_metrics(self) -> u16 {
-        self.base + 9
+    /// Ports of a node of the broker; `number` from 0.
+    pub(crate) fn broker(self, number: u32) -> BrokerPorts {
+        let number = u16::try_from(number).expect("nodes are at most MOST_BROKERS");
+        let first = self.base + if number == 0 { FIRST_BROKER_OFFSET } else { BROKERS_OFFSET + number * BROKER_PORTS };
+        BrokerPorts { amqp: first, management: first + 1, metrics: first + 2, erlang: first + 4 }
     }
 
     pub(crate) fn epmd(self) -> u16 {
         self.base + 10
     }
 
-    /// Every port that is not a uWSGI process's.
+    /// Every port of a cloud that has one broker node which is not a uWSGI process's.
     pub(crate) fn single(self) -> impl Iterator<Item = u16> {
-        self.base..=self.erlang()
+        self.base..=self.broker(0).erlang
     }
 
-    /// The ports that a cloud with this many processes of each API cannot do without and that are taken.
-    pub(crate) fn taken(self, processes: impl Fn(&str) -> u32) -> Vec<u16> {
+    /// The ports that a cloud with so many broker nodes, and this many processes of each API, cannot do without and that are taken.
+    pub(crate) fn taken(self, brokers: u32, processes: impl Fn(&str) -> u32) -> Vec<u16> {
         let wsgi = WSGI_SERVICES.iter().flat_map(|s| (0..processes(s)).map(move |index| self.wsgi(s, index)));
-        self.single().chain(wsgi).filter(|&port| !is_free(port)).collect()
+        let nodes = (1..brokers).flat_map(|number| self.broker(number).all());
+        self.single().chain(nodes).chain(wsgi).filter(|&port| !is_free(port)).collect()
     }
+}
 
-    /// Where Erlang nodes would reach this one; the command line tools of RabbitMQ do.
-    pub(crate) fn erlang(self) -> u16 {
-        self.base + 11
+/// Ports of a node of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BrokerPorts {
+    pub(crate) amqp: u16,
+    pub(crate) management: u16,
+    pub(crate) metrics: u16,
+    /// Where Erlang nodes reach this one: those of its cluster, and the command line tools of RabbitMQ.
+    pub(crate) erlang: u16,
+}
+
+impl BrokerPorts {
+    fn all(self) -> [u16; 4] {
+        [self.amqp, self.management, self.metrics, self.erlang]
     }
 }
 
@@ -98,22 +110,18 @@ pub(crate) fn is_free(port: u16) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
+    use scenarios::plan::MOST_BROKERS;
+
     use super::*;
 
     #[test]
     fn no_port_is_given_twice() {
         let ports = Ports::new(20_000).unwrap();
-        let named = [
-            ports.mariadb(),
-            ports.memcached(),
-            ports.amqp(),
-            ports.management(),
-            ports.broker_metrics(),
-            ports.epmd(),
-            ports.erlang(),
-        ];
-        let named: Vec<u16> = WSGI_SERVICES.iter().map(|s| ports.api(s)).chain(named).collect();
+        let others = [ports.mariadb(), ports.memcached(), ports.epmd()].into_iter().chain(ports.broker(0).all());
+        let mut named: Vec<u16> = WSGI_SERVICES.iter().map(|s| ports.api(s)).chain(others).collect();
+        named.sort_unstable();
         assert_eq!(ports.single().collect::<Vec<_>>(), named);
+        named.extend((1..MOST_BROKERS).flat_map(|number| ports.broker(number).all()));
         let wsgi = WSGI_SERVICES.iter().flat_map(|service| (0..MAX_COUNT).map(move |index| ports.wsgi(service, index)));
         let all: Vec<u16> = named.into_iter().chain(wsgi).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());

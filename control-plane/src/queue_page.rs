@@ -4,18 +4,22 @@
 pub(crate) const CONSUMERS: (&str, &str) = ("queue_consumer_count", "rabbitmq_detailed_queue_consumers");
 pub(crate) const MESSAGES: (&str, &str) = ("queue_coarse_metrics", "rabbitmq_detailed_queue_messages");
 
-/// Each queue with its value, of one of the families.
+/// Each queue with its value, of one of the families. A node's page has the queues that live there.
 ///
 /// # Errors
 /// What the broker, or the network, said.
 pub(crate) async fn queues(
     client: &reqwest::Client,
-    metrics_url: &str,
+    metrics_urls: &[String],
     (family, metric): (&str, &str),
 ) -> Result<Vec<(String, f64)>, reqwest::Error> {
-    let url = format!("{metrics_url}/detailed?family={family}");
-    let page = client.get(&url).send().await?.error_for_status()?.text().await?;
-    Ok(read(&page, metric))
+    let mut queues = Vec::new();
+    for url in metrics_urls {
+        let url = format!("{url}/detailed?family={family}");
+        let page = client.get(&url).send().await?.error_for_status()?.text().await?;
+        queues.extend(read(&page, metric));
+    }
+    Ok(queues)
 }
 
 fn read(page: &str, metric: &str) -> Vec<(String, f64)> {

@@ -9,8 +9,9 @@ use std::{
 
 use crate::{
     WSGI_SERVICES,
-    config::{Config, Settings, fingerprint},
+    config::{Config, Settings, erlang_node, fingerprint, rabbitmq_conf, rabbitmq_name},
     install::{EPMD, MARIADBD, MEMCACHED, NGINX, RABBITMQ_SERVER},
+    ports::BrokerPorts,
     process::{Launch, RunAs},
 };
 
@@ -55,7 +56,8 @@ pub(crate) mod order {
 
 /// All processes of a cloud, in the order in which they start.
 pub(crate) fn all(settings: &Settings<'_>, config: &Config) -> Vec<Service> {
-    let mut services = vec![mariadb(settings), memcached(settings), epmd(settings), rabbitmq(settings)];
+    let mut services = vec![mariadb(settings), memcached(settings), epmd(settings)];
+    services.extend((0..settings.brokers()).map(|number| rabbitmq(settings, number)));
     for service in WSGI_SERVICES {
         services.extend((0..settings.spec.wsgi[service].processes).map(|index| wsgi(settings, service, index)));
     }
@@ -135,19 +137,19 @@ fn epmd(settings: &Settings<'_>) -> Service {
     Service { launch, ready: Ready::Tcp(port) }
 }
 
-fn rabbitmq(settings: &Settings<'_>) -> Service {
-    let port = settings.ports.amqp();
-    let mut launch = launch("rabbitmq", "rabbitmq", RABBITMQ_SERVER, &[], order::BROKER);
+fn rabbitmq(settings: &Settings<'_>, number: u32) -> Service {
+    let BrokerPorts { amqp: port, erlang, .. } = settings.ports.broker(number);
+    let mut launch = launch(&rabbitmq_name(number), "rabbitmq", RABBITMQ_SERVER, &[], order::BROKER);
     let path = |relative: &str| OsString::from(settings.path(relative));
     launch.env = BTreeMap::from([
         ("HOME", path("data/rabbitmq")),
         ("ERL_EPMD_PORT", settings.ports.epmd().to_string().into()),
-        ("RABBITMQ_NODENAME", format!("kagemusha-{port}@localhost").into()),
+        ("RABBITMQ_NODENAME", erlang_node(settings, number).into()),
         ("RABBITMQ_NODE_PORT", port.to_string().into()),
         ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
-        ("RABBITMQ_DIST_PORT", settings.ports.erlang().to_string().into()),
+        ("RABBITMQ_DIST_PORT", erlang.to_string().into()),
         ("RABBITMQ_CONF_ENV_FILE", path("etc/rabbitmq/rabbitmq-env.conf")),
-        ("RABBITMQ_CONFIG_FILE", path("etc/rabbitmq/rabbitmq.conf")),
+        ("RABBITMQ_CONFIG_FILE", path(&rabbitmq_conf(number))),
         ("RABBITMQ_ADVANCED_CONFIG_FILE", path("etc/rabbitmq/advanced.config")),
         ("RABBITMQ_ENABLED_PLUGINS_FILE", path("etc/rabbitmq/enabled_plugins")),
         ("RABBITMQ_BASE", path("data/rabbitmq")),

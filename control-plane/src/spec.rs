@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use scenarios::{
     options,
-    plan::{CloudPlan, OptionValue, Tuning, WsgiPlan},
+    plan::{CloudPlan, MOST_BROKERS, OptionValue, Tuning, WsgiPlan},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ const WSGI_TABLE: &str = "wsgi";
 pub struct CloudSpec {
     /// OpenStack release, for example `2026.2`.
     pub release: String,
+    /// Nodes of the broker's cluster; `None`: as many as the cloud in the state folder has, else one.
+    #[serde(default)]
+    pub brokers: Option<u32>,
     /// Processes and threads of the APIs, by service name; those left out have the release's own
     /// ([`options::wsgi_defaults`]).
     pub wsgi: BTreeMap<String, WsgiPlan>,
@@ -32,14 +35,26 @@ pub struct CloudSpec {
 
 impl Default for CloudSpec {
     fn default() -> Self {
-        Self { release: DEFAULT_RELEASE.to_owned(), wsgi: BTreeMap::new(), tuning: Tuning::new(), base_port: None }
+        Self {
+            release: DEFAULT_RELEASE.to_owned(),
+            brokers: None,
+            wsgi: BTreeMap::new(),
+            tuning: Tuning::new(),
+            base_port: None,
+        }
     }
 }
 
 impl CloudSpec {
     /// The cloud that a plan asks for.
     pub fn from_plan(release: &str, cloud: &CloudPlan, tuning: &Tuning) -> Self {
-        Self { release: release.to_owned(), wsgi: cloud.wsgi.clone(), tuning: tuning.clone(), base_port: None }
+        Self {
+            release: release.to_owned(),
+            brokers: cloud.brokers,
+            wsgi: cloud.wsgi.clone(),
+            tuning: tuning.clone(),
+            base_port: None,
+        }
     }
 
     /// The same cloud with every API's processes and threads filled in, those of the tuning table `wsgi` included.
@@ -51,6 +66,9 @@ impl CloudSpec {
         options::check(&self.tuning, &self.release).map_err(|wrong| {
             UpError::invalid(wrong.iter().map(|line| format!("tuning: {line}")).collect::<Vec<_>>().join("\n"))
         })?;
+        if let Some(brokers) = self.brokers.filter(|brokers| !(1..=MOST_BROKERS).contains(brokers)) {
+            return Err(UpError::invalid(format!("brokers: {brokers} is not from 1 to {MOST_BROKERS}")));
+        }
         let mut spec = self.clone();
         let mut wsgi = options::wsgi_defaults(&self.release);
         for (service, plan) in &self.wsgi {

@@ -1,9 +1,11 @@
 //! Where the services are that a nova-compute talks to over HTTP.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Secret;
 
 /// URLs and credentials, as they stand in a nova-compute's `[placement]` and `[neutron]` sections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServiceApis {
     /// Keystone, without `/v3`.
     pub identity_url: String,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A hypervisor that is registered, as the cloud's records have it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnownHost {
     /// Its compute service.
     pub service: KnownService,
@@ -20,7 +21,7 @@ pub struct KnownHost {
 }
 
 /// Columns of a compute service. Times are written as OpenStack's objects write them, `2026-11-23T05:57:35Z`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KnownService {
     /// Number.
     pub id: u64,
@@ -45,7 +46,7 @@ pub struct KnownService {
 }
 
 /// Columns of a compute node.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KnownNode {
     /// Number.
     pub id: u64,
@@ -60,7 +61,7 @@ pub struct KnownNode {
 }
 
 /// Columns of a VM that decide where it fits and what it is at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnownVm {
     /// UUID.
     pub uuid: Uuid,

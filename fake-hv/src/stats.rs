@@ -10,11 +10,12 @@ use std::{
 };
 
 use hypervisor::{Milestone, Time};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Counters of a fleet at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetStats {
     /// Hypervisors whose start-up has begun.
     pub started: u64,
@@ -34,12 +35,12 @@ pub struct FleetStats {
     pub timed_out: u64,
     /// Requests that came in and that no simulated hypervisor knows.
     pub unknown_requests: u64,
-    /// How late the fleet itself was at its worst with waking a hypervisor, in microseconds, since the last reading.
-    pub late_us_max: u64,
+    /// HTTP requests under way at this moment.
+    pub http_under_way: u64,
 }
 
 /// When a VM passed the milestones of its build, since the beginning of the run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildTimeline {
     /// Host that built it.
     pub host: String,
@@ -59,6 +60,31 @@ pub struct BuildTimeline {
     pub active: Option<Duration>,
 }
 
+impl BuildTimeline {
+    /// Adds what was noted later. A build that is received anew starts a new timeline.
+    fn go_on(&mut self, later: Self) {
+        if later.received.is_some() {
+            *self = later;
+            return;
+        }
+        let later_or = |at: &mut Option<Duration>, later: Option<Duration>| *at = later.or(*at);
+        later_or(&mut self.started, later.started);
+        later_or(&mut self.network_started, later.network_started);
+        later_or(&mut self.network_allocated, later.network_allocated);
+        later_or(&mut self.spawn_started, later.spawn_started);
+        later_or(&mut self.spawn_finished, later.spawn_finished);
+        later_or(&mut self.active, later.active);
+    }
+}
+
+/// What a process of a fleet has counted, as its fleet has to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) stats: FleetStats,
+    pub(crate) start_ups_over: u64,
+    pub(crate) waiting_peak: u64,
+}
+
 /// Counters that the workers write and anyone reads.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -71,7 +97,9 @@ pub(crate) struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
     pub(crate) unknown_requests: AtomicU64,
-    pub(crate) late_us_max: AtomicU64,
+    pub(crate) http_under_way: AtomicU64,
+    /// The most events that have waited for a worker at once, since somebody asked.
+    waiting_peak: AtomicU64,
     /// Start-ups that are over, well or not, of hypervisors that restarted as well.
     start_ups_over: AtomicU64,
     /// Somebody waits for start-ups to end.
@@ -96,7 +124,7 @@ impl Counters {
             failed: get(&self.failed),
             timed_out: get(&self.timed_out),
             unknown_requests: get(&self.unknown_requests),
-            late_us_max: self.late_us_max.swap(0, Ordering::Relaxed),
+            http_under_way: get(&self.http_under_way),
         }
     }
 
@@ -137,7 +165,7 @@ impl Counters {
             return;
         };
         let at = Some(now.since_origin());
-        let mut timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timelines = self.timelines();
         let line = timelines.entry(uuid).or_default();
         match milestone {
             M::BuildReceived(_) => *line = BuildTimeline { host: host.to_owned(), received: at, ..Default::default() },
@@ -151,6 +179,98 @@ impl Counters {
     }
 
     pub(crate) fn take_timeline(&self, vm: Uuid) -> Option<BuildTimeline> {
-        self.timelines.lock().unwrap_or_else(PoisonError::into_inner).remove(&vm)
+        self.timelines().remove(&vm)
+    }
+
+    /// What was noted of builds since the last time.
+    pub(crate) fn take_timelines(&self) -> BTreeMap<Uuid, BuildTimeline> {
+        std::mem::take(&mut *self.timelines())
+    }
+
+    /// Adds what another process has noted of builds.
+    pub(crate) fn add_timelines(&self, noted: BTreeMap<Uuid, BuildTimeline>) {
+        let mut timelines = self.timelines();
+        for (vm, later) in noted {
+            timelines.entry(vm).or_default().go_on(later);
+        }
+    }
+
+    /// Adds what another process has counted between two looks.
+    pub(crate) fn add_counted(&self, (before, now): (Counted, Counted)) {
+        // Some go down as well: a difference below zero wraps around, and so does the addition.
+        let grow = |counter: &AtomicU64, before: u64, now: u64| {
+            counter.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        };
+        let (then, stats) = (before.stats, now.stats);
+        grow(&self.started, then.started, stats.started);
+        grow(&self.registered, then.registered, stats.registered);
+        grow(&self.refused, then.refused, stats.refused);
+        grow(&self.serving, then.serving, stats.serving);
+        grow(&self.links_down, then.links_down, stats.links_down);
+        grow(&self.requests, then.requests, stats.requests);
+        grow(&self.failed, then.failed, stats.failed);
+        grow(&self.timed_out, then.timed_out, stats.timed_out);
+        grow(&self.unknown_requests, then.unknown_requests, stats.unknown_requests);
+        grow(&self.http_under_way, then.http_under_way, stats.http_under_way);
+        self.waiting(now.waiting_peak);
+        grow(&self.start_ups_over, before.start_ups_over, now.start_ups_over);
+        self.through.notify_waiters();
+    }
+
+    /// Everything that is counted.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted { stats: self.read(), start_ups_over: self.start_ups_over(), waiting_peak: self.take_waiting_peak() }
+    }
+
+    /// So many events wait for a worker.
+    pub(crate) fn waiting(&self, events: u64) {
+        self.waiting_peak.fetch_max(events, Ordering::Relaxed);
+    }
+
+    /// The most that have waited at once since the last time.
+    pub(crate) fn take_waiting_peak(&self) -> u64 {
+        self.waiting_peak.swap(0, Ordering::Relaxed)
+    }
+
+    fn timelines(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, BuildTimeline>> {
+        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(registered: u64, links_down: u64, start_ups_over: u64) -> Counted {
+        Counted { stats: FleetStats { registered, links_down, ..FleetStats::default() }, start_ups_over, waiting_peak: 0 }
+    }
+
+    #[test]
+    fn what_two_processes_count_adds_up_also_where_it_falls() {
+        let fleet = Counters::default();
+        fleet.add_counted((Counted::default(), counted(3, 2, 3)));
+        fleet.add_counted((Counted::default(), counted(5, 0, 5)));
+        fleet.add_counted((counted(3, 2, 3), counted(2, 0, 4)));
+        assert_eq!(fleet.counted(), counted(7, 0, 9));
+    }
+
+    #[test]
+    fn a_build_that_is_told_in_parts_is_one_until_another_host_builds_it() {
+        let (fleet, vm, at) = (Counters::default(), Uuid::from_u128(7), |ms| Some(Duration::from_millis(ms)));
+        let told = |part: BuildTimeline| fleet.add_timelines(BTreeMap::from([(vm, part)]));
+        told(BuildTimeline { host: "a".to_owned(), received: at(1), started: at(2), ..BuildTimeline::default() });
+        told(BuildTimeline { active: at(9), ..BuildTimeline::default() });
+        let line = BuildTimeline {
+            host: "a".to_owned(),
+            received: at(1),
+            started: at(2),
+            active: at(9),
+            ..BuildTimeline::default()
+        };
+        assert_eq!(fleet.take_timeline(vm), Some(line));
+        told(BuildTimeline { host: "a".to_owned(), received: at(1), active: at(2), ..BuildTimeline::default() });
+        let again = BuildTimeline { host: "b".to_owned(), received: at(3), ..BuildTimeline::default() };
+        told(again.clone());
+        assert_eq!(fleet.take_timeline(vm), Some(again));
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use hypervisor::{Fault, Input, Milestone, Request, RequestId, Time};
-use recording::{Event, Recorder, RpcResult};
-use tokio::sync::{mpsc, oneshot};
+use recording::{Event, RpcResult};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
@@ -21,11 +22,13 @@ use crate::{
     host::{Agents, Common, Effect, Host},
     http::{HttpAnswer, HttpRequest},
     http_client,
+    log::Log,
     nova::{Catalogue, Identity},
     stats::{Counters, add},
 };
 
 /// What a worker is told by its fleet.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Start a hypervisor; one that is known goes on.
     Start(HostIndex, Identity, Option<Box<KnownHost>>),
@@ -35,8 +38,18 @@ pub(crate) enum Order {
     Restart(HostIndex),
     /// Ports come to the bridge of a host, or go.
     Bridge { host: HostIndex, added: Vec<Uuid>, removed: Vec<Uuid> },
-    /// Stop all and say when they have gone.
-    Stop(oneshot::Sender<()>, Farewell),
+    /// Stop all; it is the last order.
+    Stop(Farewell),
+}
+
+impl Order {
+    /// The hypervisor that it is for; `None`: all.
+    pub(crate) fn host(&self) -> Option<HostIndex> {
+        match self {
+            Self::Start(host, ..) | Self::Cut(host) | Self::Restart(host) | Self::Bridge { host, .. } => Some(*host),
+            Self::Stop(_) => None,
+        }
+    }
 }
 
 /// What a worker needs from its fleet. All of it can go to another thread; the hypervisors themselves are made there.
@@ -45,7 +58,7 @@ pub(crate) struct Setup {
     pub(crate) release: Release,
     pub(crate) apis: ServiceApis,
     pub(crate) broker: Broker,
-    pub(crate) recorder: Recorder,
+    pub(crate) log: Log,
     pub(crate) counters: Arc<Counters>,
     pub(crate) seed: u64,
     /// `t = 0` of the run.
@@ -60,7 +73,7 @@ type HttpAnswered = (HostIndex, u32, RequestId, Option<HttpAnswer>);
 struct Worker {
     common: Common,
     broker: Broker,
-    recorder: Recorder,
+    log: Log,
     counters: Arc<Counters>,
     seed: u64,
     origin: Instant,
@@ -83,6 +96,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
     let mut worker = Worker::new(setup, events, http_answers);
     loop {
         let wake = worker.next_wake();
+        worker.counters.waiting((link_events.len() + answered.len()) as u64);
         tokio::select! {
             Some((host, event)) = link_events.recv() => worker.link_event(host, event),
             Some((host, life, id, answer)) = answered.recv() => worker.answered((host, life), id, answer),
@@ -97,11 +111,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
                 Some(Order::Cut(index)) => worker.cut(index),
                 Some(Order::Restart(index)) => worker.restart(index),
                 Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
-                Some(Order::Stop(done, farewell)) => {
-                    worker.stop(farewell).await;
-                    let _waiter_gone = done.send(());
-                    return;
-                }
+                Some(Order::Stop(farewell)) => return worker.stop(farewell).await,
                 None => return,
             },
             () = tokio::time::sleep_until(wake.into()) => worker.wake_due(),
@@ -114,14 +124,14 @@ const IDLE: Duration = Duration::from_secs(1);
 
 impl Worker {
     fn new(setup: Setup, events: EventSender, http_answers: mpsc::UnboundedSender<HttpAnswered>) -> Self {
-        let Setup { config, release, apis, broker, recorder, counters, seed, origin, orders } = setup;
+        let Setup { config, release, apis, broker, log, counters, seed, origin, orders } = setup;
         let agents = Rc::new(AgentRelease::load(&release.release));
         let process = Process::neutron_agent(agents.topics());
         let agents = Agents { release: agents, process, cloud: Rc::default() };
         Self {
             common: Common { config: Rc::new(config), catalogue: Catalogue::new(&release), agents, release, apis },
             broker,
-            recorder,
+            log,
             counters,
             seed,
             origin,
@@ -216,9 +226,7 @@ impl Worker {
     }
 
     fn note_lateness(&self, late: Duration) {
-        let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.counters.late_us_max.fetch_max(late_us, Ordering::Relaxed);
-        self.recorder.latency("harness/fleet_wake", self.origin.elapsed(), late);
+        self.log.late(self.origin.elapsed(), late);
     }
 
     fn link_event(&mut self, index: HostIndex, event: LinkEvent) {
@@ -252,10 +260,11 @@ impl Worker {
         } else {
             format!("{}: {detail}", host.identity.host)
         };
-        self.recorder.event(&Event { t_ms: self.origin.elapsed().as_secs_f64() * 1e3, kind: kind.to_owned(), detail });
+        self.log.event(Event { t_ms: self.origin.elapsed().as_secs_f64() * 1e3, kind: kind.to_owned(), detail });
     }
 
     fn answered(&mut self, (index, life): (HostIndex, u32), id: RequestId, answer: Option<HttpAnswer>) {
+        self.counters.http_under_way.fetch_sub(1, Ordering::Relaxed);
         if self.hosts.get(&index).is_none_or(|host| host.life != life) {
             return;
         }
@@ -304,10 +313,11 @@ impl Worker {
             Request::Conductor(_) | Request::Agent(_) => request.name().to_owned(),
             _ => format!("{} {}", request.service(), request.name()),
         };
-        self.recorder.rpc(&name, self.origin.elapsed(), took, outcome);
+        self.log.rpc(&name, self.origin.elapsed(), took, outcome);
     }
 
     fn send_http(&self, index: HostIndex, id: RequestId, request: HttpRequest) {
+        add(&self.counters.http_under_way);
         let (client, answers) = (self.http.clone(), self.http_answers.clone());
         let life = self.hosts.get(&index).map_or(0, |host| host.life);
         self.broker.runtime().spawn(async move {

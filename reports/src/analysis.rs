@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hdrhistogram::Histogram;
-use recording::{LatencyStream, OutcomeKind, Recording, millis};
+use recording::{Interval, LatencyStream, OutcomeKind, Recording, millis};
 use scenarios::plan::{LoadPlan, Plan};
 
 use crate::{
@@ -53,7 +53,7 @@ pub fn analyse(recording: &Recording) -> Result<Analysis, ReportError> {
         duration_s: duration_ms / 1000.0,
         hypervisors: hypervisors(recording, &plan, window_ms),
         operations: plan.load.iter().map(|load| operation(recording, &plan, load)).collect(),
-        rpc: rpc(recording),
+        rpc: rpc(recording, window_ms),
         processes: processes(recording),
         gates: Vec::new(),
         findings: Vec::new(),
@@ -165,11 +165,14 @@ fn operation(recording: &Recording, plan: &Plan, load: &LoadPlan) -> Operation {
     }
 }
 
-fn rpc(recording: &Recording) -> Vec<Rpc> {
+fn rpc(recording: &Recording, window_ms: Option<(f64, f64)>) -> Vec<Rpc> {
     let streams = recording.latency.iter().filter_map(|(name, stream)| Some((name.strip_prefix("rpc/")?, stream)));
     streams
         .map(|(call, stream)| {
             let histogram = stream.histogram();
+            let loaded =
+                |interval: &&Interval| window_ms.is_some_and(|(from, to)| (from..to).contains(&millis(interval.start)));
+            let loaded = recording::merge(stream.intervals.iter().filter(loaded));
             let counter = |metric| max(recording.series.points(metric, call)).map_or(0, |most| most as u64);
             Rpc {
                 call: call.to_owned(),
@@ -179,6 +182,8 @@ fn rpc(recording: &Recording) -> Vec<Rpc> {
                 timed_out: counter("rpc.timed_out"),
                 p50_ms: quantile_ms(&histogram, 0.5),
                 p99_ms: quantile_ms(&histogram, 0.99),
+                p50_load_ms: quantile_ms(&loaded, 0.5),
+                p99_load_ms: quantile_ms(&loaded, 0.99),
             }
         })
         .collect()

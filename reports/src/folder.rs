@@ -62,7 +62,7 @@ fn raw_files(folder: &Path) -> Vec<String> {
 }
 
 /// Writes a whole file so that a reader sees all of it or nothing.
-fn replace(path: &Path, content: &str) -> Result<(), ReportError> {
+pub(crate) fn replace(path: &Path, content: &str) -> Result<(), ReportError> {
     let unfinished = path.with_extension("tmp");
     let written = fs::write(&unfinished, content).and_then(|()| fs::rename(&unfinished, path));
     written.map_err(|source| ReportError::Write { path: path.to_owned(), source })

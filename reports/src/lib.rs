@@ -7,6 +7,7 @@
 //! Everything between reading and writing is pure: the same folder gives the same bytes.
 
 mod analysis;
+mod edge;
 mod error;
 mod findings;
 mod folder;
@@ -19,6 +20,10 @@ mod terminal;
 mod words;
 
 pub use analysis::{Analysis, analyse};
+pub use edge::{
+    EDGE, EDGE_PAGE, EdgeReport, End, Estimate, Next, Question, Search, Trial, Tried, edge_json, edge_terminal,
+    write_edge,
+};
 pub use error::ReportError;
 pub use folder::{REPORT, SUMMARY, replication_folders, summary_json, write};
 pub use gates::judge;

@@ -167,6 +167,13 @@ pub struct Rpc {
     pub p50_ms: Option<f64>,
     /// 99th percentile, in milliseconds.
     pub p99_ms: Option<f64>,
+    /// Median of those that ended while the cloud was loaded, from the event `phase load` until the end of the drain: the start-up of
+    /// the fleet is left out.
+    #[serde(default)]
+    pub p50_load_ms: Option<f64>,
+    /// 99th percentile of the same.
+    #[serde(default)]
+    pub p99_load_ms: Option<f64>,
 }
 
 /// One process of the cloud.

@@ -42,7 +42,22 @@ pub fn describe(plan: &Plan) -> String {
         "(lateness)",
         &format!("invalid if the harness is late by more than {} (p99)", show_time(plan.late_bound)),
     );
+    edge(&mut page, plan);
     page.finish()
+}
+
+fn edge(page: &mut Page, plan: &Plan) {
+    let Some(edge) = &plan.edge else { return };
+    page.head("search");
+    let (from, to) = (edge.written(edge.from), edge.written(edge.to));
+    page.row(&edge.vary, &format!("{from} to {to}, to the largest at which all gates hold"));
+    let (within, most) = (edge.within * 100.0, count(edge.most_trials.into(), "trial"));
+    page.row("until", &format!("the edge is known within {within:.0} %, or after {most}"));
+    for (name, tuning) in &edge.tunings {
+        let options = options::non_defaults(tuning, &plan.release);
+        let options: Vec<String> = options.iter().map(|(option, value)| format!("{option} = {value}")).collect();
+        page.row(name, &if options.is_empty() { "as above".to_owned() } else { options.join(", ") });
+    }
 }
 
 /// Sections of two columns, as wide as each section needs.
@@ -85,6 +100,9 @@ fn cloud(page: &mut Page, plan: &Plan) {
             );
         }
         None => {
+            if let Some(brokers) = plan.cloud.brokers {
+                page.row("rabbitmq", &count(brokers.into(), "node"));
+            }
             for (service, wsgi) in &plan.cloud.wsgi {
                 page.row(
                     service,
@@ -134,6 +152,9 @@ fn fleet(page: &mut Page, plan: &Plan) {
             ConnectionMode::Shared { connections } => format!("shared: {connections} for the whole fleet"),
         },
     );
+    if let Some(processes) = fleet.processes {
+        page.row("processes", &format!("{processes} of the harness carry them"));
+    }
     if !fleet.l2_agent {
         page.row("L2 agent", "none: servers have no NICs");
     }

@@ -9,6 +9,7 @@ mod delays;
 mod deployment;
 mod describe;
 mod document;
+mod edge;
 mod gates;
 mod incidents;
 pub mod library;
@@ -30,6 +31,7 @@ mod written;
 
 pub use arrivals::{ClosedLoop, Times};
 pub use describe::{delay, describe, start as show_start};
+pub use edge::trial;
 pub use gates::check_metric;
 pub use plan::Plan;
 pub use problem::{Errors, Problem, Source};

@@ -34,6 +34,8 @@ const SHIPPED: &[Shipped] = shipped![
     "yahoo-2014",
     "yahoo-2014-tuned",
     "yahoo-2014-live",
+    "yahoo-2014-live-defaults",
+    "find-the-edge",
     "quickstart",
     "boot-storm",
     "heartbeat-storm",

@@ -44,8 +44,30 @@ pub struct Plan {
     pub drain: Duration,
     /// What must hold for the run to pass.
     pub gates: Vec<Gate>,
+    /// The search that the scenario is for; `None`: it is for one run.
+    #[serde(default)]
+    pub edge: Option<EdgePlan>,
     /// Beyond this p99 lateness of its own the harness calls the run invalid.
     pub late_bound: Duration,
+}
+
+/// A search for the largest size at which all gates hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgePlan {
+    /// The key that grows, as an override of the scenario: `fleet.hypervisors`, `load.boot.rate`.
+    pub vary: String,
+    /// The size to begin with.
+    pub from: f64,
+    /// The largest size to try.
+    pub to: f64,
+    /// What is written behind a size, such as `/s`; nothing: sizes are whole numbers.
+    pub unit: String,
+    /// The search ends when the edge is known with 95 % confidence to this part of it.
+    pub within: f64,
+    /// The search ends after so many trials in any case.
+    pub most_trials: u32,
+    /// Options beside those of the scenario, by the name that they go by: one search for each. None: one search.
+    pub tunings: BTreeMap<String, Tuning>,
 }
 
 /// Where the cloud comes from and how many processes of each service it has.
@@ -54,9 +76,15 @@ pub struct CloudPlan {
     /// `None`: the harness brings its own cloud up. `Some`: a cloud it did not start, which it loads only when the
     /// command confirms it (`--allow-foreign-cloud`).
     pub bring_your_own: Option<ForeignCloud>,
+    /// Nodes of the broker's cluster; `None`: as many as the cloud has that is there, else one.
+    #[serde(default)]
+    pub brokers: Option<u32>,
     /// Processes and threads of each WSGI service, by service name (`keystone`, `placement`, `glance`, `neutron`, `nova`).
     pub wsgi: BTreeMap<String, WsgiPlan>,
 }
+
+/// More nodes of a broker than this do not fit the cloud's range of ports.
+pub const MOST_BROKERS: u32 = 9;
 
 /// Processes and threads of a service behind nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +174,9 @@ pub struct FleetPlan {
     /// Servers that run on them already when the run begins; on a real cloud an earlier run has left them.
     #[serde(default)]
     pub servers: u32,
+    /// Processes that the harness spreads them over on a real cloud; `None`: as many as its limit of open files makes necessary.
+    #[serde(default)]
+    pub processes: Option<u32>,
 }
 
 const fn yes() -> bool {

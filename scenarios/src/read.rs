@@ -198,6 +198,20 @@ impl FromNode for Duration {
     }
 }
 
+/// A number, whole or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Number(pub(crate) f64);
+
+impl FromNode for Number {
+    fn from_node(node: &Node, raw: &str) -> Result<Self, Complaint> {
+        match node.value {
+            Value::Integer(value) => Ok(Self(value as f64)),
+            Value::Float(value) if value.is_finite() => Ok(Self(value)),
+            ref other => Err(Complaint::new(expected("a number", other), format!("{raw} is none"))),
+        }
+    }
+}
+
 /// Operations a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RatePerS(pub(crate) f64);

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use hypervisor::{Delay, Resources, Times};
 
 use crate::{
-    deployment, document, gates, load, options,
+    deployment, document, edge, gates, load, options,
     plan::{
-        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, Operation, OptionValue, Plan, Start, TenantsPlan, Tuning,
-        WsgiPlan,
+        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, MOST_BROKERS, Operation, OptionValue, Plan, Start,
+        TenantsPlan, Tuning, WsgiPlan,
     },
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
@@ -28,6 +28,8 @@ const DEFAULT_REGISTER_WITHIN: Duration = Duration::from_secs(300);
 const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
 /// More than any fleet that has been published, times ten.
 const MOST_HYPERVISORS: u32 = 100_000;
+/// Processes that a fleet may be spread over: far more than a machine has files for.
+const MOST_PROCESSES: u32 = 64;
 /// Ten for each of these.
 const MOST_SERVERS: u32 = 1_000_000;
 
@@ -50,7 +52,7 @@ pub fn resolve(source: &Source, sets: &[String], seed: Option<u64>) -> Result<Pl
 /// The plan, with something harmless in the place of what is wrong; it is thrown away if anything is.
 fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) -> Plan {
     let release = release(scenario, desk);
-    let tuning = known_options(scenario, &release, desk);
+    let tuning = known_options(&scenario.tuning, &release, desk);
     let load = load::resolve(&scenario.streams, value(&scenario.fleet.servers, 0), desk);
     fleet_can_carry(scenario, desk);
     let hypervisors = scenario.fleet.hypervisors.as_ref().map_or(0, |written| written.value);
@@ -74,6 +76,7 @@ fn plan(scenario: &Scenario, source: &Source, seed: u64, desk: &mut Desk<'_>) ->
         deployment: deployment::resolve(&scenario.deployment, desk),
         tenants: tenants(scenario, desk),
         fleet: fleet(scenario, &release, &tuning, desk),
+        edge: scenario.edge.as_ref().map(|edge| edge::plan(edge, &release, desk)),
         release,
         seed,
         tuning,
@@ -125,7 +128,20 @@ fn cloud(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> CloudPlan {
         cloud: own.value.0.clone(),
         transport_url_env: own.value.1.clone(),
     };
-    CloudPlan { bring_your_own: own.map(foreign), wsgi }
+    if let (Some(_), Some(written)) = (own, &scenario.cloud.brokers) {
+        written.complain(desk, "the broker of a cloud that you bring has the nodes that it has", "leave brokers out");
+    }
+    let brokers = bounded(scenario.cloud.brokers.as_ref(), MOST_BROKERS, desk);
+    CloudPlan { bring_your_own: own.map(foreign), brokers, wsgi }
+}
+
+/// A number of things, if one is written: from 1 to so many.
+fn bounded(written: Option<&Written<u32>>, most: u32, desk: &mut Desk<'_>) -> Option<u32> {
+    let written = written?;
+    if !(1..=most).contains(&written.value) {
+        written.complain(desk, format!("{} cannot be", written.value), format!("give 1 to {most}"));
+    }
+    Some(written.value)
 }
 
 /// A number of processes or threads, within the bounds of the catalogue.
@@ -197,6 +213,7 @@ fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_
         times: times(fleet),
         register_within: register_within(fleet, desk),
         servers: servers(fleet, desk),
+        processes: bounded(fleet.processes.as_ref(), MOST_PROCESSES, desk),
     }
 }
 
@@ -254,9 +271,9 @@ fn times(fleet: &written::Fleet) -> Times {
     }
 }
 
-fn known_options(scenario: &Scenario, release: &str, desk: &mut Desk<'_>) -> Tuning {
+pub(crate) fn known_options(entries: &[tuning::Entry], release: &str, desk: &mut Desk<'_>) -> Tuning {
     let mut tuning = Tuning::new();
-    for entry in &scenario.tuning {
+    for entry in entries {
         match options::check_one(release, &entry.service, &entry.option, &entry.value.value) {
             Ok(name) => {
                 tuning.entry(entry.service.clone()).or_default().insert(name, entry.value.value.clone());
@@ -302,7 +319,7 @@ pub fn tuning_file(source: &Source, release: &str) -> Result<Tuning, Errors> {
         );
         desk.verdict()?;
     }
-    let scenario = Scenario { tuning: tuning::read_file(&root, &mut desk), ..Scenario::default() };
-    let tuning = known_options(&scenario, release, &mut desk);
+    let entries = tuning::read_file(&root, &mut desk);
+    let tuning = known_options(&entries, release, &mut desk);
     desk.verdict().map(|()| tuning)
 }

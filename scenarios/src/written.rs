@@ -7,6 +7,7 @@ use hypervisor::Delay;
 use crate::{
     delays,
     document::{Node, Table, Value},
+    edge::{self, Edge},
     incidents, nearest,
     plan::{ConnectionMode, Incident, Start},
     problem::{Complaint, Desk, Place},
@@ -33,6 +34,7 @@ pub(crate) struct Scenario {
     pub(crate) incidents: Vec<Incident>,
     pub(crate) drain: Option<Written<Duration>>,
     pub(crate) late_bound: Option<Written<Duration>>,
+    pub(crate) edge: Option<Edge>,
     pub(crate) gates: Vec<GateEntry>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Scenario {
 #[derive(Debug, Default)]
 pub(crate) struct Cloud {
     pub(crate) bring_your_own: Option<Written<(String, String)>>,
+    pub(crate) brokers: Option<Written<u32>>,
     pub(crate) wsgi: Vec<Wsgi>,
 }
 
@@ -73,6 +76,7 @@ pub(crate) struct Fleet {
     pub(crate) l2_agent: Option<Written<bool>>,
     pub(crate) register_within: Option<Written<Duration>>,
     pub(crate) servers: Option<Written<u32>>,
+    pub(crate) processes: Option<Written<u32>>,
     pub(crate) vcpus: Option<Written<u32>>,
     pub(crate) memory: Option<Written<Bytes>>,
     pub(crate) disk: Option<Written<Bytes>>,
@@ -135,6 +139,9 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
         scenario.late_bound = section.get(desk, "late_bound");
         section.finish(desk);
     }
+    if let Some(section) = top.section(desk, "edge") {
+        scenario.edge = Some(edge::read(section, desk));
+    }
     let gates = top.sections(desk, "gates");
     scenario.gates = gates.into_iter().filter_map(|(table, place)| gate(table, place, desk)).collect();
     top.finish(desk);
@@ -142,7 +149,7 @@ pub(crate) fn read(root: &Node, desk: &mut Desk<'_>) -> Scenario {
 }
 
 fn cloud(mut section: Section<'_>, desk: &mut Desk<'_>) -> Cloud {
-    let mut cloud = Cloud::default();
+    let mut cloud = Cloud { brokers: section.get(desk, "brokers"), ..Cloud::default() };
     if let Some(mut own) = section.section(desk, "bring_your_own") {
         let name = own.require::<String>(desk, "cloud", "the name of the cloud in clouds.yaml");
         let why = "the name of an environment variable that holds the AMQP URL of its broker";
@@ -210,6 +217,7 @@ fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
         l2_agent: section.get(desk, "l2_agent"),
         register_within: section.get(desk, "register_within"),
         servers: section.get(desk, "servers"),
+        processes: section.get(desk, "processes"),
         ..Fleet::default()
     };
     if let Some(mut resources) = section.section(desk, "resources") {

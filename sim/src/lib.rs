@@ -23,7 +23,7 @@ pub use calibration::{
 };
 pub use dice::Shape;
 pub use model::{Progress, Tell};
-pub use sense::{ServiceSize, corrections, objection, services};
+pub use sense::{ServiceSize, corrections, objection, only_live, services};
 
 use model::{Options, Settings, World};
 

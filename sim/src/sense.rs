@@ -61,7 +61,8 @@ pub fn objection(plan: &Plan) -> Option<String> {
     only_live(plan).or_else(|| too_many_processes(plan)).or_else(|| no_threads(plan)).or_else(|| too_late(plan))
 }
 
-fn only_live(plan: &Plan) -> Option<String> {
+/// Why only a real cloud can carry a plan out, in words that name what it is about.
+pub fn only_live(plan: &Plan) -> Option<String> {
     let is_real = |operation: &Operation| matches!(operation, Operation::StopStart | Operation::Resize);
     let stream = plan.load.iter().find(|load| is_real(&load.operation)).map(|load| format!("stream `{}`", load.name));
     let incident = plan.incidents.iter().find(|incident| !incident.kind.is_modelled());

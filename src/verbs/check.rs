@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(&error),
     };
     match scenarios::resolve(&source, &args.sets, args.seed) {
-        Ok(plan) if let Some(objection) = sim::objection(&plan) => {
+        Ok(plan) if let Some(objection) = sim::objection(&plan).filter(|_| sim::only_live(&plan).is_none()) => {
             if args.json {
                 print(&format!("{:#}", json!({"errors": [{"message": objection}]})));
                 return ExitCode::from(exit::COULD_NOT_RUN);
@@ -55,6 +55,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return fail(&objection);
         }
         Ok(plan) if args.json => print(&serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
+        Ok(plan) if let Some(only_live) = sim::only_live(&plan) => {
+            print(&format!("{}\n\nnote: {only_live}", scenarios::describe(&plan).trim_end()));
+        }
         Ok(plan) => print(&format!("{}\n\n{}", scenarios::describe(&plan).trim_end(), processes(&plan))),
         Err(errors) => {
             if args.json {

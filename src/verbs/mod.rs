@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod conformance;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod fleet_process;
 pub(crate) mod learn;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -32,6 +33,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, UpError> {
 pub(crate) mod exit {
     /// Gates passed, or the verb did what it was asked to.
     pub(crate) const OK: u8 = 0;
+    /// A search ended without an answer that is as close as was asked.
+    pub(crate) const UNDECIDED: u8 = 1;
     /// The command could not be carried out.
     pub(crate) const COULD_NOT_RUN: u8 = 2;
 }

@@ -1,22 +1,34 @@
 //! `kagemusha run`
 
+mod edge;
 mod live;
 mod manifest;
 mod progress;
 pub(super) mod replicate;
 mod sim;
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use reports::Summary;
 use scenarios::Plan;
 
-use super::{exit, fail, scenarios::load};
+use super::{
+    exit, fail,
+    scenarios::{load, print},
+};
 
 /// Runs a scenario and writes a report.
 ///
 /// By default in virtual time, on a model of the control plane: in seconds, for any size, without root, packages or network.
 ///
 /// With `--target live` on a real OpenStack: brings the cloud up if need be, as the scenario wants it, and leaves it running.
+/// A scenario with [edge] is run again and again, with a size that grows until a gate breaks, and then around that size, until it
+/// is known where the edge lies. On a real cloud its hypervisors then stay, as with --keep.
+///
 /// What the run makes in the cloud is removed again. Ctrl-C starts nothing more, waits for what is under way, cleans up and
 /// reports; a second one stops at once.
 #[derive(Debug, clap::Args)]
@@ -79,11 +91,12 @@ Examples:
   kagemusha run yahoo-2014 --set fleet.hypervisors=2000 --seed 7
   kagemusha run db-pool --replications 20
   kagemusha run quickstart --target live
+  kagemusha run find-the-edge --set edge.to=4000
   kagemusha run my/scenario.toml --out runs/before --json > before.json
 
 Exit status:
   0  every gate held
-  1  a gate failed
+  1  a gate failed, or a search did not get as close as was asked
   2  the run could not be carried out, or did not end
   3  the run is not valid, because the harness itself was late";
 
@@ -141,6 +154,17 @@ type Failure = String;
 
 fn words(error: impl Display) -> Failure {
     error.to_string()
+}
+
+/// Shows what a run came to.
+fn show(args: &Args, summary: &Summary, out: &Path) {
+    let report = out.join(reports::REPORT);
+    if args.json {
+        print(&reports::summary_json(summary).trim_end());
+        eprintln!("report: {}", report.display());
+    } else {
+        print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
+    }
 }
 
 /// The folder that the run makes.

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// First port of the cloud's range on 127.0.0.1 [default: 21000]
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
+    /// Nodes of RabbitMQ, as one cluster; they stay as many as a cloud was made with [default: 1]
+    #[arg(long, value_name = "N")]
+    brokers: Option<u32>,
 }
 
 const EXAMPLES: &str = "\
@@ -43,6 +46,7 @@ Examples:
   kagemusha up
   kagemusha up --state /var/tmp/cloud --base-port 23000
   kagemusha up --release 2024.2 --state /var/tmp/older --base-port 25000
+  kagemusha up --brokers 2 --state /var/tmp/clustered
   kagemusha up --tuning talk.toml
 
 A tuning file:
@@ -68,7 +72,7 @@ fn bring_up(args: &Args) -> Result<(), UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let tuning = args.tuning.as_deref().map(read_tuning).transpose()?.unwrap_or_default();
     let release = args.release.clone().or_else(|| release_of(&state)).unwrap_or_else(|| DEFAULT_RELEASE.to_owned());
-    let spec = CloudSpec { release, wsgi: BTreeMap::new(), tuning, base_port: args.base_port };
+    let spec = CloudSpec { release, brokers: args.brokers, wsgi: BTreeMap::new(), tuning, base_port: args.base_port };
     let progress = Terminal::new();
     let up = runtime()?.block_on(control_plane::bring_up(&state, &spec, &progress))?;
     print_result(&state, &up, started.elapsed());

@@ -4,6 +4,7 @@
 
 mod command;
 mod layers;
+mod live;
 mod readmes;
 mod simulated;
 mod style;

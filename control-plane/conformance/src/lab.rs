@@ -13,7 +13,9 @@ use std::{
 use control_plane::{
     Cloud,
     live::Target,
-    load::{Call, Http, RunName, Service, Session, Tenants, TenantsSpec, clean_up, delete_servers, remains},
+    load::{
+        Call, Http, RunName, Service, Session, Tenants, TenantsMade, TenantsSpec, clean_up, delete_servers, remains,
+    },
 };
 use fake_hv::{Fleet, FleetSpec};
 use hypervisor::{Driver, Resources, Services, Times};
@@ -132,7 +134,7 @@ impl Lab {
             physical_network: Some("physnet1"),
             image: None,
         };
-        let tenants = Tenants::create(&admin, &run, spec).await?;
+        let tenants = Tenants::create(&admin, &run, spec, &TenantsMade::default()).await?;
         let large_flavor = create_flavor(&admin, &run).await?;
         let first = tenants.network.clone().into_iter();
         let networks = first.chain([create_network(&admin, &run).await?]).collect();
@@ -209,7 +211,7 @@ impl Lab {
             let mut spec = self.fleet_spec(kind.name(), 1, hosts, Services::AgentOnly);
             spec.plan.connections = ConnectionMode::Single;
             if let Some(tap) = &self.agents_tap {
-                spec.broker.port = tap.amqp_port();
+                spec.broker.nodes = vec![fake_hv::BrokerNode::local(tap.amqp_port())];
             }
             self.agents.push(Fleet::start(spec, self.recorder.clone(), self.origin).await?);
         }
@@ -228,6 +230,7 @@ impl Lab {
                 times: Times { think: Times::MEASURED_THINK, ..Times::ZERO },
                 register_within: REGISTER_WITHIN,
                 servers: 0,
+                processes: None,
             },
             options: compute_options(&self.cloud.spec.release, &self.cloud.spec.tuning),
             release: self.cloud.spec.release.clone(),
@@ -239,6 +242,7 @@ impl Lab {
             apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
             driver: Driver::Fake,
             services,
+            processes: None,
         }
     }
 

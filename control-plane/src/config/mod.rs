@@ -20,7 +20,7 @@ use std::{
 pub(crate) use clients::write as write_clients;
 pub(crate) use ini::Ini;
 pub(crate) use nova::compute_conf;
-pub(crate) use servers::DATABASE_SOCKET;
+pub(crate) use servers::{DATABASE_SOCKET, erlang_node, rabbitmq_conf, rabbitmq_name};
 pub(crate) use settings::{DATABASE_ADMIN, LOCALHOST, REGION, Secrets, Settings};
 
 use crate::{UpError, process::RunAs};

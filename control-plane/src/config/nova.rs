@@ -64,7 +64,7 @@ pub(crate) fn compute_conf(settings: &Settings<'_>, spec: &Spec) -> Result<Strin
 
 /// Other addresses for the same services.
 fn rewire(settings: &Settings<'_>, ini: &mut Ini, wires: &Wires) {
-    let broker = Amqp { port: wires.amqp_port, ..settings.amqp() };
+    let broker = Amqp { nodes: vec![fake_hv::BrokerNode::local(wires.amqp_port)], ..settings.amqp() };
     ini.own("DEFAULT", &[("transport_url", broker.transport_url().reveal())]);
     let auth_url = format!("{}/v3", wires.identity_url);
     for section in ["keystone_authtoken", "placement", "neutron", "service_user"] {

@@ -10,7 +10,9 @@ use crate::WSGI_SERVICES;
 use scenarios::plan::OptionValue;
 
 pub(super) fn all(settings: &Settings<'_>, config: &mut Config) {
-    config.add("rabbitmq", "etc/rabbitmq/rabbitmq.conf", rabbitmq(settings));
+    for number in 0..settings.brokers() {
+        config.add("rabbitmq", rabbitmq_conf(number), rabbitmq(settings, number));
+    }
     config.add("rabbitmq", "etc/rabbitmq/enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
     config.add("rabbitmq", "etc/rabbitmq/rabbitmq-env.conf", "# Nothing of the system's own.\n".to_owned());
     config.add("rabbitmq", "data/rabbitmq/.erlang.cookie", settings.secrets.get("erlang-cookie").reveal().to_owned());
@@ -32,8 +34,36 @@ pub(super) fn all(settings: &Settings<'_>, config: &mut Config) {
 /// Connections that MariaDB accepts: above 55 for each of some 70 workers with a database or two.
 const MAX_DATABASE_CONNECTIONS: u32 = 8_000;
 
-fn rabbitmq(settings: &Settings<'_>) -> String {
-    let ports = settings.ports;
+/// Configuration of a node of RabbitMQ, in the state folder.
+pub(crate) fn rabbitmq_conf(number: u32) -> String {
+    format!("etc/rabbitmq/{}.conf", rabbitmq_name(number))
+}
+
+/// Name of the process of a node of RabbitMQ.
+pub(crate) fn rabbitmq_name(number: u32) -> String {
+    if number == 0 { "rabbitmq".to_owned() } else { format!("rabbitmq-{}", number + 1) }
+}
+
+/// What Erlang calls a node of RabbitMQ; its data lies in a folder of that name.
+pub(crate) fn erlang_node(settings: &Settings<'_>, number: u32) -> String {
+    format!("kagemusha-{}@localhost", settings.ports.broker(number).amqp)
+}
+
+/// The other nodes, which one that is new joins.
+fn cluster(settings: &Settings<'_>) -> String {
+    let nodes = match settings.brokers() {
+        1 => return String::new(),
+        several => (0..several).map(|number| {
+            let key = format!("cluster_formation.classic_config.nodes.{}", number + 1);
+            format!("{key} = {}\n", erlang_node(settings, number))
+        }),
+    };
+    format!("cluster_formation.peer_discovery_backend = classic_config\n{}", nodes.collect::<String>())
+}
+
+fn rabbitmq(settings: &Settings<'_>, number: u32) -> String {
+    let ports = settings.ports.broker(number);
+    let cluster = cluster(settings);
     let password = settings.secrets.get("broker");
     let tuning = tuning(settings, "rabbitmq");
     format!(
@@ -50,10 +80,11 @@ fn rabbitmq(settings: &Settings<'_>) -> String {
          log.console = true\n\
          log.console.level = info\n\
          log.connection.level = warning\n\
+         {cluster}\
          {tuning}",
-        amqp = ports.amqp(),
-        management = ports.management(),
-        metrics = ports.broker_metrics(),
+        amqp = ports.amqp,
+        management = ports.management,
+        metrics = ports.metrics,
         password = password.reveal(),
     )
 }

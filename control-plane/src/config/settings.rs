@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::Ini;
+use fake_hv::BrokerNode;
+
 use crate::{Amqp, CloudSpec, Secret, StateDir, UpError, install::Release, ports::Ports, process::RunAs, secret};
 
 /// The address of everything.
@@ -30,11 +32,21 @@ pub(crate) struct Settings<'a> {
 }
 
 impl Settings<'_> {
+    /// How many nodes the broker has.
+    pub(crate) fn brokers(&self) -> u32 {
+        self.spec.brokers.unwrap_or(1)
+    }
+
+    /// RabbitMQ's Prometheus pages, one for each node.
+    pub(crate) fn broker_metrics_urls(&self) -> Vec<String> {
+        let url = |number| format!("http://{LOCALHOST}:{}/metrics", self.ports.broker(number).metrics);
+        (0..self.brokers()).map(url).collect()
+    }
+
     /// The broker as services reach it.
     pub(crate) fn amqp(&self) -> Amqp {
         Amqp {
-            host: LOCALHOST.to_owned(),
-            port: self.ports.amqp(),
+            nodes: (0..self.brokers()).map(|number| BrokerNode::local(self.ports.broker(number).amqp)).collect(),
             user: BROKER_USER.to_owned(),
             password: self.secrets.get("broker").clone(),
             vhost: BROKER_VHOST.to_owned(),

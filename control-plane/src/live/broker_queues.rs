@@ -11,18 +11,18 @@ pub(super) struct BrokerQueues {
     client: reqwest::Client,
     /// `…/api/queues/VHOST`
     url: String,
-    metrics_url: String,
+    metrics_urls: Vec<String>,
     user: String,
     password: Secret,
 }
 
 impl BrokerQueues {
-    pub(super) fn new(management_url: &str, metrics_url: &str, login: &Amqp) -> Self {
+    pub(super) fn new(management_url: &str, metrics_urls: &[String], login: &Amqp) -> Self {
         let builder = reqwest::Client::builder().no_proxy();
         Self {
             client: builder.build().expect("a client without TLS needs nothing that could be missing"),
             url: format!("{management_url}/api/queues/{}", login.vhost.replace('/', "%2F")),
-            metrics_url: metrics_url.to_owned(),
+            metrics_urls: metrics_urls.to_vec(),
             user: login.user.clone(),
             password: login.password.clone(),
         }
@@ -44,7 +44,7 @@ impl BrokerQueues {
         before: &BTreeSet<String>,
         ours: &(dyn Fn(&RunName) -> bool + Sync),
     ) -> Result<Vec<String>, reqwest::Error> {
-        let consumers = queue_page::queues(&self.client, &self.metrics_url, queue_page::CONSUMERS).await?;
+        let consumers = queue_page::queues(&self.client, &self.metrics_urls, queue_page::CONSUMERS).await?;
         let used: BTreeSet<String> =
             consumers.into_iter().filter(|(_, consumers)| *consumers > 0.0).map(|(queue, _)| queue).collect();
         let mut left = self.names().await?;

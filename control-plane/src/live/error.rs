@@ -32,6 +32,19 @@ pub enum LiveError {
     /// The fleet could not be started.
     #[error("the fleet: {0}")]
     Fleet(#[from] fake_hv::FleetError),
+    /// A process of the fleet has ended while it was needed.
+    #[error("{0}")]
+    FleetLost(String),
+    /// The fleet needs more files than one process may have, and this program has no other.
+    #[error(
+        "the fleet needs {needed} connections, a process may have {limit} open files, and this program cannot spread a fleet"
+    )]
+    TooManyConnections {
+        /// Connections to the broker.
+        needed: u64,
+        /// Open files that a process may have (`RLIMIT_NOFILE`).
+        limit: u64,
+    },
     /// Not all hypervisors came up in time.
     #[error("{0}")]
     Register(String),

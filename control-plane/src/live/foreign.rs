@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fake_hv::BrokerNode;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use scenarios::plan::ForeignCloud;
@@ -69,7 +70,7 @@ impl Target {
         let identity = with_version(&http_only(&auth.auth_url, "auth_url in clouds.yaml")?, "/v3");
         let unknown = String::new;
         let apis = Apis { identity, compute: unknown(), network: unknown(), image: unknown(), placement: unknown() };
-        let mut target = Self { apis, admin, nova_service: None, amqp, own: None };
+        let mut target = Self { apis, admin, nova_service: None, amqp, fleet_command: None, own: None };
         let session = target.log_in(Http::new(None)).await?;
         let token = session.authenticate().await.and_then(|answer| answer.json());
         let token = token.map_err(LiveError::api("read the catalogue"))?;
@@ -128,8 +129,7 @@ fn parse_transport_url(text: &str) -> Option<Amqp> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
     let vhost = decoded(url.path().strip_prefix('/').unwrap_or_default())?;
     Some(Amqp {
-        host: url.host_str()?.to_owned(),
-        port: url.port().unwrap_or(AMQP_PORT),
+        nodes: vec![BrokerNode { host: url.host_str()?.to_owned(), port: url.port().unwrap_or(AMQP_PORT) }],
         user: decoded(url.username())?,
         password: Secret::new(decoded(url.password()?)?),
         vhost: if vhost.is_empty() { "/".to_owned() } else { vhost },
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn a_transport_url_is_taken_apart() {
         let amqp = parse_transport_url("rabbit://nova:p%40ss@10.0.0.5:5673/cell1").unwrap();
-        assert_eq!((amqp.user.as_str(), amqp.password.reveal(), amqp.port), ("nova", "p@ss", 5673));
-        assert_eq!((amqp.host.as_str(), amqp.vhost.as_str()), ("10.0.0.5", "cell1"));
+        assert_eq!((amqp.user.as_str(), amqp.password.reveal(), amqp.nodes[0].port), ("nova", "p@ss", 5673));
+        assert_eq!((amqp.nodes[0].host.as_str(), amqp.vhost.as_str()), ("10.0.0.5", "cell1"));
         assert_eq!(
-            parse_transport_url("rabbit://nova:x@host//").map(|amqp| (amqp.vhost, amqp.port)),
+            parse_transport_url("rabbit://nova:x@host//").map(|amqp| (amqp.vhost, amqp.nodes[0].port)),
             Some(("/".to_owned(), 5672))
         );
         assert!(parse_transport_url("http://nova:x@host/").is_none());

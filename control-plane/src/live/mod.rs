@@ -14,6 +14,7 @@ mod tidy;
 
 use std::{collections::BTreeSet, sync::OnceLock, time::Instant};
 
+use fake_hv::Fleet;
 use recording::{Outcome, OutcomeKind, Recorder, millis};
 use scenarios::Plan;
 
@@ -139,8 +140,16 @@ impl Run<'_> {
             self.showing(Phase::Drain, &tally, loader.drain(self.plan.drain)).await;
             loaded
         };
+        let lost = self.fleet.with(Fleet::lost);
+        let lost = async {
+            match lost {
+                Some(lost) => lost.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             loaded = load => loaded,
+            reason = lost => Err(LiveError::FleetLost(reason)),
             () = incidents::happen(self) => unreachable!("it makes things happen for ever"),
         }
     }

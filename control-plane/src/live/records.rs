@@ -33,10 +33,14 @@ pub(super) struct KnownServer {
 }
 
 /// The hypervisors, by host name, with their VMs.
-pub(super) async fn hosts(link: &mut Link, run: &RunName) -> Result<BTreeMap<String, KnownHost>, String> {
-    let services: Vec<ServiceColumns> = link.rows(&services_query(run)).await?;
-    let nodes: Vec<NodeColumns> = link.rows(&nodes_query(run)).await?;
-    let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
+pub(super) async fn hosts(
+    link: &mut Link,
+    run: &RunName,
+    hypervisors: u32,
+) -> Result<BTreeMap<String, KnownHost>, String> {
+    let services: Vec<ServiceColumns> = link.rows(&services_query(run, hypervisors)).await?;
+    let nodes: Vec<NodeColumns> = link.rows(&nodes_query(run, hypervisors)).await?;
+    let vms: Vec<VmColumns> = link.rows(&vms_query(run, hypervisors)).await?;
     let services: BTreeMap<String, (KnownService, Duration)> = services.into_iter().map(service).collect();
     let mut hosts = BTreeMap::new();
     for columns in nodes {
@@ -56,15 +60,15 @@ pub(super) async fn hosts(link: &mut Link, run: &RunName) -> Result<BTreeMap<Str
 }
 
 /// The servers.
-pub(super) async fn servers(link: &mut Link, run: &RunName) -> Result<Vec<KnownServer>, String> {
-    let vms: Vec<VmColumns> = link.rows(&vms_query(run)).await?;
+pub(super) async fn servers(link: &mut Link, run: &RunName, hypervisors: u32) -> Result<Vec<KnownServer>, String> {
+    let vms: Vec<VmColumns> = link.rows(&vms_query(run, hypervisors)).await?;
     vms.into_iter().map(|columns| Ok(vm(columns)?.0)).collect()
 }
 
-/// The time that the cloud stood still is left out: the newest sign of life is of now, and the others are as much older as they
+/// The time that the cloud stood still is left out for the hypervisors that go on: the newest sign of life is of now, and the others are as much older as they
 /// were.
-pub(super) async fn close_the_gap(link: &mut Link, run: &RunName) -> Result<(), String> {
-    let hosts = format!("host LIKE '{run}-%'");
+pub(super) async fn close_the_gap(link: &mut Link, run: &RunName, hypervisors: u32) -> Result<(), String> {
+    let hosts = run.hosts_sql("host", hypervisors);
     let services = format!("`binary` = 'nova-compute' AND deleted = 0 AND {hosts}");
     let shift = |table: &str, column: &str, which: &str| {
         format!(
@@ -77,10 +81,11 @@ pub(super) async fn close_the_gap(link: &mut Link, run: &RunName) -> Result<(), 
     Ok(())
 }
 
-fn services_query(run: &RunName) -> String {
+fn services_query(run: &RunName, hypervisors: u32) -> String {
+    let hosts = run.hosts_sql("host", hypervisors);
     format!(
         "SELECT host, id, uuid, version, report_count, COALESCE(disabled, 0), disabled_reason, COALESCE(forced_down, 0), \
-         {}, {}, {}, GREATEST(0, TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP())) FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0 AND host LIKE '{run}-%'",
+         {}, {}, {}, GREATEST(0, TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP())) FROM nova.services WHERE `binary` = 'nova-compute' AND deleted = 0 AND {hosts}",
         written!("last_seen_up"),
         written!("created_at"),
         written!("updated_at"),
@@ -117,11 +122,12 @@ fn service(columns: ServiceColumns) -> (String, (KnownService, Duration)) {
     (host, (service, Duration::from_secs(silent_s)))
 }
 
-fn nodes_query(run: &RunName) -> String {
+fn nodes_query(run: &RunName, hypervisors: u32) -> String {
+    let hosts = run.hosts_sql("node.host", hypervisors);
     format!(
         "SELECT node.host, node.id, node.uuid, node.mapped, {}, {}, provider.generation FROM nova.compute_nodes AS node \
          JOIN placement.resource_providers AS provider ON provider.uuid = node.uuid \
-         WHERE node.deleted = 0 AND node.host LIKE '{run}-%'",
+         WHERE node.deleted = 0 AND {hosts}",
         written!("node.created_at"),
         written!("node.updated_at"),
     )
@@ -135,11 +141,12 @@ fn node(
     Ok((host, node, generation))
 }
 
-fn vms_query(run: &RunName) -> String {
+fn vms_query(run: &RunName, hypervisors: u32) -> String {
+    let hosts = run.hosts_sql("host", hypervisors);
     format!(
         "SELECT uuid, host, vcpus, memory_mb, COALESCE(root_gb, 0) + COALESCE(ephemeral_gb, 0), vm_state, task_state, \
          project_id, COALESCE(power_state, 0), os_type, user_id FROM nova.instances \
-         WHERE deleted = 0 AND host LIKE '{run}-%' ORDER BY id"
+         WHERE deleted = 0 AND {hosts} ORDER BY id"
     )
 }
 

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Release};
+use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release};
+use rustix::process::{Resource, getrlimit};
 use scenarios::{
     options::{compute_options, service_down_time},
     plan::Plan,
@@ -27,7 +28,8 @@ const NAMED: usize = 5;
 
 /// Starts the fleet, and waits until Nova shows all of it up and has mapped it to its cell.
 pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveError> {
-    let spec = fleet_spec(run, login);
+    let mut spec = fleet_spec(run, login);
+    spec.processes = processes(run, &spec)?;
     let hosts: BTreeSet<String> = spec.host_names().collect();
     let begun = Instant::now();
     let recorder = run.scribe.recorder().clone();
@@ -74,8 +76,9 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
 async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveError> {
     let Some((_, cloud)) = run.kept().zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
     let mut link = Link::new(&cloud.database);
-    records::close_the_gap(&mut link, &run.name).await.map_err(LiveError::Kept)?;
-    let mut hosts = records::hosts(&mut link, &run.name).await.map_err(LiveError::Kept)?;
+    let hypervisors = spec.plan.hypervisors;
+    records::close_the_gap(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
+    let mut hosts = records::hosts(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
     Ok(spec.host_names().map_while(|name| hosts.remove(&name)).collect())
 }
 
@@ -94,6 +97,24 @@ fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {
         apis: run.target.service_apis(login),
         driver: hypervisor::Driver::default(),
         services: if fleet.l2_agent { hypervisor::Services::All } else { hypervisor::Services::ComputeOnly },
+        processes: None,
+    }
+}
+
+/// Open files of a process for anything but connections to the broker: to the APIs, of the recording, and then some.
+const OTHER_FILES: u64 = 1_000;
+
+/// The processes that the fleet has to be spread over, or is to be.
+fn processes(run: &Run<'_>, spec: &FleetSpec) -> Result<Option<Processes>, LiveError> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let each = u64::from(spec.connections_each().map_err(FleetError::from)?);
+    let needed = u64::from(spec.plan.hypervisors) * each;
+    let least = needed.div_ceil(limit.saturating_sub(OTHER_FILES).max(1));
+    let count = u32::try_from(least).unwrap_or(u32::MAX).max(spec.plan.processes.unwrap_or(1));
+    match &run.target.fleet_command {
+        _ if count <= 1 => Ok(None),
+        Some(command) => Ok(Some(Processes { count, command: command.clone() })),
+        None => Err(LiveError::TooManyConnections { needed, limit }),
     }
 }
 
@@ -101,7 +122,7 @@ fn roll_call(run: &Run<'_>) -> RollCall {
     match &run.target.own {
         Some(cloud) => {
             let down_time = service_down_time(&run.plan.release, &run.plan.tuning);
-            RollCall::by_records(&cloud.database, down_time, run.name.clone())
+            RollCall::by_records(&cloud.database, down_time, (run.name.clone(), run.plan.fleet.hypervisors))
         }
         None => RollCall::by_api(run.admin.clone(), run.name.clone()),
     }

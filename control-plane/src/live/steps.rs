@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -17,8 +18,8 @@ use super::{
 use crate::{
     Kept, KeptUser,
     load::{
-        Call, Loader, LoaderSpec, Login, SchedulingLog, Server, Servers, Service, Session, Tally, Tenants, TenantsSpec,
-        User,
+        Call, Loader, LoaderSpec, Login, SchedulingLog, Server, Servers, Service, Session, Tally, Tenants, TenantsMade,
+        TenantsSpec, User,
     },
     watch::{Link, Watch},
 };
@@ -53,15 +54,16 @@ impl Run<'_> {
         let mut watch = Watch::new(self.scribe.clone());
         watch.fleet(self.fleet.clone());
         let own = self.target.own.as_ref();
-        watch.processes(own.map(|cloud| cloud.processes.clone()).unwrap_or_default());
+        watch.processes(own.map(|cloud| cloud.processes.clone()).unwrap_or_default(), self.fleet.clone());
         let Some(cloud) = own else {
             watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
             return watch;
         };
-        watch.broker(&cloud.broker_metrics_url);
+        watch.broker(&cloud.broker_metrics_urls);
         watch.database(&cloud.database);
         let down_time = service_down_time(&self.plan.release, &self.plan.tuning);
-        watch.heartbeats(&cloud.database, down_time, self.name.clone(), self.fleet.clone());
+        let hosts = (self.name.clone(), self.plan.fleet.hypervisors);
+        watch.heartbeats(&cloud.database, down_time, hosts, self.fleet.clone());
         watch
     }
 
@@ -82,12 +84,22 @@ impl Run<'_> {
             image: self.plan.tenants.image.clone(),
         };
         let step = LiveError::api("make projects, users, network, image and flavor");
-        let tenants = Tenants::create(&self.admin, &self.name, spec).await.map_err(step)?;
+        let made = TenantsMade::default();
+        let create = Tenants::create(&self.admin, &self.name, spec, &made);
+        let tenants = self.telling(|since| self.tenants_made(&made, since), create).await.map_err(step)?;
         self.note_created(&tenants)?;
         if let Some(keep) = self.keep {
             self.note_kept(keep, &tenants)?;
         }
         Ok(tenants)
+    }
+
+    fn tenants_made(&self, made: &TenantsMade, since: Duration) -> Status {
+        let (projects, users) = (made.projects.load(Ordering::Relaxed), made.users.load(Ordering::Relaxed));
+        let asked = &self.plan.tenants;
+        let text = format!("{projects} of {} projects and {users} of {} users made", asked.projects, asked.users);
+        let (done, total) = (u64::from(projects + users), u64::from(asked.projects + asked.users));
+        Status { phase: Phase::Tenants, done, total: Some(total), text, since, planned_left: None }
     }
 
     /// What an earlier run left for this one.
@@ -152,7 +164,9 @@ impl Run<'_> {
     pub(super) async fn servers(&self, tenants: &Tenants) -> Result<Servers, LiveError> {
         let servers = Servers::default();
         let Some((_, cloud)) = self.kept().zip(self.target.own.as_ref()) else { return Ok(servers) };
-        let known = records::servers(&mut Link::new(&cloud.database), &self.name).await.map_err(LiveError::Kept)?;
+        let known = records::servers(&mut Link::new(&cloud.database), &self.name, self.plan.fleet.hypervisors)
+            .await
+            .map_err(LiveError::Kept)?;
         let users: BTreeMap<&str, &Session> = tenants.users.iter().map(|user| (&*user.id, &user.session)).collect();
         for server in known.into_iter().filter(|server| server.active) {
             if let Some(owner) = users.get(&*server.user) {
@@ -221,12 +235,17 @@ impl Run<'_> {
         tally: &(dyn Fn() -> Tally + Send + Sync),
         step: impl Future<Output = T>,
     ) -> T {
-        let begun = Instant::now();
         let schedule = if phase == Phase::Load { Schedule::of(self.plan) } else { None };
+        self.telling(|since| status(phase, tally(), since, schedule.as_ref()), step).await
+    }
+
+    /// A step, while it is told how far it is.
+    async fn telling<T>(&self, status: impl Fn(Duration) -> Status, step: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
         let tell = async {
             loop {
                 tokio::time::sleep(TELL_EVERY).await;
-                self.tell.status(&status(phase, tally(), begun.elapsed(), schedule.as_ref()));
+                self.tell.status(&status(begun.elapsed()));
             }
         };
         tokio::select! {

@@ -1,5 +1,7 @@
 //! The cloud that a run works on: the harness's own, or one that the scenario names.
 
+use std::ffi::OsString;
+
 use fake_hv::{BrokerAddress, ServiceApis};
 
 use super::LiveError;
@@ -19,6 +21,8 @@ pub struct Target {
     pub nova_service: Option<Login>,
     /// Its broker.
     pub amqp: Amqp,
+    /// A program, with its arguments, that is one process of a fleet; `None`: fleets have to fit into this one.
+    pub fleet_command: Option<Vec<OsString>>,
     /// The harness's own cloud, whose processes, broker and database can be watched; `None`: somebody else's.
     pub own: Option<Cloud>,
 }
@@ -31,6 +35,7 @@ impl Target {
             admin: Login::from(&cloud.admin),
             nova_service: Some(Login::from(&cloud.nova_service)),
             amqp: cloud.amqp.clone(),
+            fleet_command: None,
             own: Some(cloud.clone()),
         }
     }
@@ -58,8 +63,7 @@ impl Target {
     /// The broker as the fleet takes it.
     pub fn broker(&self) -> BrokerAddress {
         BrokerAddress {
-            host: self.amqp.host.clone(),
-            port: self.amqp.port,
+            nodes: self.amqp.nodes.clone(),
             user: self.amqp.user.clone(),
             password: self.amqp.password.clone(),
             vhost: self.amqp.vhost.clone(),

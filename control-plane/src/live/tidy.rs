@@ -105,5 +105,5 @@ fn broker_queues(run: &Run<'_>) -> Option<BrokerQueues> {
     run.target
         .own
         .as_ref()
-        .map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.broker_metrics_url, &cloud.amqp))
+        .map(|cloud| BrokerQueues::new(&cloud.management_url, &cloud.broker_metrics_urls, &cloud.amqp))
 }

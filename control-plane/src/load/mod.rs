@@ -28,4 +28,4 @@ pub use names::RunName;
 pub use scheduling_log::SchedulingLog;
 pub use servers::{Server, Servers};
 pub use session::Session;
-pub use tenants::{Tenants, TenantsSpec, User};
+pub use tenants::{Tenants, TenantsMade, TenantsSpec, User};

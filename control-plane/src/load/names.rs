@@ -35,6 +35,18 @@ impl RunName {
         Self::owner_of(name).as_ref() == Some(self)
     }
 
+    /// Whether a host of this name is one of so many first ones of the run's fleet. Those after them are of an earlier run that was
+    /// larger, and at rest.
+    pub fn owns_host(&self, name: &str, hypervisors: u32) -> bool {
+        let number = name.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix('-')?.parse::<u32>().ok());
+        number.is_some_and(|number| (1..=hypervisors).contains(&number))
+    }
+
+    /// The same as a condition in SQL.
+    pub(crate) fn hosts_sql(&self, column: &str, hypervisors: u32) -> String {
+        format!("{column} LIKE '{self}-%' AND CAST(SUBSTRING_INDEX({column}, '-', -1) AS UNSIGNED) <= {hypervisors}")
+    }
+
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,6 +78,8 @@ mod tests {
         let (run, other) = (RunName::generate(), RunName::generate());
         assert!(run.owns(run.as_str()) && run.owns(&run.numbered("project", 3)));
         assert!(!run.owns(other.as_str()));
+        assert!(run.owns_host(&format!("{run}-00007"), 7) && !run.owns_host(&format!("{run}-00008"), 7));
+        assert!(!run.owns_host(&format!("{other}-00001"), 7) && !run.owns_host(&run.named("image"), 7));
         assert_eq!(RunName::owner_of(&format!("{run}-00001")), Some(run));
         for foreign in
             ["kagemusha-", "kagemusha-service", "kagemusha-0123456789", "kagemusha-0123ABCD", "x-kagemusha-01234567"]

@@ -1,6 +1,9 @@
 //! What a run makes before it loads: projects, users, a network, an image, a flavor.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -51,6 +54,15 @@ pub struct User {
     pub session: Session,
 }
 
+/// How many projects and users are made so far, for those who wait.
+#[derive(Debug, Default)]
+pub struct TenantsMade {
+    /// Projects.
+    pub projects: AtomicU32,
+    /// Users.
+    pub users: AtomicU32,
+}
+
 /// Requests under way at once while tenants are made: enough to keep a small Keystone busy, whose passwords cost 0.2 s each.
 const PARALLEL: usize = 4;
 /// Virtual CPUs, memory in MiB and disk in GiB of the flavors: the classic `m1.tiny`, and twice as much of what a resize does not
@@ -64,7 +76,12 @@ impl Tenants {
     ///
     /// # Errors
     /// What the first request that failed was told. What was made stays; [`super::clean_up`] removes it.
-    pub async fn create(admin: &Session, run: &RunName, spec: TenantsSpec) -> Result<Self, ApiError> {
+    pub async fn create(
+        admin: &Session,
+        run: &RunName,
+        spec: TenantsSpec,
+        made: &TenantsMade,
+    ) -> Result<Self, ApiError> {
         // First, so that a name that is wrong is told before anything is made.
         let image = match &spec.image {
             Some(name) => Some(find_image(admin, name).await?),
@@ -75,6 +92,7 @@ impl Tenants {
         let projects: Vec<(String, String)> = stream::iter((0..spec.projects).map(|n| run.numbered("project", n)))
             .map(|name| create_project(admin, &domain, name))
             .buffered(PARALLEL)
+            .inspect_ok(|_| count(&made.projects))
             .try_collect()
             .await?;
         let users = stream::iter(0..spec.users)
@@ -83,6 +101,7 @@ impl Tenants {
                 create_user(admin, &domain, std::slice::from_ref(&role), run.numbered("user", n), id, name)
             })
             .buffered(PARALLEL)
+            .inspect_ok(|_| count(&made.users))
             .try_collect()
             .await?;
         let nova_service = match spec.service_user {
@@ -100,6 +119,10 @@ impl Tenants {
         let flavors = [create_flavor(admin, run, 0).await?, create_flavor(admin, run, 1).await?];
         Ok(Self { run: run.clone(), users, nova_service, network, image, flavors })
     }
+}
+
+fn count(made: &AtomicU32) {
+    made.fetch_add(1, Ordering::Relaxed);
 }
 
 async fn default_domain(admin: &Session) -> Result<String, ApiError> {

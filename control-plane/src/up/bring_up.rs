@@ -24,6 +24,9 @@ pub(crate) async fn packages(state: &StateDir, steps: &Steps<'_>) -> Result<(), 
     steps.run("install system packages", install::install_packages(state, &missing)).await
 }
 
+/// File of the state folder with the number of nodes that its broker was made with.
+pub(crate) const BROKERS_FILE: &str = "brokers.json";
+
 /// One call of `up`.
 pub(crate) struct BringUp<'a> {
     settings: &'a Settings<'a>,
@@ -104,6 +107,7 @@ impl<'a> BringUp<'a> {
     async fn start_broker(&self) -> Result<(), UpError> {
         // The broker would start a port mapper of its own if it found none.
         self.start(|at| at == order::EPMD).await?;
+        self.settings.state.write_json(BROKERS_FILE, &self.settings.brokers())?;
         self.start(|at| at == order::BROKER).await
     }
 
@@ -135,8 +139,8 @@ impl<'a> BringUp<'a> {
             admin: identity::admin(settings),
             nova_service: identity::nova_service(settings),
             amqp: settings.amqp(),
-            management_url: format!("http://{LOCALHOST}:{}", ports.management()),
-            broker_metrics_url: format!("http://{LOCALHOST}:{}/metrics", ports.broker_metrics()),
+            management_url: format!("http://{LOCALHOST}:{}", ports.broker(0).management),
+            broker_metrics_urls: settings.broker_metrics_urls(),
             database: Database {
                 socket: settings.state.join(DATABASE_SOCKET),
                 port: ports.mariadb(),

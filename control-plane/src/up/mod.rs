@@ -18,7 +18,7 @@ use crate::{
     process::RunAs,
     progress::Steps,
 };
-use bring_up::BringUp;
+use bring_up::{BROKERS_FILE, BringUp};
 
 /// A cloud that is up, and how it got there.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub async fn bring_up(state: &StateDir, spec: &CloudSpec, progress: &dyn Progres
     check_release(state, release.name)?;
     let asked = spec.resolved()?;
     check_socket_path(state)?;
-    let spec = with_base_port(state, asked)?;
+    let spec = with_brokers(state, with_base_port(state, asked)?)?;
     let ports = Ports::new(spec.base_port.unwrap_or(DEFAULT_BASE_PORT))?;
     if !state.exists() {
         check_foreseeable(state, &spec, ports)?;
@@ -94,7 +94,7 @@ fn check_foreseeable(state: &StateDir, spec: &CloudSpec, ports: Ports) -> Result
     if !missing.is_empty() && !rustix::process::geteuid().is_root() {
         return Err(install::cannot_install(missing));
     }
-    match ports.taken(|service| spec.wsgi[service].processes).first() {
+    match ports.taken(spec.brokers.unwrap_or(1), |service| spec.wsgi[service].processes).first() {
         Some(&port) => {
             let purpose = format!("the cloud's range from {}", ports.base());
             Err(UpError::PortInUse { state: state.clone(), port, purpose })
@@ -161,6 +161,26 @@ fn with_base_port(state: &StateDir, mut spec: CloudSpec) -> Result<CloudSpec, Up
         ))),
         (made, asked) => {
             spec.base_port = Some(made.or(asked).unwrap_or(DEFAULT_BASE_PORT));
+            Ok(spec)
+        }
+    }
+}
+
+/// A node of the broker that leaves a cluster takes its queues with it, so a cloud keeps those that it was made with.
+fn with_brokers(state: &StateDir, mut spec: CloudSpec) -> Result<CloudSpec, UpError> {
+    let made_with: Option<u32> = state.read_json(BROKERS_FILE)?;
+    // A cloud that was made before there was a choice has one.
+    let made_with = made_with.or(release_of(state).map(|_| 1));
+    match (made_with, spec.brokers) {
+        (Some(made), Some(asked)) if made != asked => Err(UpError::invalid(format!(
+            "RabbitMQ of the cloud in {} has {made} node{}, and {asked} are asked for (--brokers, or cloud.brokers of the \
+             scenario): choose another folder with --state DIR, or remove that cloud first: {}",
+            state.path().display(),
+            if made == 1 { "" } else { "s" },
+            state.command("down --purge")
+        ))),
+        (made, asked) => {
+            spec.brokers = Some(made.or(asked).unwrap_or(1));
             Ok(spec)
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     UpError,
-    config::Settings,
+    config::{Settings, rabbitmq_name},
     identity::Session,
     ports,
     process::{Record, forget, launch, load, stop_recorded},
@@ -79,13 +79,14 @@ impl<'a> Processes<'a> {
     fn listens(&self, service: &Service) -> Vec<(u16, String)> {
         let ports = self.settings.ports;
         let name = service.launch.name.clone();
-        match name.as_str() {
-            "nginx" => crate::WSGI_SERVICES.iter().map(|s| (ports.api(s), format!("the API of {s}"))).collect(),
-            "rabbitmq" => vec![
-                (ports.amqp(), name),
-                (ports.management(), "RabbitMQ's management".to_owned()),
-                (ports.broker_metrics(), "RabbitMQ's metrics".to_owned()),
-                (ports.erlang(), "RabbitMQ's Erlang node".to_owned()),
+        let broker = (0..self.settings.brokers()).find(|number| rabbitmq_name(*number) == name);
+        match (name.as_str(), broker.map(|number| ports.broker(number))) {
+            ("nginx", _) => crate::WSGI_SERVICES.iter().map(|s| (ports.api(s), format!("the API of {s}"))).collect(),
+            (_, Some(ports)) => vec![
+                (ports.amqp, name),
+                (ports.management, "RabbitMQ's management".to_owned()),
+                (ports.metrics, "RabbitMQ's metrics".to_owned()),
+                (ports.erlang, "RabbitMQ's Erlang node".to_owned()),
             ],
             _ => service.launch.port.map(|port| (port, name)).into_iter().collect(),
         }

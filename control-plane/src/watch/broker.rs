@@ -1,4 +1,4 @@
-//! RabbitMQ as a whole, from its Prometheus page: aggregated, and as long with ten thousand queues as with ten.
+//! RabbitMQ as a whole, from the Prometheus page of each node: aggregated, and as long with ten thousand queues as with ten.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// The broker.
 pub(super) struct Broker {
-    url: String,
+    urls: Vec<String>,
     client: reqwest::Client,
     /// Counters of the look before, and when that was.
     before: Option<(Instant, BTreeMap<String, f64>)>,
@@ -34,8 +34,8 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), client: client(), before: None, queues: Queues::new(url) }
+    pub(super) fn new(urls: &[String]) -> Self {
+        Self { urls: urls.to_vec(), client: client(), before: None, queues: Queues::new(urls) }
     }
 }
 
@@ -50,9 +50,13 @@ impl Sampler for Broker {
     const EVERY: Duration = Duration::from_secs(2);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        let response = self.client.get(&self.url).send().await.and_then(reqwest::Response::error_for_status);
-        let page = response.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
-        let (now, totals) = (Instant::now(), totals(&page));
+        let mut pages = String::new();
+        for url in &self.urls {
+            let response = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+            let page = response.map_err(|error| error.to_string())?.text().await;
+            pages.push_str(&page.map_err(|error| error.to_string())?);
+        }
+        let (now, totals) = (Instant::now(), totals(&pages));
         for (name, metric) in GAUGES {
             if let Some(value) = totals.get(name) {
                 scribe.sample(metric, "", *value);
@@ -73,7 +77,8 @@ impl Sampler for Broker {
     }
 }
 
-/// The metrics that matter here, each summed over its labels (protocols and kinds of queue).
+/// The metrics that matter here, each summed over its labels (protocols and kinds of queue) and over the nodes, each of which tells
+/// of what it has itself.
 fn totals(page: &str) -> BTreeMap<String, f64> {
     let wanted = |name: &str| GAUGES.iter().chain(&COUNTERS).any(|(metric, _)| *metric == name);
     let mut totals = BTreeMap::new();

@@ -14,7 +14,10 @@ impl Sampler for Counters {
     const EVERY: Duration = Duration::from_secs(1);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
-        let Some(stats) = self.fleet.with(|fleet| fleet.stats()) else { return Ok(()) };
+        let looked = self.fleet.with(|fleet| (fleet.stats(), fleet.take_waiting_peak()));
+        let Some((stats, waiting_peak)) = looked else { return Ok(()) };
+        scribe.sample("harness.waiting", "events", waiting_peak as f64);
+        scribe.sample("harness.waiting", "HTTP requests", stats.http_under_way as f64);
         scribe.sample("fleet.registered", "", stats.registered as f64);
         scribe.sample("fleet.rpc_calls_total", "", stats.requests as f64);
         scribe.sample("fleet.rpc_timeouts_total", "", stats.timed_out as f64);

@@ -24,6 +24,7 @@ const QUERY: &str = "SELECT host, TIMESTAMPDIFF(SECOND, '1970-01-01', COALESCE(l
 pub(super) struct Heartbeats {
     pub(super) link: Link,
     pub(super) run: RunName,
+    pub(super) hypervisors: u32,
     pub(super) fleet: SharedFleet,
     pub(super) heard: Heard,
 }
@@ -41,7 +42,7 @@ impl Sampler for Heartbeats {
         if !self.fleet.is_there() {
             return Ok(());
         }
-        let ours = rows.into_iter().filter(|(host, ..)| self.run.owns(host));
+        let ours = rows.into_iter().filter(|(host, ..)| self.run.owns_host(host, self.hypervisors));
         let look = self.heard.next(ours.map(|(host, heard_s, now_s, forced_down)| Record {
             host,
             heard_s,

@@ -128,13 +128,13 @@ impl Watch {
     }
 
     /// CPU and memory of the cloud's processes, the machine and the harness.
-    pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>) {
-        self.add(processes::Processes { processes });
+    pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>, fleet: SharedFleet) {
+        self.add(processes::Processes { processes, fleet });
     }
 
-    /// The broker, by its Prometheus pages.
-    pub fn broker(&mut self, metrics_url: &str) {
-        self.add(broker::Broker::new(metrics_url));
+    /// The broker, by the Prometheus pages of its nodes.
+    pub fn broker(&mut self, metrics_urls: &[String]) {
+        self.add(broker::Broker::new(metrics_urls));
     }
 
     /// The database server.
@@ -147,11 +147,11 @@ impl Watch {
         &mut self,
         database: &crate::Database,
         service_down_time: Duration,
-        run: crate::load::RunName,
+        (run, hypervisors): (crate::load::RunName, u32),
         fleet: SharedFleet,
     ) {
-        let heard = heartbeats::Heard::new(service_down_time);
-        self.add(heartbeats::Heartbeats { link: database::Link::new(database), run, fleet, heard });
+        let (link, heard) = (database::Link::new(database), heartbeats::Heard::new(service_down_time));
+        self.add(heartbeats::Heartbeats { link, run, hypervisors, fleet, heard });
     }
 
     /// Which hosts of the run Nova takes for up, as its API says.

@@ -2,12 +2,16 @@
 
 use std::{fs, time::Duration};
 
-use super::{Sampler, Scribe};
+use fake_hv::Fleet;
+
+use super::{Sampler, Scribe, SharedFleet};
 use crate::{ManagedProcess, process::procfs};
 
 /// The cloud's processes by name, with the workers of each, and beside them the machine and the harness.
 pub(super) struct Processes {
     pub(super) processes: Vec<ManagedProcess>,
+    /// Its processes are the harness's.
+    pub(super) fleet: SharedFleet,
 }
 
 impl Sampler for Processes {
@@ -21,11 +25,14 @@ impl Sampler for Processes {
             scribe.sample("process.rss_bytes", &name, usage.rss_bytes as f64);
         }
         let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
-        if let Some(me) = procfs::stat(std::process::id()) {
-            // Its children are the commands that brought the cloud up.
-            scribe.sample("harness.cpu_s", "", me.own_cpu_ticks as f64 / ticks_per_s);
-            scribe.sample("harness.rss_bytes", "", me.rss_pages as f64 * rustix::param::page_size() as f64);
-        }
+        let mut ours = self.fleet.with(Fleet::process_ids).unwrap_or_default();
+        ours.push(std::process::id());
+        let ours: Vec<procfs::Stat> = ours.into_iter().filter_map(procfs::stat).collect();
+        // Without children that have ended: those are the commands that brought the cloud up.
+        let (ticks, pages) =
+            ours.iter().fold((0, 0), |(ticks, pages), one| (ticks + one.own_cpu_ticks, pages + one.rss_pages));
+        scribe.sample("harness.cpu_s", "", ticks as f64 / ticks_per_s);
+        scribe.sample("harness.rss_bytes", "", pages as f64 * rustix::param::page_size() as f64);
         let stat = fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
         let busy = busy_ticks(&stat).ok_or("/proc/stat does not begin with the line `cpu`")?;
         scribe.sample("machine.cpu_s", "", busy as f64 / ticks_per_s);

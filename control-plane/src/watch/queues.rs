@@ -15,7 +15,7 @@ const BACKLOG: f64 = 50.0;
 
 /// Depths of the deepest queues.
 pub(super) struct Queues {
-    metrics_url: String,
+    metrics_urls: Vec<String>,
     client: reqwest::Client,
     /// Queues that were deep at the last look, so that a series ends at zero and not in the air.
     deep: BTreeSet<String>,
@@ -23,8 +23,8 @@ pub(super) struct Queues {
 
 impl Queues {
     /// Beside the page of the whole broker.
-    pub(super) fn new(metrics_url: &str) -> Self {
-        Self { metrics_url: metrics_url.to_owned(), client: client(), deep: BTreeSet::new() }
+    pub(super) fn new(metrics_urls: &[String]) -> Self {
+        Self { metrics_urls: metrics_urls.to_vec(), client: client(), deep: BTreeSet::new() }
     }
 
     /// Looks, when there are so many messages in all queues.
@@ -44,7 +44,7 @@ impl Queues {
     }
 
     async fn depths(&self) -> Result<Vec<(String, f64)>, reqwest::Error> {
-        queue_page::queues(&self.client, &self.metrics_url, queue_page::MESSAGES).await
+        queue_page::queues(&self.client, &self.metrics_urls, queue_page::MESSAGES).await
     }
 }
 

@@ -38,17 +38,15 @@ pub struct RollCall {
 }
 
 enum By {
-    Records { link: Box<Link>, service_down_time_s: i64 },
+    Records { link: Box<Link>, service_down_time_s: i64, hypervisors: u32 },
     Api(Session),
 }
 
 impl RollCall {
     /// By the records of the harness's own cloud, which takes a host for down after this time without a heartbeat.
-    pub fn by_records(database: &Database, service_down_time: Duration, run: RunName) -> Self {
-        Self {
-            run,
-            by: By::Records { link: Box::new(Link::new(database)), service_down_time_s: whole_s(service_down_time) },
-        }
+    pub fn by_records(database: &Database, service_down_time: Duration, (run, hypervisors): (RunName, u32)) -> Self {
+        let (link, service_down_time_s) = (Box::new(Link::new(database)), whole_s(service_down_time));
+        Self { run, by: By::Records { link, service_down_time_s, hypervisors } }
     }
 
     /// By the API of somebody else's cloud.
@@ -63,9 +61,9 @@ impl RollCall {
     /// What the cloud, or its database, said.
     pub async fn call(&mut self, wanted: usize) -> Result<Option<Roll>, String> {
         match &mut self.by {
-            By::Records { link, service_down_time_s } => {
+            By::Records { link, service_down_time_s, hypervisors } => {
                 let rows: Vec<(String, i64, bool, bool)> = link.rows(QUERY).await?;
-                let ours = rows.into_iter().filter(|(host, ..)| self.run.owns(host));
+                let ours = rows.into_iter().filter(|(host, ..)| self.run.owns_host(host, *hypervisors));
                 Ok(Some(roll(ours, *service_down_time_s)))
             }
             By::Api(admin) => {

@@ -8,6 +8,7 @@ use std::{
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -55,7 +56,7 @@ impl Default for Habits {
 }
 
 /// What differs between virt drivers and shows on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Driver {
     /// As libvirt's: it plugs ports into the bridge, where the L2 agent finds them, and waits until they are wired; guests
     /// outlive nova-compute.
@@ -70,7 +71,7 @@ pub enum Driver {
 }
 
 /// Which services run on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Services {
     /// nova-compute and the L2 agent.
     #[default]

@@ -1,10 +1,14 @@
 //! A broker and how a fleet connects to it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use amq_protocol::protocol::{AMQPClass, channel as wire, connection};
 use hypervisor::Reconnect;
 use scenarios::plan::ConnectionMode;
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpStream,
     runtime::Handle as Runtime,
@@ -27,13 +31,27 @@ use super::{
 };
 use crate::Secret;
 
-/// Where the broker is and who we are there.
-#[derive(Debug, Clone)]
-pub struct BrokerAddress {
+/// A node of a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerNode {
     /// Host name or address.
     pub host: String,
     /// AMQP port.
     pub port: u16,
+}
+
+impl BrokerNode {
+    /// On this machine.
+    pub fn local(port: u16) -> Self {
+        Self { host: "127.0.0.1".to_owned(), port }
+    }
+}
+
+/// Where the broker is and who we are there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BrokerAddress {
+    /// Its nodes: one, or those of a cluster.
+    pub nodes: Vec<BrokerNode>,
     /// User.
     pub user: String,
     /// Its password.
@@ -67,6 +85,8 @@ struct Inner {
     reconnect: Reconnect,
     runtime: Runtime,
     connecting: Semaphore,
+    /// Connections that were tried.
+    tried: AtomicUsize,
     nova_compute: Arc<Process>,
     /// Connections of `shared` mode.
     shared: Vec<Mutex<Shared>>,
@@ -89,8 +109,8 @@ impl Broker {
             ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
         };
         let connecting = Semaphore::new(CONCURRENT_CONNECTS);
-        let nova_compute = Process::nova_compute();
-        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, nova_compute, shared }))
+        let (tried, nova_compute) = (AtomicUsize::new(0), Process::nova_compute());
+        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, tried, nova_compute, shared }))
     }
 
     pub(crate) fn nova_compute(&self) -> &Arc<Process> {
@@ -103,8 +123,16 @@ impl Broker {
     }
 
     fn error(&self, reason: &impl ToString) -> LinkError {
-        let BrokerAddress { host, port, vhost, .. } = &self.0.address;
-        LinkError { address: format!("{host}:{port}, virtual host {vhost}"), reason: reason.to_string() }
+        let BrokerAddress { nodes, vhost, .. } = &self.0.address;
+        let nodes: Vec<String> = nodes.iter().map(|BrokerNode { host, port }| format!("{host}:{port}")).collect();
+        LinkError { address: format!("{}, virtual host {vhost}", nodes.join(" or ")), reason: reason.to_string() }
+    }
+
+    /// The node whose turn it is. oslo.messaging shuffles the nodes for each connection and tries one after the other; taken in
+    /// turn they have as many connections each, and a node that does not answer is not tried twice in a row.
+    fn node(&self) -> &BrokerNode {
+        let nodes = &self.0.address.nodes;
+        &nodes[self.0.tried.fetch_add(1, Ordering::Relaxed) % nodes.len()]
     }
 
     /// When lost connections are tried again.
@@ -115,7 +143,7 @@ impl Broker {
     /// Opens a connection when it is its turn.
     pub(crate) async fn connect(&self, name: &str) -> Result<(TcpStream, Terms), LinkError> {
         let _turn = self.0.connecting.acquire().await.expect("the semaphore is never closed");
-        handshake::connect(&self.0.address, name).await.map_err(|error| self.error(&error))
+        handshake::connect(&self.0.address, self.node(), name).await.map_err(|error| self.error(&error))
     }
 
     /// Connects once, to tell a wrong address or password, and too few shared connections, before a fleet of this many

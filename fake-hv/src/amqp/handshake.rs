@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     LARGEST_BODY_BYTES,
-    broker::BrokerAddress,
+    broker::{BrokerAddress, BrokerNode},
     frames::{Cutter, Frame, FrameError},
     outbox::Outbox,
     topology::short,
@@ -57,9 +57,13 @@ pub(crate) enum HandshakeError {
 }
 
 /// Connects, authenticates and opens the virtual host. `name` shows in the broker's list of connections.
-pub(crate) async fn connect(address: &BrokerAddress, name: &str) -> Result<(TcpStream, Terms), HandshakeError> {
+pub(crate) async fn connect(
+    address: &BrokerAddress,
+    node: &BrokerNode,
+    name: &str,
+) -> Result<(TcpStream, Terms), HandshakeError> {
     let handshake = async {
-        let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
         stream.set_nodelay(true)?;
         greet(stream, address, name).await
     };

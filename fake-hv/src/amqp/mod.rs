@@ -26,7 +26,7 @@ mod process;
 mod session;
 mod topology;
 
-pub use broker::{Broker, BrokerAddress, LinkError};
+pub use broker::{Broker, BrokerAddress, BrokerNode, LinkError};
 pub use envelope::{
     Incoming, LARGEST_BODY_BYTES, Message, Raised, Reply, ReplyError, ReplyTo, read_reply, read_request, write_reply,
 };

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
-    Broker, BrokerAddress, Release, Secret, ServiceApis,
+    Broker, BrokerAddress, BrokerNode, Release, Secret, ServiceApis,
     agent::AgentRelease,
     amqp::{Command, Incoming, Link, Order, Process, Reply, read_reply, read_request, write_reply},
     host::{Agents, Common, Effect, Host},
@@ -119,7 +119,7 @@ fn no_broker() -> Broker {
 
 fn address() -> BrokerAddress {
     let password = Secret::new("secret");
-    BrokerAddress { host: "nowhere".into(), port: 0, user: "nova".into(), password, vhost: "/".into() }
+    BrokerAddress { nodes: vec![BrokerNode::local(0)], user: "nova".into(), password, vhost: "/".into() }
 }
 
 thread_local! {

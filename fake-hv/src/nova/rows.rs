@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hypervisor::{Resources, Touched, Usage};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::Release;
 use crate::{KnownNode, KnownService, amqp::TOPICS, values::uuid};
 
 /// Who a simulated hypervisor is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// Host name, `[DEFAULT] host`.
     pub(crate) host: Box<str>,

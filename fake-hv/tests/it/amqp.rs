@@ -12,7 +12,7 @@ use std::{
 
 use fake_hv::{
     Secret,
-    amqp::{Broker, BrokerAddress, Farewell, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
+    amqp::{Broker, BrokerAddress, BrokerNode, Farewell, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
 };
 use hypervisor::{Reconnect, RequestId};
 use scenarios::plan::ConnectionMode;
@@ -46,8 +46,7 @@ fn address_in(variable: &str) -> Option<BrokerAddress> {
         let (place, vhost) = place.split_once('/')?;
         let (host, port) = place.split_once(':')?;
         Some(BrokerAddress {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
+            nodes: vec![BrokerNode { host: host.to_owned(), port: port.parse().ok()? }],
             user: user.to_owned(),
             password: Secret::new(password),
             vhost: if vhost.is_empty() { "/".to_owned() } else { vhost.to_owned() },
@@ -190,7 +189,8 @@ impl Proxy {
         let port = listener.local_addr().expect("it is bound").port();
         let (orders, _) = broadcast::channel(4);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let (place, orders_of_all, count) = ((to.host.clone(), to.port), orders.clone(), Arc::clone(&accepted));
+        let (place, orders_of_all, count) =
+            ((to.nodes[0].host.clone(), to.nodes[0].port), orders.clone(), Arc::clone(&accepted));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -228,7 +228,7 @@ async fn a_lost_connection_is_told_and_everything_is_declared_again() {
     let _turn = TURN.lock().await;
     for fault in [Fault::Cut, Fault::Nonsense] {
         let proxy = Proxy::start(&address).await;
-        let through = BrokerAddress { host: "127.0.0.1".to_owned(), port: proxy.port, ..address.clone() };
+        let through = BrokerAddress { nodes: vec![BrokerNode::local(proxy.port)], ..address.clone() };
         let mut fleet = Fleet::new(through, ConnectionMode::Single);
         let (client, server) = (fleet.link(1), fleet.link(2));
         serve(&mut fleet, &server).await;
@@ -305,7 +305,7 @@ async fn a_wrong_password_and_a_wrong_port_are_told_apart() {
     assert!(refused.to_string().contains("NOT_ALLOWED"), "{refused}");
     let unused = TcpListener::bind(("127.0.0.1", 0)).await.and_then(|listener| listener.local_addr());
     let port = unused.expect("a port of our own").port();
-    let absent = BrokerAddress { port, ..address.clone() };
+    let absent = BrokerAddress { nodes: vec![BrokerNode::local(port)], ..address.clone() };
     let refused = Fleet::new(absent, ConnectionMode::Single).broker.probe(1).await.expect_err("nobody is there");
     assert!(refused.to_string().contains("refused"), "{refused}");
     let crowded = Fleet::new(address, ConnectionMode::Shared { connections: 1 }).broker.probe(100_000).await;

@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Event, Manifest, OperationRecord, Outcome, Sample, error::RecordError, writer::Writer};
 
 /// How a remote call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RpcResult {
     /// With a reply.
     Ok,

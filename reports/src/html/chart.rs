@@ -51,6 +51,13 @@ impl Axis {
         Self { scale, ticks: scale.clock_ticks(if narrow { 6 } else { 12 }), words: words::clock }
     }
 
+    /// Numbers of things, the first to the last.
+    pub(super) fn number(from: f64, to: f64) -> Self {
+        let scale = Scale::Linear { from, to };
+        let whole = scale.ticks(12).into_iter().filter(|tick| tick.fract() == 0.0);
+        Self { scale, ticks: whole.collect(), words: words::number }
+    }
+
     pub(super) fn from_zero(layers: &[Layer], words: fn(f64) -> String) -> Self {
         let scale = Scale::from_zero(layers.iter().flat_map(|layer| &layer.points).map(|point| point.1));
         Self { scale, ticks: scale.ticks(5), words }

@@ -50,9 +50,10 @@ pub(super) fn fleet(run: &Run<'_>) -> Section {
 
 pub(super) fn rpc(run: &Run<'_>) -> Section {
     let row = |rpc: &Rpc| {
-        let Rpc { call, count, failed, timed_out, p50_ms, p99_ms } = rpc;
+        let Rpc { call, count, failed, timed_out, p50_ms, p99_ms, p50_load_ms, p99_load_ms } = rpc;
         let counts = [*count, *failed, *timed_out].map(td_count).concat();
-        format!("<td><code>{}</code></td>{counts}{}{}", Esc(call), td_ms(*p50_ms), td_ms(*p99_ms))
+        let latencies = [p50_ms, p99_ms, p50_load_ms, p99_load_ms].map(|latency| td_ms(*latency)).concat();
+        format!("<td><code>{}</code></td>{counts}{latencies}", Esc(call))
     };
     let mut calls: Vec<&Rpc> = run.analysis.summary.rpc.iter().collect();
     // What went worst first.
@@ -69,7 +70,7 @@ pub(super) fn rpc(run: &Run<'_>) -> Section {
                     waited.</p>\n";
         format!(
             "{note}{}{}",
-            table(&["Call", "Calls", "Failed", "Timed out", "p50", "p99"], &rows),
+            table(&["Call", "Calls", "Failed", "Timed out", "p50", "p99", "p50 under load", "p99 under load"], &rows),
             http(run.recording)
         )
     };

@@ -38,6 +38,26 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         "The harness did not watch its own CPU time.",
         cpu,
     );
+    let waiting = [
+        ("events", "events of the fleet that wait for its thread, at most in each second", "c1", Shape::Line),
+        ("HTTP requests", "HTTP requests of the fleet under way", "c2", Shape::Line),
+    ];
+    let waiting: Vec<Layer> = waiting
+        .into_iter()
+        .map(|(instance, name, class, shape)| {
+            Layer::new(name, class, shape, points::line(run.recording.series.points("harness.waiting", instance)))
+        })
+        .collect();
+    let waiting = Chart {
+        title: "Queues of the harness",
+        caption: "What waits within the harness is its own delay, what is under way waits for the cloud",
+        empty: "There was no fleet, or it was not watched.",
+        x: Axis::time(run.all_s.0, run.all_s.1, false),
+        y: Axis::from_zero(&waiting, words::number),
+        layers: waiting,
+        moments: &run.moments,
+        narrow: false,
+    };
     let memory = vec![points::metric(run.recording, "harness.rss_bytes", "resident", "c5", Shape::Wash)];
     let memory = Chart {
         title: "Memory of the harness",
@@ -58,8 +78,9 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     };
     let body = format!(
         "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
-         percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n",
+         percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n{}",
         memory.html(),
+        waiting.html(),
     );
     Section { anchor: "harness".into(), title: "The harness itself".into(), body }
 }

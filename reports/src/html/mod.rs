@@ -6,6 +6,7 @@
 
 mod chart;
 mod cloud;
+mod edge;
 mod harness;
 mod load;
 mod phases;
@@ -20,6 +21,8 @@ use std::fmt::{self, Write as _};
 use recording::Recording;
 
 use crate::{Analysis, words};
+
+pub(crate) use edge::edge_page;
 
 /// Text made safe for HTML, in elements and in quoted attributes.
 struct Esc<'a>(&'a str);

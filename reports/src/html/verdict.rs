@@ -80,7 +80,7 @@ fn tiles(summary: &Summary) -> String {
         "alive, but down for Nova",
     ));
     if let Some(beat) = summary.rpc.iter().find(|rpc| rpc.call == "Service.save") {
-        let p99 = words::or_none(beat.p99_ms, words::duration_ms);
+        let p99 = words::or_none(beat.p99_load_ms.or(beat.p99_ms), words::duration_ms);
         tiles.push(tile("Heartbeat: 99th percentile", &p99, &format!("{} timed out", words::count(beat.timed_out))));
     }
     // In virtual time nobody is late.

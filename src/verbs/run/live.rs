@@ -10,34 +10,61 @@ use control_plane::{
     live::{self, Cancel, Canceller, Keep, Target},
 };
 use recording::{OutcomeKind, Recorder};
+use reports::Summary;
 use scenarios::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    super::{exit, runtime, scenarios::print, up::Terminal},
-    Args, Failure, manifest, new_folder,
+    super::{exit, fleet_process, runtime, up::Terminal},
+    Args, Failure, edge, manifest, new_folder,
     progress::RunTerminal,
-    words,
+    show, words,
 };
 
 pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
-    let keep = keep(args, plan, &state)?;
-    only_modelled(plan, keep.as_ref())?;
-    let out = new_folder(args, plan)?;
-    let (target, lock) = runtime().map_err(words)?.block_on(target(args, plan, &state))?;
-    // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
-    take_precedence();
-    let runtime = runtime().map_err(words)?;
-    let status = runtime.block_on(record(args, plan, (&target, keep.as_ref()), &out))?;
-    drop(lock);
+    let status = match &plan.edge {
+        Some(edge) => {
+            if plan.cloud.bring_your_own.is_some() {
+                return Err("a search leaves its hypervisors in the cloud, and is for the harness's own".to_owned());
+            }
+            edge::search(args, plan, edge, |plan, folder| {
+                carry_out(args, plan, &state, true, Some(folder)).map(|(_, summary)| summary)
+            })?
+        }
+        None => {
+            let (out, summary) = carry_out(args, plan, &state, args.keep, None)?;
+            show(args, &summary, &out);
+            summary.outcome.exit_status()
+        }
+    };
     if args.down {
+        let runtime = runtime().map_err(words)?;
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
-    } else if target.own.is_some() {
+    } else if plan.cloud.bring_your_own.is_none() {
         let (openrc, down) = (state.join("openrc"), state.command("down"));
         eprintln!("the cloud keeps running: `. {}` for the openstack client; `{down}` stops it", openrc.display());
     }
     Ok(status)
+}
+
+/// Runs a plan on its cloud, into this folder or a new one.
+fn carry_out(
+    args: &Args,
+    plan: &Plan,
+    state: &StateDir,
+    stays: bool,
+    out: Option<&Path>,
+) -> Result<(PathBuf, Summary), Failure> {
+    let keep = keep(stays, plan, state)?;
+    only_modelled(plan, keep.as_ref())?;
+    let out = out.map_or_else(|| new_folder(args, plan), |out| Ok(out.to_owned()))?;
+    let (target, _lock) = runtime().map_err(words)?.block_on(target(args, plan, state))?;
+    // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
+    let _first = Precedence::take();
+    let runtime = runtime().map_err(words)?;
+    let summary = runtime.block_on(record(plan, (&target, keep.as_ref()), &out))?;
+    Ok((out, summary))
 }
 
 /// The harness does not restart a real cloud's broker yet, and servers run on it already only if an earlier run left them.
@@ -61,9 +88,9 @@ fn only_modelled(plan: &Plan, keep: Option<&Keep>) -> Result<(), Failure> {
 }
 
 /// What stays in the cloud when the run ends, if anything does: what an earlier one left, or what this one is to leave.
-fn keep(args: &Args, plan: &Plan, state: &StateDir) -> Result<Option<Keep>, Failure> {
+fn keep(stays: bool, plan: &Plan, state: &StateDir) -> Result<Option<Keep>, Failure> {
     if plan.cloud.bring_your_own.is_some() {
-        return if args.keep { Err("--keep is for the harness's own cloud".to_owned()) } else { Ok(None) };
+        return if stays { Err("--keep is for the harness's own cloud".to_owned()) } else { Ok(None) };
     }
     let kept = if state.exists() { Kept::of(state).map_err(words)? } else { None };
     if let Some(misfit) = kept.as_ref().and_then(|kept| kept.misfit(plan)) {
@@ -76,7 +103,7 @@ fn keep(args: &Args, plan: &Plan, state: &StateDir) -> Result<Option<Keep>, Fail
             state.command("down --purge"),
         ));
     }
-    Ok((args.keep || kept.is_some()).then(|| Keep { state: state.clone(), kept }))
+    Ok((stays || kept.is_some()).then(|| Keep { state: state.clone(), kept }))
 }
 
 /// How much nicer the cloud shall be than the harness.
@@ -84,13 +111,28 @@ const NICER_BY: i32 = 10;
 
 /// On the machine that it loads, a generator that waits for CPU measures its own waiting. Root may go first; others run as
 /// they are, and the run tells how late it was in any case.
-fn take_precedence() {
-    let _stays_as_it_was = rustix::process::nice(-NICER_BY);
+struct Precedence {
+    taken: bool,
+}
+
+impl Precedence {
+    fn take() -> Self {
+        Self { taken: rustix::process::nice(-NICER_BY).is_ok() }
+    }
+}
+
+impl Drop for Precedence {
+    fn drop(&mut self) {
+        if self.taken {
+            let _stays_as_it_is = rustix::process::nice(NICER_BY);
+        }
+    }
 }
 
 /// The cloud, up and open to its administrator, and the right to load it. A wrong password is told before anything is made.
 async fn target(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Option<Lock>), Failure> {
-    let (target, lock) = find(args, plan, state).await?;
+    let (mut target, lock) = find(args, plan, state).await?;
+    target.fleet_command = Some(fleet_process::command().map_err(words)?);
     target.log_in(control_plane::load::Http::new(None)).await.map_err(words)?;
     Ok((target, lock))
 }
@@ -113,7 +155,7 @@ async fn find(args: &Args, plan: &Plan, state: &StateDir) -> Result<(Target, Opt
 }
 
 /// Carries the plan out, recording it, and reports.
-async fn record(args: &Args, plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Path) -> Result<u8, Failure> {
+async fn record(plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Path) -> Result<Summary, Failure> {
     let manifest = manifest::live(plan, target);
     let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
@@ -130,14 +172,7 @@ async fn record(args: &Args, plan: &Plan, (target, keep): (&Target, Option<&Keep
     }
     let summary = reports::write(out).map_err(words)?;
     finished.map_err(words)?;
-    let report = out.join(reports::REPORT);
-    if args.json {
-        print(&reports::summary_json(&summary).trim_end());
-        eprintln!("report: {}", report.display());
-    } else {
-        print(&format!("{}\nreport: {}", reports::terminal(&summary), report.display()));
-    }
-    Ok(summary.outcome.exit_status())
+    Ok(summary)
 }
 
 /// Turns the first SIGINT or SIGTERM into the wish to stop, and the second into the end.

@@ -18,10 +18,10 @@ use scenarios::{Plan, show_time};
 use sim::{Calibration, Progress};
 
 use super::{
-    super::{exit, runtime, scenarios::print},
-    Args, Failure, manifest, new_folder,
+    super::{exit, runtime},
+    Args, Failure, edge, manifest, new_folder,
     replicate::replicate,
-    words,
+    show, words,
 };
 
 /// Time between lines when standard error is no terminal.
@@ -38,7 +38,6 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
         return Err(objection);
     }
     let calibration = calibration(args, plan)?;
-    let out = new_folder(args, plan)?;
     eprintln!("{}: {}", plan.scenario, plan.description);
     let not_modelled = sim::not_modelled(plan);
     if !not_modelled.is_empty() {
@@ -51,11 +50,18 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
         eprintln!("note: {correction}");
     }
     let stop = stop_on_signals()?;
+    if let Some(edge) = &plan.edge {
+        return edge::search(args, plan, edge, |plan, folder| match sim::objection(plan) {
+            Some(objection) => Err(objection),
+            None => record(args, plan, &calibration, folder, &stop, &Screen::silent()),
+        });
+    }
+    let out = new_folder(args, plan)?;
     if args.replications > 1 {
         return replicate(args, plan, &calibration, &out, &stop);
     }
     let summary = record(args, plan, &calibration, &out, &stop, &Screen::new())?;
-    tell(args, &summary, &out);
+    show(args, &summary, &out);
     Ok(summary.outcome.exit_status())
 }
 
@@ -106,16 +112,6 @@ fn many(number: u64) -> String {
         1_000_000.. => format!("{:.1} million", number as f64 / 1e6),
         10_000.. => format!("{:.0} thousand", number as f64 / 1e3),
         few => few.to_string(),
-    }
-}
-
-fn tell(args: &Args, summary: &Summary, out: &Path) {
-    let report = out.join(reports::REPORT);
-    if args.json {
-        print(&reports::summary_json(summary).trim_end());
-        eprintln!("report: {}", report.display());
-    } else {
-        print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
     }
 }
 

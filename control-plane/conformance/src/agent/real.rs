@@ -8,6 +8,7 @@ use std::{
 };
 
 use control_plane::Cloud;
+use fake_hv::BrokerNode;
 use tokio::process::{Child, Command};
 
 use super::REPORT_INTERVAL;
@@ -180,8 +181,7 @@ impl OpenVswitch {
 
     fn agent_config(&self, cloud: &Cloud, host: &str, amqp_port: u16) -> Result<String, LabError> {
         let mut amqp = cloud.amqp.clone();
-        LOCALHOST.clone_into(&mut amqp.host);
-        amqp.port = amqp_port;
+        amqp.nodes = vec![BrokerNode::local(amqp_port)];
         let helper = format!("{}/bin/privsep-helper --config-file {}", cloud.venv.display(), self.path("agent.conf"));
         let privsep: String =
             PRIVSEP_SECTIONS.iter().map(|section| format!("[{section}]\nhelper_command = {helper}\n")).collect();

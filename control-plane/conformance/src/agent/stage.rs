@@ -10,7 +10,7 @@ use control_plane::{
     live::Target,
     load::{Call, Http, RunName, Service, Session},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetSpec};
+use fake_hv::{BrokerAddress, BrokerNode, Fleet, FleetSpec};
 use hypervisor::{ComputeOptions, Driver, Resources, Services, Times};
 use recording::{Manifest, Recorder};
 use scenarios::plan::{ConnectionMode, FleetPlan, Start};
@@ -234,6 +234,7 @@ fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u1
             times: Times::ZERO,
             register_within: STARTED_WITHIN,
             servers: 0,
+            processes: None,
         },
         options: ComputeOptions { agent_report_interval: REPORT_INTERVAL, ..ComputeOptions::default() },
         release: cloud.spec.release.clone(),
@@ -241,9 +242,10 @@ fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u1
         host_prefix,
         first_host_prefix: None,
         first_host: 1,
-        broker: BrokerAddress { port: amqp_port, ..target.broker() },
+        broker: BrokerAddress { nodes: vec![BrokerNode::local(amqp_port)], ..target.broker() },
         apis: target.service_apis(target.nova_service.as_ref().expect("a cloud of ours has a user for Nova")),
         driver: Driver::Fake,
         services: Services::AgentOnly,
+        processes: None,
     }
 }

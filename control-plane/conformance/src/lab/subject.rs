@@ -6,7 +6,7 @@ use control_plane::{
     Cloud, ManagedProcess,
     real_compute::{self, Wires},
 };
-use fake_hv::{BrokerAddress, Fleet, FleetError, FleetSpec, FleetStats, Release, ServiceApis};
+use fake_hv::{BrokerAddress, BrokerNode, Fleet, FleetError, FleetSpec, FleetStats, Release, ServiceApis};
 use hypervisor::{ComputeOptions, Services};
 use scenarios::{options::compute_options, plan::OptionValue};
 
@@ -57,7 +57,7 @@ impl Lab {
             seed: it.index.into(),
             driver: it.stage.drivers().1,
             options: options_with(&self.cloud, self.options_of(it).await),
-            broker: BrokerAddress { port: it.tap.amqp_port(), ..spec.broker },
+            broker: BrokerAddress { nodes: vec![BrokerNode::local(it.tap.amqp_port())], ..spec.broker },
             apis: ServiceApis {
                 identity_url: it.tap.url("keystone"),
                 placement_url: it.tap.url("placement"),

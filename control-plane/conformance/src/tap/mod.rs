@@ -14,6 +14,7 @@ use std::{
 };
 
 use control_plane::Cloud;
+use fake_hv::BrokerNode;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -99,7 +100,8 @@ impl Tap {
     async fn listen(cloud: &Cloud, notes: Notes) -> std::io::Result<Self> {
         let listener = TcpListener::bind((LOCALHOST, 0)).await?;
         let amqp = listener.local_addr()?.port();
-        let broker = (cloud.amqp.host.clone(), cloud.amqp.port);
+        let BrokerNode { host, port } = cloud.amqp.nodes[0].clone();
+        let broker = (host, port);
         let (hold, gate) = tokio::sync::watch::channel(Hold::Nothing);
         let mut tasks = vec![tokio::spawn(amqp::relay(listener, broker, notes.clone()))];
         let mut http = BTreeMap::new();

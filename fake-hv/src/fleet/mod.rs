@@ -1,4 +1,8 @@
-//! A fleet: many hypervisors, one process.
+//! A fleet: many hypervisors, in one process or in a few.
+
+mod process;
+mod serve;
+mod told;
 
 use std::{sync::Arc, thread, time::Instant};
 
@@ -6,26 +10,34 @@ use hypervisor::{ComputeOptions, Config, Driver, Services};
 use rand::seq::SliceRandom;
 use recording::Recorder;
 use scenarios::{
-    plan::{FleetPlan, Start},
+    plan::{ConnectionMode, FleetPlan, Start},
     seed::generator,
 };
+use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
 
 use crate::{
     Broker, BrokerAddress, BuildTimeline, FleetStats, KnownHost, LinkError, Release, ReleaseError, ServiceApis,
+    agent::AgentRelease,
     amqp::Farewell,
+    log::Log,
     nova::Identity,
     stats::Counters,
     worker::{self, Order, Setup},
 };
+use process::{Desk, Process};
+
+pub use process::Processes;
+pub use serve::serve;
+pub(crate) use told::Told;
 
 /// What a fleet is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FleetSpec {
     /// How many hypervisors, how they connect, what they offer.
     pub plan: FleetPlan,
@@ -49,9 +61,35 @@ pub struct FleetSpec {
     pub driver: Driver,
     /// What runs on each host.
     pub services: Services,
+    /// Processes that it is spread over; `None`: all of it runs in this one.
+    #[serde(skip)]
+    pub processes: Option<Processes>,
 }
 
 impl FleetSpec {
+    /// TCP connections to the broker that each hypervisor keeps open; zero where they share a few.
+    ///
+    /// # Errors
+    /// When nothing is known of the release.
+    pub fn connections_each(&self) -> Result<u32, ReleaseError> {
+        /// For what a process sends, and for the replies to it.
+        const SEND_AND_REPLY: usize = 2;
+        let count = match self.plan.connections {
+            ConnectionMode::Shared { .. } => 0,
+            ConnectionMode::Single => 1,
+            ConnectionMode::Faithful => {
+                let compute = SEND_AND_REPLY + Release::load(&self.release)?.rpc_topics().len();
+                let agent = SEND_AND_REPLY + AgentRelease::load(&self.release).topics().len();
+                match self.services {
+                    Services::All => compute + agent,
+                    Services::ComputeOnly => compute,
+                    Services::AgentOnly => agent,
+                }
+            }
+        };
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     /// Names of all hosts, in the order they start.
     pub fn host_names(&self) -> impl Iterator<Item = String> + '_ {
         (0..self.plan.hypervisors).map(|index| self.host_name(index))
@@ -94,23 +132,39 @@ pub enum FleetError {
     /// The operating system gave no thread.
     #[error("cannot start a thread for the fleet: {0}")]
     Thread(#[from] std::io::Error),
+    /// The operating system gave no process, or no way to talk to it.
+    #[error("cannot start a process for the fleet: {0}")]
+    Process(std::io::Error),
+    /// A process of the fleet could not begin.
+    #[error("{0}")]
+    Refused(String),
+    /// This is a process of a fleet, and its input is no beginning of one.
+    #[error("a process of a fleet is started by its fleet; standard input does not say what to run")]
+    NoBeginning,
 }
 
 /// A running fleet.
 pub struct Fleet {
     hypervisors: u32,
     seed: u64,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: Orders,
     counters: Arc<Counters>,
     starting: JoinHandle<()>,
-    thread: Option<thread::JoinHandle<()>>,
+    crews: Vec<Crew>,
+    lost: watch::Receiver<Option<String>>,
+}
+
+/// Some of the hypervisors of a fleet, and where they run.
+enum Crew {
+    Here(Hands),
+    Process(Process),
 }
 
 impl Fleet {
     /// Starts the hypervisors at the plan's pace, in the background. Times in the recording count from `origin`.
     ///
     /// # Errors
-    /// When the broker cannot be reached, the release is unknown, or there is no thread to be had.
+    /// When the broker cannot be reached, the release is unknown, or there is no thread or process to be had.
     pub async fn start(spec: FleetSpec, recorder: Recorder, origin: Instant) -> Result<Self, FleetError> {
         Self::go_on(spec, Vec::new(), recorder, origin).await
     }
@@ -126,34 +180,29 @@ impl Fleet {
         recorder: Recorder,
         origin: Instant,
     ) -> Result<Self, FleetError> {
-        let release = Release::load(&spec.release)?;
-        let reconnect = spec.options.reconnect.clone();
-        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
-        broker.probe(spec.plan.hypervisors).await?;
         let counters = Arc::new(Counters::default());
-        let (orders, queue) = mpsc::unbounded_channel();
-        let setup = Setup {
-            config: Config {
-                options: spec.options.clone(),
-                resources: spec.plan.resources.clone(),
-                times: spec.plan.times.clone(),
-                driver: spec.driver,
-                services: spec.services,
-                habits: release.habits(),
-            },
-            release,
-            apis: spec.apis.clone(),
-            broker,
-            recorder,
-            counters: Arc::clone(&counters),
-            seed: spec.seed,
-            origin,
-            orders: orders.downgrade(),
-        };
-        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
+        let (report_loss, lost) = watch::channel(None);
+        let (mut crews, mut senders) = (Vec::new(), Vec::new());
+        match spec.processes.clone().filter(|processes| processes.count > 1) {
+            None => {
+                let (orders, queue) = mpsc::unbounded_channel();
+                let log = (Log::Recording(recorder), origin);
+                crews.push(Crew::Here(Hands::here(&spec, log, &counters, (&orders, queue)).await?));
+                senders.push(orders);
+            }
+            Some(Processes { count, command }) => {
+                let desk = Desk { counters: Arc::clone(&counters), recorder, origin, lost: report_loss };
+                for _ in 0..count {
+                    let (orders, queue) = mpsc::unbounded_channel();
+                    crews.push(Crew::Process(Process::start(&command, spec.clone(), desk.clone(), queue).await?));
+                    senders.push(orders);
+                }
+            }
+        }
+        let orders = Orders(senders.into());
         let (hypervisors, seed) = (spec.plan.hypervisors, spec.seed);
         let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), known));
-        Ok(Self { hypervisors, seed, orders, counters, starting, thread: Some(thread) })
+        Ok(Self { hypervisors, seed, orders, counters, starting, crews, lost })
     }
 
     /// Counters at this moment.
@@ -161,16 +210,42 @@ impl Fleet {
         self.counters.read()
     }
 
+    /// The most events that have waited for the fleet's own threads at once, since this was last asked.
+    pub fn take_waiting_peak(&self) -> u64 {
+        self.counters.take_waiting_peak()
+    }
+
+    /// Ids of the processes that it has beside this one.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let id = |crew: &Crew| match crew {
+            Crew::Here(_) => None,
+            Crew::Process(process) => Some(process.id),
+        };
+        self.crews.iter().filter_map(id).collect()
+    }
+
+    /// Waits until a process of the fleet ends that was not told to, and says why; for ever where none does.
+    pub fn lost(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut lost = self.lost.clone();
+        async move {
+            let reason = lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+            match reason {
+                Some(reason) => reason,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Puts ports on the bridge of a host, where its L2 agent finds them, or takes them away: for hosts whose nova-compute is none
     /// of ours.
     pub fn change_bridge(&self, host: u32, added: Vec<Uuid>, removed: Vec<Uuid>) {
-        let _stopped = self.orders.send(Order::Bridge { host, added, removed });
+        self.orders.give(Order::Bridge { host, added, removed });
     }
 
     /// Part of the hypervisors, chosen by the seed, lose all their connections at once.
     pub fn lose_connections(&self, share: f64) {
         for host in self.chosen(share) {
-            let _stopped = self.orders.send(Order::Cut(host));
+            self.orders.give(Order::Cut(host));
         }
     }
 
@@ -180,10 +255,7 @@ impl Fleet {
         let hosts = self.chosen(share);
         async move {
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            in_turn(start, count, seed, &counters, |number| {
-                orders.send(Order::Restart(hosts[number as usize])).is_ok()
-            })
-            .await;
+            in_turn(start, count, seed, &counters, |number| orders.give(Order::Restart(hosts[number as usize]))).await;
         }
     }
 
@@ -209,16 +281,76 @@ impl Fleet {
         self.end(Farewell::Leave).await;
     }
 
-    async fn end(mut self, farewell: Farewell) {
+    async fn end(self, farewell: Farewell) {
         self.starting.abort();
-        let (done, stopped) = oneshot::channel();
-        if self.orders.send(Order::Stop(done, farewell)).is_ok() {
-            let _thread_gone = stopped.await;
+        self.orders.give_all(|| Order::Stop(farewell));
+        for crew in self.crews {
+            match crew {
+                Crew::Here(hands) => hands.ended().await,
+                Crew::Process(process) => process.ended().await,
+            }
         }
-        if let Some(thread) = self.thread.take() {
-            // It has nothing left to do; a panic in it was reported when it happened.
-            let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}
+
+/// Where the orders to each hypervisor go. Cheap to clone.
+#[derive(Clone)]
+struct Orders(Arc<[mpsc::UnboundedSender<Order>]>);
+
+impl Orders {
+    /// `false`: those who would have to obey have stopped.
+    fn give(&self, order: Order) -> bool {
+        let crew = order.host().map_or(0, |host| host as usize % self.0.len());
+        self.0[crew].send(order).is_ok()
+    }
+
+    fn give_all(&self, order: impl Fn() -> Order) {
+        for crew in self.0.iter() {
+            let _stopped = crew.send(order());
         }
+    }
+}
+
+/// Hypervisors that run in this very process, on a thread.
+struct Hands(thread::JoinHandle<()>);
+
+impl Hands {
+    /// A thread that waits for orders, once the broker has been reached.
+    async fn here(
+        spec: &FleetSpec,
+        (log, origin): (Log, Instant),
+        counters: &Arc<Counters>,
+        (orders, queue): (&mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
+    ) -> Result<Self, FleetError> {
+        let release = Release::load(&spec.release)?;
+        let reconnect = spec.options.reconnect.clone();
+        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
+        broker.probe(spec.plan.hypervisors).await?;
+        let setup = Setup {
+            config: Config {
+                options: spec.options.clone(),
+                resources: spec.plan.resources.clone(),
+                times: spec.plan.times.clone(),
+                driver: spec.driver,
+                services: spec.services,
+                habits: release.habits(),
+            },
+            release,
+            apis: spec.apis.clone(),
+            broker,
+            log,
+            counters: Arc::clone(counters),
+            seed: spec.seed,
+            origin,
+            orders: orders.downgrade(),
+        };
+        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
+        Ok(Self(thread))
+    }
+
+    /// Waits until its hypervisors have stopped. A panic was reported when it happened.
+    async fn ended(self) {
+        let _panicked = tokio::task::spawn_blocking(move || self.0.join()).await;
     }
 }
 
@@ -231,16 +363,11 @@ fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
 }
 
 /// Those that are known go on at once; the others start when the plan says.
-async fn start_all(
-    spec: FleetSpec,
-    orders: mpsc::UnboundedSender<Order>,
-    counters: Arc<Counters>,
-    known: Vec<KnownHost>,
-) {
+async fn start_all(spec: FleetSpec, orders: Orders, counters: Arc<Counters>, known: Vec<KnownHost>) {
     let mut hosts = 0..spec.plan.hypervisors;
     for (index, host) in hosts.by_ref().take(known.len()).zip(known) {
         let identity = Identity { node: host.node.uuid, ..spec.identity(index) };
-        if orders.send(Order::Start(index, identity, Some(Box::new(host)))).is_err() {
+        if !orders.give(Order::Start(index, identity, Some(Box::new(host)))) {
             return;
         }
     }
@@ -248,7 +375,7 @@ async fn start_all(
     let start = spec.plan.start;
     in_turn(start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
         let index = first + number;
-        orders.send(Order::Start(index, spec.identity(index), None)).is_ok()
+        orders.give(Order::Start(index, spec.identity(index), None))
     })
     .await;
 }

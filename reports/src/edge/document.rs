@@ -1,0 +1,194 @@
+//! `edge.json`: what searches have found, trial by trial.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{End, Estimate, Question, Tried};
+use crate::{ReportError, Summary, Verdict, folder::replace, html, table::table, words};
+
+/// Name of the document in the folder of a search.
+pub const EDGE: &str = "edge.json";
+
+/// Name of the page in the folder of a search.
+pub const EDGE_PAGE: &str = "edge.html";
+
+/// Searches of one scenario, one for each tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// What it is for.
+    pub description: String,
+    /// `live` or `sim`.
+    pub target: String,
+    /// OpenStack release, such as `2026.2`.
+    pub release: String,
+    /// Version of the harness.
+    pub harness_version: String,
+    /// What the machine is, as the manifests of the trials have it.
+    pub machine: BTreeMap<String, String>,
+    /// The key that grew.
+    pub vary: String,
+    /// What is written behind a size.
+    pub unit: String,
+    /// The smallest size that was to be tried.
+    pub from: f64,
+    /// The largest.
+    pub to: f64,
+    /// How close together the ends of the interval were to be.
+    pub within: f64,
+    /// The most trials of each search.
+    pub most_trials: u32,
+    /// The searches.
+    pub searches: Vec<Search>,
+}
+
+/// The search on one tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// Its name; empty where the scenario has but one.
+    pub tuning: String,
+    /// Options of the services beside those of the scenario.
+    pub options: BTreeMap<String, String>,
+    /// How it ended; `null`: it was ended before, or goes on.
+    pub end: Option<End>,
+    /// What is known of the edge; `null` before the first trial.
+    pub estimate: Option<Estimate>,
+    /// The trials, in their order.
+    pub trials: Vec<Trial>,
+}
+
+/// One trial: a run of its own, with a folder of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The size.
+    pub size: f64,
+    /// Whether it held; `null`: it proves nothing, because the harness was late or the run did not end.
+    pub held: Option<bool>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// How the run was judged.
+    pub outcome: Verdict,
+    /// Why it did not hold.
+    pub why: Vec<String>,
+    /// How long it took, in seconds.
+    pub duration_s: f64,
+    /// Its folder, below that of the search.
+    pub folder: String,
+}
+
+impl Trial {
+    /// What a run at this size came to. Hypervisors that did not all register are a size that did not hold.
+    pub fn of(size: f64, summary: &Summary, folder: String) -> Self {
+        let hypervisors = &summary.hypervisors;
+        let short = hypervisors.registered.is_some_and(|registered| registered < hypervisors.requested);
+        let held = match summary.outcome {
+            Verdict::Passed => Some(true),
+            Verdict::Failed => Some(false),
+            Verdict::Error if short => Some(false),
+            Verdict::Error | Verdict::Partial | Verdict::Invalid => None,
+        };
+        let broken = summary.gates.iter().filter_map(|gate| gate.reason.clone());
+        let why = match summary.outcome {
+            Verdict::Passed => Vec::new(),
+            Verdict::Failed => broken.collect(),
+            _ => summary.reason.clone().into_iter().collect(),
+        };
+        Self { size, held, seed: summary.seed, outcome: summary.outcome, why, duration_s: summary.duration_s, folder }
+    }
+}
+
+impl EdgeReport {
+    /// What each search asks.
+    pub fn question(&self) -> Question {
+        Question { from: self.from, to: self.to, within: self.within, most_trials: self.most_trials }
+    }
+
+    /// A size in words.
+    pub(crate) fn words(&self, size: f64) -> String {
+        format!("{}{}", words::number(size), self.unit)
+    }
+}
+
+impl Search {
+    /// The trials that count.
+    pub fn tried(&self) -> Vec<Tried> {
+        let counts = |trial: &Trial| Some(Tried { size: trial.size, held: trial.held? });
+        self.trials.iter().filter_map(counts).collect()
+    }
+
+    /// The edge in words.
+    pub(crate) fn finding(&self, report: &EdgeReport) -> String {
+        let Some(Estimate { edge, low, high, .. }) = self.estimate else { return "nothing was tried".to_owned() };
+        let between = || format!("{} ({} to {})", report.words(edge), report.words(low), report.words(high));
+        match self.end {
+            Some(End::Beyond) => format!("beyond {}, the largest that was tried", report.words(report.to)),
+            Some(End::Before) => format!("before {}, the smallest that was tried", report.words(report.from)),
+            Some(End::Found) => between(),
+            Some(End::Undecided) => format!("{}, not as close as was asked", between()),
+            None => format!("{}, the search did not end", between()),
+        }
+    }
+
+    /// The largest size that held, in words.
+    pub(crate) fn last_held(&self, report: &EdgeReport) -> String {
+        words::or_none(self.estimate.and_then(|estimate| estimate.last_held), |size| report.words(size))
+    }
+
+    /// The name that it goes by.
+    pub(crate) fn name(&self) -> &str {
+        if self.tuning.is_empty() { "as written" } else { &self.tuning }
+    }
+
+    /// What broke, the most frequent first, without the figures: the metric of each gate, and how often it did not hold.
+    pub(crate) fn breaks(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for why in self.trials.iter().filter(|trial| trial.held == Some(false)).flat_map(|trial| &trial.why) {
+            let metric = why.split_whitespace().next().unwrap_or_default();
+            let name = if metric.contains('.') {
+                metric.to_owned()
+            } else {
+                why.lines().next().unwrap_or_default().to_owned()
+            };
+            *counts.entry(name).or_default() += 1;
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+}
+
+/// The document.
+pub fn edge_json(report: &EdgeReport) -> String {
+    let json = serde_json::to_string_pretty(report).expect("numbers and names are JSON");
+    format!("{json}\n")
+}
+
+/// Writes document and page into the folder of a search, anew when they are there.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn write_edge(folder: &Path, report: &EdgeReport) -> Result<(), ReportError> {
+    replace(&folder.join(EDGE), &edge_json(report))?;
+    replace(&folder.join(EDGE_PAGE), &html::edge_page(report))
+}
+
+/// The edges, as plain text with a newline at the end.
+pub fn edge_terminal(report: &EdgeReport) -> String {
+    let head = ["tuning", "last that held", "edge (95 % interval)", "trials", "what broke"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for search in &report.searches {
+        let tried = search.tried();
+        let held = tried.iter().filter(|trial| trial.held).count();
+        let breaks = search.breaks().into_iter().map(|(metric, count)| format!("{metric} {count}x"));
+        rows.push(vec![
+            search.name().to_owned(),
+            search.last_held(report),
+            search.finding(report),
+            format!("{} ({held} held)", tried.len()),
+            breaks.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    format!("{}: the largest {} at which all gates hold\n\n{}", report.scenario, report.vary, table(&rows))
+}
