@@ -176,7 +176,14 @@ async fn measure(broker: Broker, count: u32, sender: EventSender, mut events: Ev
 }
 
 /// So many calls at once, each from a link of its own, for so long.
-async fn rate(broker: Broker, links: u32, length: Duration, payload_bytes: usize, sender: EventSender, mut events: Events) {
+async fn rate(
+    broker: Broker,
+    links: u32,
+    length: Duration,
+    payload_bytes: usize,
+    sender: EventSender,
+    mut events: Events,
+) {
     let name = |host: u32| format!("rate-{host:05}");
     let links: Vec<Link> =
         (0..links).map(|host| Link::open(broker.clone(), host, &name(host), sender.clone())).collect();

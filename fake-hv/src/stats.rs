@@ -242,7 +242,11 @@ mod tests {
     use super::*;
 
     fn counted(registered: u64, links_down: u64, start_ups_over: u64) -> Counted {
-        Counted { stats: FleetStats { registered, links_down, ..FleetStats::default() }, start_ups_over, waiting_peak: 0 }
+        Counted {
+            stats: FleetStats { registered, links_down, ..FleetStats::default() },
+            start_ups_over,
+            waiting_peak: 0,
+        }
     }
 
     #[test]

@@ -24,8 +24,18 @@ fn a_fleet_over_two_processes_on_a_clustered_broker_boots_servers() {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let run = [
             ["run", "quickstart", "--target", "live", "--state", "state", "--base-port", BASE_PORT, "--out", "run"],
-            ["--set", "cloud.brokers=2", "--set", "fleet.processes=2", "--set", "fleet.connections=faithful", "--set",
-             "fleet.hypervisors=12", "--set", "load.boot.count=6"],
+            [
+                "--set",
+                "cloud.brokers=2",
+                "--set",
+                "fleet.processes=2",
+                "--set",
+                "fleet.connections=faithful",
+                "--set",
+                "fleet.hypervisors=12",
+                "--set",
+                "load.boot.count=6",
+            ],
         ];
         let ran = kagemusha(folder.path(), &run.concat());
         let downed = kagemusha(folder.path(), &["down", "--purge", "--state", "state"]);

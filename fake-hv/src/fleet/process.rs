@@ -245,7 +245,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_counts_for_its_fleet_until_it_is_told_to_stop() {
-        let counted = Counted { stats: FleetStats { registered: 2, ..FleetStats::default() }, start_ups_over: 2, waiting_peak: 9 };
+        let counted = Counted {
+            stats: FleetStats { registered: 2, ..FleetStats::default() },
+            start_ups_over: 2,
+            waiting_peak: 9,
+        };
         let told = serde_json::to_string(&Told::Counted(counted)).expect("it is JSON");
         let stage = play(&format!(
             "read begin; echo '\"ready\"'; echo '{told}'; read order; case $order in *stop*) echo '\"stopped\"';; esac"

@@ -93,6 +93,11 @@ impl Trial {
         let why = match summary.outcome {
             Verdict::Passed => Vec::new(),
             Verdict::Failed => broken.collect(),
+            Verdict::Error if short => {
+                let registered = hypervisors.registered.unwrap_or_default();
+                let reason = summary.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
+                vec![format!("hypervisors.registered was {registered}: {reason}")]
+            }
             _ => summary.reason.clone().into_iter().collect(),
         };
         Self { size, held, seed: summary.seed, outcome: summary.outcome, why, duration_s: summary.duration_s, folder }

@@ -1,9 +1,10 @@
 //! The search for the largest size that holds.
 //!
 //! On a shared machine the same size holds now and breaks the next time. So no single trial moves a bound: the search keeps, for
-//! every size, how probable it is that the edge lies there, given all trials so far, and tries the size in the middle of what it
-//! believes (probabilistic bisection). It ends when 95 % of that lies as close together as was asked. A place where trials agree is
-//! settled in two or three; one where they do not gets as many as it takes.
+//! every size, how probable it is that the edge lies there, given all trials so far, and tries the size from which it will know
+//! most, whichever way that trial ends: the one after which, on average over both ways, what it believes is narrowest. Where trials
+//! agree that is bisection; where they do not, sizes get as many trials as it takes. It ends when 95 % of what it believes lies as
+//! close together as was asked.
 //!
 //! The share of trials that hold at size x is taken for a logistic curve of ln x: one half at the edge, with a steepness that is
 //! not known either, and a few trials in a hundred that end the wrong way wherever they are (the psychometric function of Watson
@@ -76,9 +77,13 @@ pub struct Estimate {
 /// Where the edge may lie outside of the range: one doubling.
 const MARGIN: f64 = std::f64::consts::LN_2;
 /// Places in which the edge may lie, evenly spaced in ln x.
-const PLACES: usize = 600;
+const PLACES: usize = 300;
+/// Every so many places a size that may be tried.
+const EACH: usize = 6;
 /// How steep the curve may be: from 73 % to 50 % of trials hold within this part of a size.
-const WIDTHS: [f64; 5] = [0.01, 0.03, 0.08, 0.2, 0.4];
+const WIDTHS: [f64; 4] = [0.01, 0.03, 0.08, 0.2];
+/// Places that are less probable than this decide nothing.
+const NEGLIGIBLE: f64 = 1e-6;
 /// Trials that end the wrong way wherever they are, for a reason that has nothing to do with size.
 const LAPSES: f64 = 0.03;
 /// Equal trials at an end of the range that settle it.
@@ -104,11 +109,39 @@ impl Question {
         if largest.is_none() {
             return Next::Try(self.from);
         }
-        let Estimate { edge, low, high, .. } = self.estimate(trials);
+        let Estimate { low, high, .. } = self.estimate(trials);
         if high <= low * (1.0 + self.within) {
             return Next::Over(End::Found);
         }
-        Next::Try(edge.clamp(self.from, self.to))
+        Next::Try(self.most_telling(&self.belief(trials)))
+    }
+
+    /// The size after whose trial the belief will be narrowest, on average over both of its ends.
+    fn most_telling(&self, belief: &[[f64; WIDTHS.len()]]) -> f64 {
+        let sizes = (0..PLACES).step_by(EACH).map(|place| self.place(place).exp());
+        let sizes = sizes.filter(|size| (self.from..=self.to).contains(size)).chain([self.from, self.to]);
+        let spread_after = |size: f64| -> f64 {
+            // Of both ends: probability, and its moments in ln x.
+            let mut ends = [[0.0; 3]; 2];
+            for (place, of_place) in belief.iter().enumerate() {
+                let all: f64 = of_place.iter().sum();
+                if all < NEGLIGIBLE {
+                    continue;
+                }
+                let at = self.place(place);
+                let held: f64 =
+                    of_place.iter().zip(WIDTHS).map(|(belief, width)| belief * holds(size, at, width)).sum();
+                for (end, share) in ends.iter_mut().zip([held, all - held]) {
+                    for (moment, power) in end.iter_mut().zip([1.0, at, at * at]) {
+                        *moment += share * power;
+                    }
+                }
+            }
+            // A variance each, weighed with how probable the end is.
+            ends.iter().map(|[all, first, second]| second - first * first / all.max(f64::MIN_POSITIVE)).sum()
+        };
+        let spreads = sizes.map(|size| (size, spread_after(size)));
+        spreads.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(self.from, |(size, _)| size)
     }
 
     /// What these trials say of the edge.
@@ -116,8 +149,8 @@ impl Question {
         let belief = self.belief(trials);
         let quantile = |share: f64| {
             let mut sum = 0.0;
-            let place = belief.iter().position(|probability| {
-                sum += probability;
+            let place = belief.iter().position(|of_place| {
+                sum += of_place.iter().sum::<f64>();
                 sum >= share
             });
             self.place(place.unwrap_or(PLACES - 1)).exp()
@@ -138,25 +171,29 @@ impl Question {
         from + (to - from) * place as f64 / (PLACES - 1) as f64
     }
 
-    /// How probable it is that the edge lies at each place, whatever the steepness.
-    fn belief(&self, trials: &[Tried]) -> Vec<f64> {
-        let likelihood = |place: usize| -> f64 {
+    /// How probable each place and width of the edge is.
+    fn belief(&self, trials: &[Tried]) -> Vec<[f64; WIDTHS.len()]> {
+        let likelihood = |place: usize| {
             let edge = self.place(place);
-            let with_width = |width: f64| -> f64 {
+            WIDTHS.map(|width| -> f64 {
                 let of_trial = |trial: &Tried| {
-                    let holds = 1.0 / (1.0 + ((trial.size.ln() - edge) / width).exp());
-                    let holds = LAPSES + (1.0 - 2.0 * LAPSES) * holds;
+                    let holds = holds(trial.size, edge, width);
                     if trial.held { holds } else { 1.0 - holds }
                 };
                 trials.iter().map(of_trial).product()
-            };
-            WIDTHS.iter().map(|width| with_width(*width)).sum()
+            })
         };
-        let mut belief: Vec<f64> = (0..PLACES).map(likelihood).collect();
-        let sum: f64 = belief.iter().sum();
-        belief.iter_mut().for_each(|probability| *probability /= sum);
+        let mut belief: Vec<[f64; WIDTHS.len()]> = (0..PLACES).map(likelihood).collect();
+        let sum: f64 = belief.iter().flatten().sum();
+        belief.iter_mut().flatten().for_each(|probability| *probability /= sum);
         belief
     }
+}
+
+/// How probable it is that a size holds, with the edge at a place (in ln x) and of a width.
+fn holds(size: f64, edge: f64, width: f64) -> f64 {
+    let holds = 1.0 / (1.0 + ((size.ln() - edge) / width).exp());
+    LAPSES + (1.0 - 2.0 * LAPSES) * holds
 }
 
 #[cfg(test)]
@@ -201,21 +238,23 @@ mod tests {
         assert_eq!(search(few, |size| size <= 1_337.0).1, End::Undecided);
     }
 
-    /// Of a hundred searches on a noisy machine some ninety-five have the edge in their interval.
+    /// Of searches on a noisy machine nineteen in twenty have the edge in their interval.
     #[test]
     fn the_interval_is_as_sure_as_it_says() {
         let mut rng = Pcg64Mcg::seed_from_u64(1);
         let (mut inside, mut trials_of_all) = (0, 0);
-        for _ in 0..100 {
+        let noisy = Question { within: 0.25, ..HOSTS };
+        for _ in 0..60 {
             let edge = (5.0 + 3.5 * rng.random::<f64>()).exp();
-            let (trials, _) = search(HOSTS, |size| {
+            let (trials, _) = search(noisy, |size| {
                 let holds = 1.0 / (1.0 + ((size / edge).ln() / 0.08).exp());
                 rng.random::<f64>() < holds
             });
-            let Estimate { low, high, .. } = HOSTS.estimate(&trials);
+            let Estimate { low, high, .. } = noisy.estimate(&trials);
             inside += usize::from(low <= edge && edge <= high);
             trials_of_all += trials.len();
         }
-        assert!(inside >= 88, "the edge was inside {inside} of 100 intervals, after {trials_of_all} trials in all");
+        assert!(inside >= 54, "the edge was inside {inside} of 60 intervals, after {trials_of_all} trials in all");
+        assert!(trials_of_all <= 60 * 30, "{trials_of_all} trials in all");
     }
 }

@@ -46,8 +46,9 @@ pub(super) fn search(
     for (name, tuning) in tunings {
         report.searches.push(new_search(name, tuning, &plan.release));
         let make = |size, seed| scenarios::trial(&source, &args.sets, seed, edge, (tuning, size)).map_err(words);
-        status = one(&mut report, plan.seed, edge, &out, make, &mut carry_out)?;
-        if status != exit::OK {
+        let of_search = one(&mut report, plan.seed, edge, &out, make, &mut carry_out)?;
+        status = status.max(of_search);
+        if of_search > exit::UNDECIDED {
             break;
         }
     }
