@@ -152,6 +152,9 @@ fn fleet(page: &mut Page, plan: &Plan) {
             ConnectionMode::Shared { connections } => format!("shared: {connections} for the whole fleet"),
         },
     );
+    if fleet.real > 0 {
+        page.row("beside them", &count(fleet.real.into(), "real nova-compute"));
+    }
     if let Some(processes) = fleet.processes {
         page.row("processes", &format!("{processes} of the harness carry them"));
     }

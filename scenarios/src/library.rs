@@ -35,6 +35,7 @@ const SHIPPED: &[Shipped] = shipped![
     "yahoo-2014-tuned",
     "yahoo-2014-live",
     "yahoo-2014-live-defaults",
+    "yahoo-2014-fill",
     "find-the-edge",
     "quickstart",
     "boot-storm",

@@ -174,6 +174,9 @@ pub struct FleetPlan {
     /// Servers that run on them already when the run begins; on a real cloud an earlier run has left them.
     #[serde(default)]
     pub servers: u32,
+    /// Real nova-computes with the fake driver beside them, on the harness's own cloud: the scheduler leaves them alone.
+    #[serde(default)]
+    pub real: u32,
     /// Processes that the harness spreads them over on a real cloud; `None`: as many as its limit of open files makes necessary.
     #[serde(default)]
     pub processes: Option<u32>,

@@ -28,6 +28,8 @@ const DEFAULT_REGISTER_WITHIN: Duration = Duration::from_secs(300);
 const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
 /// More than any fleet that has been published, times ten.
 const MOST_HYPERVISORS: u32 = 100_000;
+/// Real nova-computes beside a fleet.
+const MOST_REAL: u32 = 32;
 /// Processes that a fleet may be spread over: far more than a machine has files for.
 const MOST_PROCESSES: u32 = 64;
 /// Ten for each of these.
@@ -213,8 +215,26 @@ fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_
         times: times(fleet),
         register_within: register_within(fleet, desk),
         servers: servers(fleet, desk),
+        real: real(scenario, desk),
         processes: bounded(fleet.processes.as_ref(), MOST_PROCESSES, desk),
     }
+}
+
+/// Real nova-computes.
+fn real(scenario: &Scenario, desk: &mut Desk<'_>) -> u32 {
+    let real = value(&scenario.fleet.real, 0);
+    if let Some(written) = &scenario.fleet.real {
+        if real > MOST_REAL {
+            written.complain(desk, format!("{real} cannot be"), format!("give at most {MOST_REAL}, of 150 MB each"));
+        } else if real > 0 && scenario.cloud.bring_your_own.is_some() {
+            written.complain(
+                desk,
+                "real nova-computes are started beside the harness's own cloud only",
+                "leave real out",
+            );
+        }
+    }
+    real
 }
 
 fn register_within(fleet: &written::Fleet, desk: &mut Desk<'_>) -> Duration {

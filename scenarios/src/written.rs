@@ -76,6 +76,7 @@ pub(crate) struct Fleet {
     pub(crate) l2_agent: Option<Written<bool>>,
     pub(crate) register_within: Option<Written<Duration>>,
     pub(crate) servers: Option<Written<u32>>,
+    pub(crate) real: Option<Written<u32>>,
     pub(crate) processes: Option<Written<u32>>,
     pub(crate) vcpus: Option<Written<u32>>,
     pub(crate) memory: Option<Written<Bytes>>,
@@ -217,6 +218,7 @@ fn fleet(mut section: Section<'_>, desk: &mut Desk<'_>) -> Fleet {
         l2_agent: section.get(desk, "l2_agent"),
         register_within: section.get(desk, "register_within"),
         servers: section.get(desk, "servers"),
+        real: section.get(desk, "real"),
         processes: section.get(desk, "processes"),
         ..Fleet::default()
     };

@@ -230,6 +230,7 @@ impl Lab {
                 times: Times { think: Times::MEASURED_THINK, ..Times::ZERO },
                 register_within: REGISTER_WITHIN,
                 servers: 0,
+                real: 0,
                 processes: None,
             },
             options: compute_options(&self.cloud.spec.release, &self.cloud.spec.tuning),

@@ -1,6 +1,6 @@
 //! Why a plan could not be carried out.
 
-use crate::load::ApiError;
+use crate::{UpError, load::ApiError};
 
 /// Why a plan could not be carried out on a real cloud.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,9 @@ pub enum LiveError {
         /// Open files that a process may have (`RLIMIT_NOFILE`).
         limit: u64,
     },
+    /// A real nova-compute could not be started.
+    #[error("a real nova-compute beside the simulated ones: {0}")]
+    RealCompute(UpError),
     /// Not all hypervisors came up in time.
     #[error("{0}")]
     Register(String),

@@ -6,6 +6,7 @@ mod foreign;
 mod incidents;
 mod logs;
 mod records;
+mod reference;
 mod register;
 mod steps;
 mod target;
@@ -21,7 +22,7 @@ use scenarios::Plan;
 use crate::{
     Kept, StateDir,
     load::{Http, RunName, Session},
-    watch::{Scribe, SharedFleet, Watch},
+    watch::{Scribe, SharedFleet, SharedProcesses, Watch},
 };
 use logs::Logs;
 
@@ -37,6 +38,7 @@ struct Run<'a> {
     admin: Session,
     scribe: Scribe,
     fleet: SharedFleet,
+    real: SharedProcesses,
     /// Names of the broker's queues before the fleet came.
     queues_before: OnceLock<BTreeSet<String>>,
     keep: Option<&'a Keep>,
@@ -94,9 +96,9 @@ async fn log_in<'a>(
     let scribe = Scribe::new(recorder.clone(), origin);
     let kept = keep.and_then(|keep| keep.kept.as_ref());
     let name = kept.map_or_else(RunName::generate, |kept| kept.run.clone());
-    let fleet = SharedFleet::default();
+    let (fleet, real) = (SharedFleet::default(), SharedProcesses::default());
     let queues_before = OnceLock::new();
-    Ok(Run { plan, target, name, admin, scribe, fleet, queues_before, keep, cancel, tell })
+    Ok(Run { plan, target, name, admin, scribe, fleet, real, queues_before, keep, cancel, tell })
 }
 
 impl Run<'_> {
@@ -107,6 +109,7 @@ impl Run<'_> {
             self.scribe.event(kind, error.to_string());
         }
         self.phase(Phase::CleanUp, "");
+        reference::stop(self).await;
         match self.keep {
             Some(_) => tidy::leave(self).await,
             None => tidy::clean_up(self).await,
@@ -123,6 +126,7 @@ impl Run<'_> {
             self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
             self.unless_cancelled(register::register(self, login)).await?;
         }
+        self.unless_cancelled(reference::start(self)).await?;
         let servers = self.servers(&tenants).await?;
         let (there, asked) = (servers.len(), self.plan.fleet.servers);
         if there < asked as usize {

@@ -54,7 +54,8 @@ impl Run<'_> {
         let mut watch = Watch::new(self.scribe.clone());
         watch.fleet(self.fleet.clone());
         let own = self.target.own.as_ref();
-        watch.processes(own.map(|cloud| cloud.processes.clone()).unwrap_or_default(), self.fleet.clone());
+        let processes = own.map(|cloud| cloud.processes.clone()).unwrap_or_default();
+        watch.processes(processes, self.real.clone(), self.fleet.clone());
         let Some(cloud) = own else {
             watch.services(self.admin.clone(), self.name.clone(), self.fleet.clone());
             return watch;

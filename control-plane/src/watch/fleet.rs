@@ -1,6 +1,8 @@
 //! Counters of this process: the fleet and the load.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
+
+use tokio::runtime::Handle;
 
 use super::{Sampler, Scribe, SharedFleet};
 
@@ -11,9 +13,15 @@ pub(super) struct Counters {
 
 impl Sampler for Counters {
     const WHAT: &'static str = "the fleet";
-    const EVERY: Duration = Duration::from_secs(1);
+    // Its open files are counted one by one.
+    const EVERY: Duration = Duration::from_secs(2);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        // What would grow for ever if something were not given back.
+        scribe.sample("harness.tasks", "", Handle::current().metrics().num_alive_tasks() as f64);
+        if let Ok(files) = fs::read_dir("/proc/self/fd") {
+            scribe.sample("harness.files", "", files.count() as f64);
+        }
         let looked = self.fleet.with(|fleet| (fleet.stats(), fleet.take_waiting_peak()));
         let Some((stats, waiting_peak)) = looked else { return Ok(()) };
         scribe.sample("harness.waiting", "events", waiting_peak as f64);

@@ -7,7 +7,8 @@
 //! | `database` | `SHOW GLOBAL STATUS` over the Unix socket | 2 s |
 //! | `heartbeats` | Nova's records of its services, in the database | 2 s |
 //! | `services` | Nova's own service list, of a cloud whose database is not ours | 5 s |
-//! | `fleet`, `load` | counters of this process | 1 s |
+//! | `fleet` | counters of the fleet, tasks and open files of this process | 2 s |
+//! | `load` | counters of this process | 1 s |
 //! | `timer` | a sleep of 100 ms, and how late it ends | 100 ms |
 //!
 //! A look that takes long is repeated less often: samplers rest for at least nine times as long as they worked.
@@ -102,6 +103,27 @@ impl SharedFleet {
     }
 }
 
+/// Processes that come while samplers run. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct SharedProcesses(Arc<Mutex<Vec<crate::ManagedProcess>>>);
+
+impl SharedProcesses {
+    /// One more.
+    pub(crate) fn add(&self, process: crate::ManagedProcess) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+    }
+
+    /// Those that are there.
+    fn all(&self) -> Vec<crate::ManagedProcess> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes all out, to stop them.
+    pub(crate) fn take(&self) -> Vec<crate::ManagedProcess> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// One thing that is looked at again and again.
 pub(crate) trait Sampler: Send + 'static {
     /// What it looks at, for warnings.
@@ -128,8 +150,8 @@ impl Watch {
     }
 
     /// CPU and memory of the cloud's processes, the machine and the harness.
-    pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>, fleet: SharedFleet) {
-        self.add(processes::Processes { processes, fleet });
+    pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>, real: SharedProcesses, fleet: SharedFleet) {
+        self.add(processes::Processes { processes, real, fleet });
     }
 
     /// The broker, by the Prometheus pages of its nodes.

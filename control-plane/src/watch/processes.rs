@@ -4,12 +4,14 @@ use std::{fs, time::Duration};
 
 use fake_hv::Fleet;
 
-use super::{Sampler, Scribe, SharedFleet};
+use super::{Sampler, Scribe, SharedFleet, SharedProcesses};
 use crate::{ManagedProcess, process::procfs};
 
 /// The cloud's processes by name, with the workers of each, and beside them the machine and the harness.
 pub(super) struct Processes {
     pub(super) processes: Vec<ManagedProcess>,
+    /// Real nova-computes, which come later.
+    pub(super) real: SharedProcesses,
     /// Its processes are the harness's.
     pub(super) fleet: SharedFleet,
 }
@@ -20,7 +22,7 @@ impl Sampler for Processes {
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
         // A pass over /proc takes about a millisecond: less than moving it to another thread is worth.
-        for (name, usage) in procfs::usage(&self.processes) {
+        for (name, usage) in procfs::usage(&[self.processes.clone(), self.real.all()].concat()) {
             scribe.sample("process.cpu_s", &name, usage.cpu_s);
             scribe.sample("process.rss_bytes", &name, usage.rss_bytes as f64);
         }

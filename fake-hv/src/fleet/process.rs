@@ -174,6 +174,7 @@ mod tests {
                 times: Times::ZERO,
                 register_within: Duration::from_secs(1),
                 servers: 0,
+                real: 0,
                 processes: Some(2),
             },
             options: ComputeOptions::default(),

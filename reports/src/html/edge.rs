@@ -53,12 +53,17 @@ fn edges(report: &EdgeReport) -> String {
             td(&search.last_held(report)),
             td(&search.finding(report)),
             td(&tried.len().to_string()),
-            td(&breaks.collect::<Vec<_>>().join(", ")),
+            wide(&breaks.collect::<Vec<_>>().join(", ")),
         ]
         .concat()
     };
     let rows: Vec<String> = report.searches.iter().map(row).collect();
     table(&["tuning", "last that held", "edge, with 95 % interval", "trials", "what broke, and how often"], &rows)
+}
+
+/// A cell of text that may be long.
+fn wide(text: &str) -> String {
+    format!("<td class=\"wide\">{}</td>", Esc(text))
 }
 
 fn section(report: &EdgeReport, search: &Search) -> String {
@@ -68,21 +73,24 @@ fn section(report: &EdgeReport, search: &Search) -> String {
         false => format!("<pre>{}</pre>\n", Esc(&options.join("\n"))),
     };
     let row = |(number, trial): (usize, &Trial)| {
-        let verdict = match trial.held {
-            Some(true) => "held".to_owned(),
-            Some(false) => format!("broke: {}", trial.why.join("; ")),
-            None => format!("proves nothing: {}", trial.why.join("; ")),
+        let word = match trial.held {
+            Some(true) => "held",
+            Some(false) => "broke",
+            None => "proves nothing",
         };
         let link = format!("<td><a href=\"{folder}/report.html\">{folder}</a></td>", folder = Esc(&trial.folder));
+        let class = if trial.held == Some(false) { "no" } else { "ok" };
+        let verdict =
+            format!("<td class=\"wide\"><span class=\"{class}\">{word}</span> {}</td>", Esc(&trial.why.join("; ")));
         let took = words::duration_ms(trial.duration_s * 1e3);
-        [td(&(number + 1).to_string()), td(&report.words(trial.size)), td(&verdict), td(&took), link].concat()
+        [td(&(number + 1).to_string()), td(&report.words(trial.size)), td(&took), link, verdict].concat()
     };
     let rows: Vec<String> = search.trials.iter().enumerate().map(row).collect();
     format!(
         "<section>\n<h2>{}</h2>\n{options}{}{}</section>\n",
         Esc(search.name()),
         picture(report, search),
-        table(&["trial", "size", "verdict", "took", "run"], &rows)
+        table(&["trial", "size", "took", "run", "verdict"], &rows)
     )
 }
 

@@ -5,7 +5,7 @@ use recording::LatencyStream;
 use super::{
     Esc, Run, Section,
     chart::{Axis, Chart, Layer, Shape},
-    cloud, points, table, td_count, td_ms,
+    cloud, points, table, td, td_count, td_ms,
 };
 use crate::{analysis::quantile_ms, words};
 
@@ -76,11 +76,93 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         }
         _ => "What this one took was not recorded.".to_owned(),
     };
+    let each = format!("{}{}", each_costs(run), grown(run));
     let body = format!(
         "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
-         percentile the run would not be valid.</p>\n{table}<div class=\"pair\">{cpu}{}</div>\n{}",
+         percentile the run would not be valid.</p>\n{table}{each}<div class=\"pair\">{cpu}{}</div>\n{}",
         memory.html(),
         waiting.html(),
     );
     Section { anchor: "harness".into(), title: "The harness itself".into(), body }
+}
+
+/// What a process whose name begins so with is: a real nova-compute.
+const REAL: &str = "nova-compute-";
+
+/// What a simulated hypervisor costs, with all that the harness does beside it, and what a real nova-compute did in the same time.
+fn each_costs(run: &Run<'_>) -> String {
+    let series = &run.recording.series;
+    let hypervisors = f64::from(run.analysis.plan.fleet.hypervisors);
+    let Some(ours) = cost(run, series.points("harness.rss_bytes", ""), series.points("harness.cpu_s", "")) else {
+        return String::new();
+    };
+    if hypervisors == 0.0 {
+        return String::new();
+    }
+    let ours = ours.map(|figure| figure / hypervisors);
+    let real: Vec<[f64; 2]> = series
+        .instances("process.rss_bytes")
+        .filter(|(name, _)| name.starts_with(REAL))
+        .filter_map(|(name, memory)| cost(run, memory, series.points("process.cpu_s", name)))
+        .collect();
+    let row = |name: &str, [bytes, cores]: [f64; 2]| {
+        let cpu = format!("{:.3} ‰ of a core", cores * 1e3);
+        [td(name), td(&words::bytes(bytes)), td(&cpu)].concat()
+    };
+    let all = words::count(hypervisors as u64);
+    let mut rows = vec![row(&format!("the harness, for each of {all} simulated hypervisors"), ours)];
+    if !real.is_empty() {
+        let mean = [0, 1].map(|figure| real.iter().map(|real| real[figure]).sum::<f64>() / real.len() as f64);
+        rows.push(row("a real nova-compute with the fake driver, in the same time", mean));
+        let times = [0, 1].map(|figure| td(&format!("{} times", words::number((mean[figure] / ours[figure]).round()))));
+        rows.push(format!("{}{}", td("as much as a simulated one"), times.concat()));
+    }
+    table(&["What a hypervisor costs, under load", "memory", "CPU"], &rows)
+}
+
+/// Mean memory in bytes and busy cores while the cloud was loaded.
+fn cost(run: &Run<'_>, memory: &[(f64, f64)], cpu: &[(f64, f64)]) -> Option<[f64; 2]> {
+    let (from, to) = (run.window_s.0 * 1e3, run.window_s.1 * 1e3);
+    let within = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        points.iter().copied().filter(|(t_ms, _)| (from..=to).contains(t_ms)).collect()
+    };
+    let (memory, cpu) = (within(memory), within(cpu));
+    let ([(first, _), .., (last, _)], false) = (cpu.as_slice(), memory.is_empty()) else { return None };
+    Some([points::mean(&memory), crate::analysis::growth(&cpu) / (last - first) * 1e3])
+}
+
+/// What would grow for ever if something were not given back.
+const MAY_LEAK: [(&str, &str); 7] = [
+    ("harness.rss_bytes", "memory of the harness"),
+    ("harness.tasks", "its tasks"),
+    ("harness.files", "its open files"),
+    ("broker.connections", "connections to RabbitMQ"),
+    ("broker.channels", "channels"),
+    ("broker.queues", "queues"),
+    ("broker.consumers", "consumers"),
+];
+
+/// The first and the last tenth of the time under load, side by side.
+fn grown(run: &Run<'_>) -> String {
+    let (from, to) = (run.window_s.0 * 1e3, run.window_s.1 * 1e3);
+    let tenth = (to - from) / 10.0;
+    let row = |(metric, name): (&str, &str)| {
+        let points = run.recording.series.points(metric, "");
+        let mean = |from: f64, to: f64| {
+            let within: Vec<(f64, f64)> =
+                points.iter().copied().filter(|(t_ms, _)| (from..=to).contains(t_ms)).collect();
+            (!within.is_empty()).then(|| points::mean(&within))
+        };
+        let (first, last) = (mean(from, from + tenth)?, mean(to - tenth, to)?);
+        let words = |value: f64| words::by_metric(metric, value);
+        let growth =
+            if first > 0.0 { format!("{:+.1} %", (last / first - 1.0) * 100.0) } else { words::NONE.to_owned() };
+        Some([td(name), td(&words(first)), td(&words(last)), td(&growth)].concat())
+    };
+    let rows: Vec<String> = MAY_LEAK.into_iter().filter_map(row).collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        table(&["Mean of", "first tenth of the load", "last tenth", "growth"], &rows)
+    }
 }

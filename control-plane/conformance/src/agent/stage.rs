@@ -234,6 +234,7 @@ fn fleet_spec(cloud: &Cloud, target: &Target, host_prefix: String, amqp_port: u1
             times: Times::ZERO,
             register_within: STARTED_WITHIN,
             servers: 0,
+            real: 0,
             processes: None,
         },
         options: ComputeOptions { agent_report_interval: REPORT_INTERVAL, ..ComputeOptions::default() },

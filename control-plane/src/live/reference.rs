@@ -1,0 +1,50 @@
+//! Real nova-computes beside the simulated hypervisors: what one costs stands in the same report.
+
+use serde_json::json;
+
+use super::{LiveError, Run};
+use crate::{
+    Cloud,
+    load::{Call, Service},
+    real_compute::{self, Spec},
+};
+
+/// Why no servers are put on them: when they end, their fake driver forgets what it had.
+const DISABLED: &str = "a reference beside simulated hypervisors";
+
+/// Starts as many as the plan asks for. The scheduler leaves them alone.
+pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
+    let Some(cloud) = own(run) else { return Ok(()) };
+    for number in 1..=run.plan.fleet.real {
+        let host = run.name.numbered("real", number);
+        run.tell.note(&format!("starts a real nova-compute, {host}"));
+        let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
+        run.real.add(process);
+        disable(run, &host).await.map_err(LiveError::api("disable a real nova-compute"))?;
+    }
+    Ok(())
+}
+
+async fn disable(run: &Run<'_>, host: &str) -> Result<(), crate::load::ApiError> {
+    let path = format!("/os-services?binary=nova-compute&host={host}");
+    let listed = run.admin.call(&Call::get("list services", Service::Compute, path)).await?;
+    let id = listed.text_at("/services/0/id")?;
+    let body = json!({"status": "disabled", "disabled_reason": DISABLED});
+    run.admin.call(&Call::put("disable service", Service::Compute, format!("/os-services/{id}"), body)).await.map(drop)
+}
+
+/// Stops them, and lets Nova forget them.
+pub(super) async fn stop(run: &Run<'_>) {
+    let Some(cloud) = own(run) else { return };
+    for process in run.real.take() {
+        if let Err(error) = real_compute::stop(cloud, &process).await {
+            let what = format!("cannot take {} away: {error}", process.name);
+            run.tell.note(&what);
+            run.scribe.event("warning", what);
+        }
+    }
+}
+
+fn own<'a>(run: &Run<'a>) -> Option<&'a Cloud> {
+    run.target.own.as_ref().filter(|_| run.plan.fleet.real > 0)
+}
