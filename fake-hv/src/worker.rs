@@ -29,6 +29,7 @@ use crate::{
 
 /// What a worker is told by its fleet.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     /// Start a hypervisor; one that is known goes on.
     Start(HostIndex, Identity, Option<Box<KnownHost>>),

@@ -114,10 +114,8 @@ impl EdgePlan {
         if self.unit.is_empty() {
             return size.round().max(1.0);
         }
-        let step = 10_f64.powf(size.log10().floor() - 2.0);
-        // The division brings 0.30000000000000004 back to 0.3.
-        let steps = (size / step).round();
-        if step < 1.0 { steps / (1.0 / step).round() } else { steps * step }
+        // Three digits, and of the numbers that have them the one that is written shortest.
+        format!("{size:.2e}").parse().unwrap_or(size)
     }
 }
 
@@ -140,4 +138,23 @@ pub fn trial(
     }
     plan.edge = None;
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(unit: &str) -> EdgePlan {
+        let (vary, unit) = ("load.boot.rate".to_owned(), unit.to_owned());
+        EdgePlan { vary, from: 0.1, to: 8.0, unit, within: 0.1, most_trials: 9, tunings: BTreeMap::new() }
+    }
+
+    #[test]
+    fn sizes_are_whole_or_have_three_digits() {
+        assert_eq!(
+            [0.30000000000000004, 1.2345, 99.96].map(|size| edge("/s").written(size)),
+            ["0.3/s", "1.23/s", "100/s"]
+        );
+        assert_eq!([0.2, 1.5, 923.7].map(|size| edge("").written(size)), ["1", "2", "924"]);
+    }
 }

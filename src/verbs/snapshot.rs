@@ -25,13 +25,22 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Save the cloud under a name; it stands still meanwhile, and runs again afterwards if it did before
-    Save { name: String },
+    Save {
+        /// What the snapshot is called: letters, digits, `-`, `_` and `.`
+        name: String,
+    },
     /// Take the cloud back to a snapshot and bring it up; what it was instead is gone
-    Restore { name: String },
+    Restore {
+        /// Which
+        name: String,
+    },
     /// Show all snapshots
     List,
     /// Remove a snapshot
-    Remove { name: String },
+    Remove {
+        /// Which
+        name: String,
+    },
 }
 
 const EXAMPLES: &str = "\

@@ -89,3 +89,34 @@ fn a_calibration_that_is_none_is_told_by_its_key() {
     assert!(stderr.contains("c.toml") && stderr.contains("source"), "{stderr}");
     assert!(!folder.path().join("run").exists());
 }
+
+#[test]
+fn a_search_brackets_the_edge_and_keeps_every_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = ["vary=load.boot.rate", "from=1", "to=256", "unit=/s", "within=0.5", "most_trials=12"];
+    let mut args: Vec<String> = sets.iter().flat_map(|set| ["--set".to_owned(), format!("edge.{set}")]).collect();
+    // Bursts of a hundred: the faster they come, the longer each takes.
+    args.extend(["--set", "load.boot.count=100", "--set", "load.boot.timeout=20s"].map(str::to_owned));
+    args.extend(
+        ["--set", "edge.tunings.plain={}", "--set", "edge.tunings.more.nova.conductor.workers=8"].map(str::to_owned),
+    );
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (status, stdout, stderr) = run(folder.path(), "run", &args, "1");
+    assert!(status <= 1, "{stdout}{stderr}");
+    assert!(stdout.contains("the largest load.boot.rate at which all gates hold"), "{stdout}");
+    let read = |file: &str| fs::read_to_string(folder.path().join("run").join(file)).unwrap();
+    let report: Value = serde_json::from_str(&read("edge.json")).unwrap();
+    assert_eq!(report["searches"].as_array().unwrap().len(), 2, "{report:#}");
+    for search in report["searches"].as_array().unwrap() {
+        let (trials, estimate) = (search["trials"].as_array().unwrap(), &search["estimate"]);
+        let broke = trials.iter().any(|trial| trial["held"] == false);
+        assert!(trials.len() >= 3 && trials[0]["held"] == true && broke, "{search:#}");
+        let [low, edge, high] = ["low", "edge", "high"].map(|end| estimate[end].as_f64().unwrap());
+        assert!(1.0 < low && low <= edge && edge <= high && high < 256.0, "{estimate:#}");
+        for trial in trials {
+            let folder = trial["folder"].as_str().unwrap();
+            assert!(read(&format!("{folder}/report.html")).contains("virtual time"), "{folder}");
+            assert!(read("edge.html").contains(folder), "{folder} is not linked");
+        }
+    }
+}

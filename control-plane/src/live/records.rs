@@ -119,7 +119,15 @@ fn service(columns: ServiceColumns) -> (String, (KnownService, Duration)) {
         created_at: created.map(Into::into),
         updated_at: updated.map(Into::into),
     };
-    (host, (service, Duration::from_secs(silent_s)))
+    (host, (service, since_beat(silent_s, id)))
+}
+
+/// Nova's records count whole seconds. Hosts whose last beats were in the same second must not beat together ever after, so each gets
+/// its own place in that second, and all of them fill it evenly.
+fn since_beat(silent_s: u64, id: u64) -> Duration {
+    const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+    let within_s = (id as f64 * GOLDEN_RATIO).fract();
+    Duration::from_secs_f64((silent_s as f64 + within_s - 0.5).max(0.0))
 }
 
 fn nodes_query(run: &RunName, hypervisors: u32) -> String {
@@ -156,4 +164,19 @@ fn vm(columns: VmColumns) -> Result<(KnownServer, KnownVm), String> {
     let active = vm_state.as_deref() == Some("active") && task_state.is_none();
     let vm = KnownVm { uuid: id, vcpus, memory_mb, disk_gb, vm_state, task_state, project, power_state, os_type };
     Ok((KnownServer { id: uuid, host, user, active, large: vcpus > 1 }, vm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_beat_in_the_same_second_go_on_one_after_another() {
+        let mut beats: Vec<Duration> = (1..=100).map(|id| since_beat(30, id)).collect();
+        beats.sort();
+        let apart = beats.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(apart.clone().min() > Some(Duration::from_millis(3)) && apart.max() < Some(Duration::from_millis(20)));
+        assert!(beats[0] >= Duration::from_millis(29_500) && beats[99] <= Duration::from_millis(30_500));
+        assert!(since_beat(0, 3) < Duration::from_millis(500));
+    }
 }

@@ -17,6 +17,10 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = own(run) else { return Ok(()) };
     for number in 1..=run.plan.fleet.real {
         let host = run.name.numbered("real", number);
+        // Of a run that was killed.
+        if let Some(left) = real_compute::find(cloud, &host).map_err(LiveError::RealCompute)? {
+            real_compute::halt(cloud, &left).await.map_err(LiveError::RealCompute)?;
+        }
         run.tell.note(&format!("starts a real nova-compute, {host}"));
         let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
         run.real.add(process);

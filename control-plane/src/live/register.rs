@@ -41,6 +41,9 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let mut roll_call = roll_call(run);
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
     loop {
+        if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
+            return Err(LiveError::FleetLost(reason));
+        }
         if let Some(now) = roll_call.call(hosts.len()).await.map_err(LiveError::Register)? {
             seen_up.extend(now.up.iter().cloned());
             roll = now;

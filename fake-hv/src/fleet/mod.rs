@@ -224,6 +224,11 @@ impl Fleet {
         self.crews.iter().filter_map(id).collect()
     }
 
+    /// Why a process of the fleet has ended that was not told to; `None`: none has.
+    pub fn loss(&self) -> Option<String> {
+        self.lost.borrow().clone()
+    }
+
     /// Waits until a process of the fleet ends that was not told to, and says why; for ever where none does.
     pub fn lost(&self) -> impl Future<Output = String> + Send + use<> {
         let mut lost = self.lost.clone();

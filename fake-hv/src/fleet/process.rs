@@ -68,7 +68,8 @@ impl Process {
         };
         let id = child.id().unwrap_or_default();
         let begin = Begin { spec, origin: desk.origin.into() };
-        say(&mut stdin, &begin).await.map_err(FleetError::Process)?;
+        // One that has ended already is noticed by its silence.
+        let _gone = say(&mut stdin, &begin).await;
         let mut lines = BufReader::new(stdout).lines();
         match hear(&mut lines).await {
             Ok(Told::Ready) => {}

@@ -29,6 +29,24 @@ pub(super) fn section(run: &Run<'_>) -> Section {
     } else {
         table(&["Late by", "Count", "p50", "p99", "Most"], &rows)
     };
+    let cost = match (harness.cpu_s, harness.rss_peak_bytes) {
+        (Some(cpu_s), Some(peak)) => {
+            let (cpu, memory) = (words::duration_ms(cpu_s * 1e3), words::bytes(peak as f64));
+            format!("This one took {cpu} of CPU time and at most {memory} of memory.")
+        }
+        _ => "What this one took was not recorded.".to_owned(),
+    };
+    let each = format!("{}{}", each_costs(run), grown(run));
+    let body = format!(
+        "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
+         percentile the run would not be valid.</p>\n{table}{each}{}",
+        pictures(run),
+    );
+    Section { anchor: "harness".into(), title: "The harness itself".into(), body }
+}
+
+/// CPU, memory and queues over time.
+fn pictures(run: &Run<'_>) -> String {
     let cpu = points::line(&crate::analysis::rate(run.recording.series.points("harness.cpu_s", "")));
     let cpu = vec![Layer::new("busy cores", "c5", Shape::Wash, cpu)];
     let cpu = cloud::narrow(
@@ -69,21 +87,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
         moments: &run.moments,
         narrow: true,
     };
-    let cost = match (harness.cpu_s, harness.rss_peak_bytes) {
-        (Some(cpu_s), Some(peak)) => {
-            let (cpu, memory) = (words::duration_ms(cpu_s * 1e3), words::bytes(peak as f64));
-            format!("This one took {cpu} of CPU time and at most {memory} of memory.")
-        }
-        _ => "What this one took was not recorded.".to_owned(),
-    };
-    let each = format!("{}{}", each_costs(run), grown(run));
-    let body = format!(
-        "<p class=\"note\">A generator that is starved makes a cloud look slow. {cost} Beyond {bound} late at the 99th \
-         percentile the run would not be valid.</p>\n{table}{each}<div class=\"pair\">{cpu}{}</div>\n{}",
-        memory.html(),
-        waiting.html(),
-    );
-    Section { anchor: "harness".into(), title: "The harness itself".into(), body }
+    format!("<div class=\"pair\">{cpu}{}</div>\n{}", memory.html(), waiting.html())
 }
 
 /// What a process whose name begins so with is: a real nova-compute.
