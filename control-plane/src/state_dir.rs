@@ -137,7 +137,10 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(UpError::file(&path, source)),
         };
-        serde_json::from_slice(&text).map(Some).map_err(|error| UpError::file(&path, io::Error::other(error)))
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let advice = "another version of kagemusha may have written it: `up` writes a cloud's files anew, a snapshot has to be made anew";
+            UpError::file(&path, io::Error::other(format!("{error}; {advice}")))
+        })
     }
 
     /// Whether a step that needs doing once was done, in the form that `fingerprint` describes.
