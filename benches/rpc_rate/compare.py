@@ -64,7 +64,7 @@ def ours(under_way, duration_s):
 
 def peer(python, folder, url, under_way, duration_s):
     """The same of simulator.py."""
-    program = [python, "simulator.py", "--url", url, "-tp", "rate", "-l"]
+    program = [python, "simulator.py", "--url", url, "-tp", "rate", "-s", "echo", "-tg", "rate.echo", "-l"]
     with Server([*program, str(duration_s + 20), "rpc-server"], folder) as server:
         before = cpu_s(server)
         log = folder / "client.json"
@@ -80,8 +80,11 @@ def peer(python, folder, url, under_way, duration_s):
             time.sleep(0.2)
         used = client_cpu + cpu_s(server) - before
     series = json.loads(log.read_text())["series"]
+    # Without answers it would be a comparison with nothing.
     calls = sum(second["count"] for name, seconds in series.items() if name.startswith("round_trip") for second in seconds)
-    return calls / duration_s, 1000 * used / max(calls, 1)
+    if not calls:
+        raise SystemExit("simulator.py got no answers")
+    return calls / duration_s, 1000 * used / calls
 
 
 def main():

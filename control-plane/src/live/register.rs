@@ -48,8 +48,9 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
             seen_up.extend(now.up.iter().cloned());
             roll = now;
         }
-        let Roll { up, mapped } = &roll;
-        let all_up = up.len() >= hosts.len();
+        let Roll { up, mapped, .. } = &roll;
+        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared.
+        let all_up = up.len() >= hosts.len() && (goes_on == 0 || roll.beating >= hosts.len());
         if run.fleet.with(|fleet| fleet.stats().registered).unwrap_or_default() >= hosts.len() as u64 {
             registered.get_or_insert_with(Instant::now);
         }
@@ -124,8 +125,9 @@ fn processes(run: &Run<'_>, spec: &FleetSpec) -> Result<Option<Processes>, LiveE
 fn roll_call(run: &Run<'_>) -> RollCall {
     match &run.target.own {
         Some(cloud) => {
-            let down_time = service_down_time(&run.plan.release, &run.plan.tuning);
-            RollCall::by_records(&cloud.database, down_time, (run.name.clone(), run.plan.fleet.hypervisors))
+            let (release, tuning) = (&run.plan.release, &run.plan.tuning);
+            let times = (compute_options(release, tuning).report_interval, service_down_time(release, tuning));
+            RollCall::by_records(&cloud.database, times, (run.name.clone(), run.plan.fleet.hypervisors))
         }
         None => RollCall::by_api(run.admin.clone(), run.name.clone()),
     }

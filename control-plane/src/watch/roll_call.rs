@@ -27,6 +27,8 @@ const QUERY: &str = "SELECT s.host, TIMESTAMPDIFF(SECOND, COALESCE(s.last_seen_u
 pub struct Roll {
     /// Hosts that are up.
     pub up: BTreeSet<String>,
+    /// How many of them were heard when they should have been.
+    pub beating: usize,
     /// Hosts that the scheduler can choose.
     pub mapped: usize,
 }
@@ -38,15 +40,32 @@ pub struct RollCall {
 }
 
 enum By {
-    Records { link: Box<Link>, service_down_time_s: i64, hypervisors: u32 },
+    Records { link: Box<Link>, times: Times, hypervisors: u32 },
     Api(Session),
 }
 
+/// How long Nova waits for a heartbeat, in whole seconds.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    service_down_time_s: i64,
+    /// One that comes later than this had to wait.
+    late_after_s: i64,
+}
+
+/// A heartbeat takes a while on its way, and Nova counts whole seconds.
+const GRACE_S: i64 = 5;
+
 impl RollCall {
-    /// By the records of the harness's own cloud, which takes a host for down after this time without a heartbeat.
-    pub fn by_records(database: &Database, service_down_time: Duration, (run, hypervisors): (RunName, u32)) -> Self {
-        let (link, service_down_time_s) = (Box::new(Link::new(database)), whole_s(service_down_time));
-        Self { run, by: By::Records { link, service_down_time_s, hypervisors } }
+    /// By the records of the harness's own cloud, which takes a host for down after the second of these times without a heartbeat;
+    /// one is sent in each of the first.
+    pub fn by_records(
+        database: &Database,
+        (report_interval, service_down_time): (Duration, Duration),
+        (run, hypervisors): (RunName, u32),
+    ) -> Self {
+        let times =
+            Times { service_down_time_s: whole_s(service_down_time), late_after_s: whole_s(report_interval) + GRACE_S };
+        Self { run, by: By::Records { link: Box::new(Link::new(database)), times, hypervisors } }
     }
 
     /// By the API of somebody else's cloud.
@@ -61,10 +80,10 @@ impl RollCall {
     /// What the cloud, or its database, said.
     pub async fn call(&mut self, wanted: usize) -> Result<Option<Roll>, String> {
         match &mut self.by {
-            By::Records { link, service_down_time_s, hypervisors } => {
+            By::Records { link, times, hypervisors } => {
                 let rows: Vec<(String, i64, bool, bool)> = link.rows(QUERY).await?;
                 let ours = rows.into_iter().filter(|(host, ..)| self.run.owns_host(host, *hypervisors));
-                Ok(Some(roll(ours, *service_down_time_s)))
+                Ok(Some(roll(ours, *times)))
             }
             By::Api(admin) => {
                 let services = compute_services(admin, &self.run).await.map_err(|error| error.to_string())?;
@@ -72,17 +91,18 @@ impl RollCall {
                 let up: BTreeSet<String> =
                     services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
                 let mapped = if up.len() >= wanted { mapped(admin, &self.run).await? } else { 0 };
-                Ok(Some(Roll { up, mapped }))
+                Ok(Some(Roll { beating: up.len(), up, mapped }))
             }
         }
     }
 }
 
-fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, service_down_time_s: i64) -> Roll {
+fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, times: Times) -> Roll {
     let mut roll = Roll::default();
     for (host, silent_s, forced_down, mapped) in rows {
         roll.mapped += usize::from(mapped);
-        if is_up(silent_s, forced_down, service_down_time_s) {
+        if is_up(silent_s, forced_down, times.service_down_time_s) {
+            roll.beating += usize::from(silent_s <= times.late_after_s);
             roll.up.insert(host);
         }
     }
@@ -110,7 +130,10 @@ mod tests {
             row("c", -61, false, false),
             row("d", 0, true, false),
         ];
-        let roll = roll(rows.into_iter(), 60);
-        assert_eq!(roll, Roll { up: BTreeSet::from(["a".to_owned()]), mapped: 2 });
+        let times = Times { service_down_time_s: 60, late_after_s: 15 };
+        let late = roll(rows.clone().into_iter(), times);
+        assert_eq!(late, Roll { up: BTreeSet::from(["a".to_owned()]), beating: 0, mapped: 2 });
+        let on_time = roll(rows.into_iter(), Times { late_after_s: 60, ..times });
+        assert_eq!(on_time.beating, 1);
     }
 }
