@@ -102,6 +102,15 @@ impl Trial {
         };
         Self { size, held, seed: summary.seed, outcome: summary.outcome, why, duration_s: summary.duration_s, folder }
     }
+
+    /// What came of it, in words; why is told beside.
+    pub fn word(&self) -> &'static str {
+        match self.held {
+            Some(true) => "held",
+            Some(false) => "broke",
+            None => "proves nothing",
+        }
+    }
 }
 
 impl EdgeReport {

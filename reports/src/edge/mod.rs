@@ -86,6 +86,9 @@ const WIDTHS: [f64; 4] = [0.01, 0.03, 0.08, 0.2];
 const NEGLIGIBLE: f64 = 1e-6;
 /// Trials that end the wrong way wherever they are, for a reason that has nothing to do with size.
 const LAPSES: f64 = 0.03;
+/// Between these shares of the belief lie 95 % of it.
+const LOW: f64 = 0.025;
+const HIGH: f64 = 0.975;
 /// Equal trials at an end of the range that settle it.
 const SETTLED: usize = 3;
 
@@ -109,11 +112,12 @@ impl Question {
         if largest.is_none() {
             return Next::Try(self.from);
         }
-        let Estimate { low, high, .. } = self.estimate(trials);
+        let belief = self.belief(trials);
+        let [low, high] = [LOW, HIGH].map(|share| self.quantile(&belief, share));
         if high <= low * (1.0 + self.within) {
             return Next::Over(End::Found);
         }
-        Next::Try(self.most_telling(&self.belief(trials)))
+        Next::Try(self.most_telling(&belief))
     }
 
     /// The size after whose trial the belief will be narrowest, on average over both of its ends.
@@ -147,22 +151,25 @@ impl Question {
     /// What these trials say of the edge.
     pub fn estimate(&self, trials: &[Tried]) -> Estimate {
         let belief = self.belief(trials);
-        let quantile = |share: f64| {
-            let mut sum = 0.0;
-            let place = belief.iter().position(|of_place| {
-                sum += of_place.iter().sum::<f64>();
-                sum >= share
-            });
-            self.place(place.unwrap_or(PLACES - 1)).exp()
-        };
+        let quantile = |share: f64| self.quantile(&belief, share);
         let broken = trials.iter().filter(|trial| !trial.held).map(|trial| trial.size).fold(f64::INFINITY, f64::min);
         let last_held = trials.iter().filter(|trial| trial.held && trial.size < broken).map(|trial| trial.size);
         Estimate {
             last_held: last_held.reduce(f64::max),
             edge: quantile(0.5),
-            low: quantile(0.025),
-            high: quantile(0.975),
+            low: quantile(LOW),
+            high: quantile(HIGH),
         }
+    }
+
+    /// The size below which this share of the belief lies.
+    fn quantile(&self, belief: &[[f64; WIDTHS.len()]], share: f64) -> f64 {
+        let mut sum = 0.0;
+        let place = belief.iter().position(|of_place| {
+            sum += of_place.iter().sum::<f64>();
+            sum >= share
+        });
+        self.place(place.unwrap_or(PLACES - 1)).exp()
     }
 
     /// ln of the size at a place.

@@ -1,7 +1,7 @@
 //! The page of a search for the largest size that holds.
 
 use super::{
-    Esc,
+    Document, Esc,
     chart::{Axis, Chart, Layer, Shape},
     table, td,
 };
@@ -13,23 +13,20 @@ use crate::{
 /// The page.
 pub(crate) fn edge_page(report: &EdgeReport) -> String {
     let searches: String = report.searches.iter().map(|search| section(report, search)).collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{scenario} – Kagemusha</title>\n<style>\n{css}</style>\n</head>\n<body>\n\
-         <header>\n<h1>{scenario}</h1>\n<p>{description}</p>\n{facts}</header>\n<main>\n\
-         <section>\n<h2>The largest {vary} at which all gates hold</h2>\n{edges}</section>\n{searches}</main>\n\
-         <footer>Kagemusha {version}. An edge is the size at which one of two trials holds; the interval holds it with 95 % \
-         probability, given all trials. Figures: <a href=\"{file}\">{file}</a>.</footer>\n</body>\n</html>\n",
-        scenario = Esc(&report.scenario),
-        description = Esc(&report.description),
-        facts = facts(report),
-        vary = Esc(&report.vary),
-        edges = edges(report),
-        css = include_str!("style.css"),
-        version = Esc(&report.harness_version),
-        file = crate::EDGE,
-    )
+    let (scenario, description) = (Esc(&report.scenario), Esc(&report.description));
+    let (vary, edges) = (Esc(&report.vary), edges(report));
+    Document {
+        title: &report.scenario,
+        header: &format!("<h1>{scenario}</h1>\n<p>{description}</p>\n{}", facts(report)),
+        body: &format!(
+            "<section>\n<h2>The largest {vary} at which all gates hold</h2>\n{edges}</section>\n{searches}"
+        ),
+        version: &report.harness_version,
+        notes: "An edge is the size at which one of two trials holds; the interval holds it with 95 % probability, given all \
+                trials.",
+        figures: crate::EDGE,
+    }
+    .html()
 }
 
 fn facts(report: &EdgeReport) -> String {
@@ -73,15 +70,10 @@ fn section(report: &EdgeReport, search: &Search) -> String {
         false => format!("<pre>{}</pre>\n", Esc(&options.join("\n"))),
     };
     let row = |(number, trial): (usize, &Trial)| {
-        let word = match trial.held {
-            Some(true) => "held",
-            Some(false) => "broke",
-            None => "proves nothing",
-        };
         let link = format!("<td><a href=\"{folder}/report.html\">{folder}</a></td>", folder = Esc(&trial.folder));
-        let class = if trial.held == Some(false) { "no" } else { "ok" };
-        let verdict =
-            format!("<td class=\"wide\"><span class=\"{class}\">{word}</span> {}</td>", Esc(&trial.why.join("; ")));
+        let class = trial.held.map_or("", |held| if held { "ok" } else { "no" });
+        let (word, why) = (trial.word(), trial.why.join("; "));
+        let verdict = format!("<td class=\"wide\"><span class=\"{class}\">{word}</span> {}</td>", Esc(&why));
         let took = words::duration_ms(trial.duration_s * 1e3);
         [td(&(number + 1).to_string()), td(&report.words(trial.size)), td(&took), link, verdict].concat()
     };

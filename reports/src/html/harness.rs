@@ -127,10 +127,7 @@ fn each_costs(run: &Run<'_>) -> String {
 /// Mean memory in bytes and busy cores while the cloud was loaded.
 fn cost(run: &Run<'_>, memory: &[(f64, f64)], cpu: &[(f64, f64)]) -> Option<[f64; 2]> {
     let (from, to) = (run.window_s.0 * 1e3, run.window_s.1 * 1e3);
-    let within = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        points.iter().copied().filter(|(t_ms, _)| (from..=to).contains(t_ms)).collect()
-    };
-    let (memory, cpu) = (within(memory), within(cpu));
+    let (memory, cpu) = (points::between(memory, from, to), points::between(cpu, from, to));
     let ([(first, _), .., (last, _)], false) = (cpu.as_slice(), memory.is_empty()) else { return None };
     Some([points::mean(&memory), crate::analysis::growth(&cpu) / (last - first) * 1e3])
 }
@@ -153,8 +150,7 @@ fn grown(run: &Run<'_>) -> String {
     let row = |(metric, name): (&str, &str)| {
         let points = run.recording.series.points(metric, "");
         let mean = |from: f64, to: f64| {
-            let within: Vec<(f64, f64)> =
-                points.iter().copied().filter(|(t_ms, _)| (from..=to).contains(t_ms)).collect();
+            let within = points::between(points, from, to);
             (!within.is_empty()).then(|| points::mean(&within))
         };
         let (first, last) = (mean(from, from + tenth)?, mean(to - tenth, to)?);

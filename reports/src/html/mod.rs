@@ -108,20 +108,42 @@ pub fn page(recording: &Recording, analysis: &Analysis, raw_files: &[String]) ->
         .collect();
     let summary = &analysis.summary;
     let manifest = &recording.manifest;
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{scenario} – {verdict} – Kagemusha</title>\n<style>\n{css}</style>\n</head>\n<body>\n\
-         <header>\n{header}<nav>\n{nav}\n</nav>\n</header>\n<main>\n{body}</main>\n\
-         <footer>Kagemusha {version}. Latencies count from intended starts; percentiles are of HdrHistograms with three \
-         significant digits. Figures: <a href=\"{summary_file}\">{summary_file}</a>.</footer>\n</body>\n</html>\n",
-        scenario = Esc(&summary.scenario),
-        verdict = words::headline(summary.outcome),
-        css = include_str!("style.css"),
-        header = verdict::header(&run),
-        version = Esc(&manifest.harness_version),
-        summary_file = crate::SUMMARY,
-    )
+    Document {
+        title: &format!("{} – {}", summary.scenario, words::headline(summary.outcome)),
+        header: &format!("{}<nav>\n{nav}\n</nav>\n", verdict::header(&run)),
+        body: &body,
+        version: &manifest.harness_version,
+        notes: "Latencies count from intended starts; percentiles are of HdrHistograms with three significant digits.",
+        figures: crate::SUMMARY,
+    }
+    .html()
+}
+
+/// What every page has around what it is about. Header and body are HTML, the rest is text.
+struct Document<'a> {
+    title: &'a str,
+    header: &'a str,
+    body: &'a str,
+    version: &'a str,
+    /// How its figures are to be read.
+    notes: &'a str,
+    /// The file beside it that has them.
+    figures: &'a str,
+}
+
+impl Document<'_> {
+    fn html(&self) -> String {
+        let Self { header, body, figures, .. } = self;
+        let [title, version, notes] = [self.title, self.version, self.notes].map(Esc);
+        let css = include_str!("style.css");
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title} – Kagemusha</title>\n<style>\n{css}</style>\n</head>\n<body>\n\
+             <header>\n{header}</header>\n<main>\n{body}</main>\n\
+             <footer>Kagemusha {version}. {notes} Figures: <a href=\"{figures}\">{figures}</a>.</footer>\n</body>\n</html>\n"
+        )
+    }
 }
 
 /// A table that scrolls where it is too wide. Cells are HTML, complete with their `<td>`.

@@ -37,6 +37,11 @@ pub(super) fn metric(recording: &Recording, metric: &str, name: &str, class: &'s
     Layer::new(name, class, shape, line(recording.series.points(metric, "")))
 }
 
+/// Those of a time, ends included, in the recording's milliseconds.
+pub(super) fn between(points: &[(f64, f64)], from_ms: f64, to_ms: f64) -> Points {
+    points.iter().copied().filter(|(t_ms, _)| (from_ms..=to_ms).contains(t_ms)).collect()
+}
+
 /// Mean of the values.
 pub(super) fn mean(points: &[(f64, f64)]) -> f64 {
     points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64

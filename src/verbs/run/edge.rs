@@ -111,11 +111,9 @@ fn name(search: &Search) -> &str {
 }
 
 fn verdict(trial: &Trial) -> String {
-    let why = trial.why.join("; ");
-    match trial.held {
-        Some(true) => "held".to_owned(),
-        Some(false) => format!("broke: {why}"),
-        None => format!("proves nothing: {why}"),
+    match trial.why.as_slice() {
+        [] => trial.word().to_owned(),
+        why => format!("{}: {}", trial.word(), why.join("; ")),
     }
 }
 
@@ -136,8 +134,9 @@ fn report(plan: &Plan, edge: &EdgePlan) -> EdgeReport {
         machine: std::collections::BTreeMap::new(),
         vary: edge.vary.clone(),
         unit: edge.unit.clone(),
-        from: edge.from,
-        to: edge.to,
+        // As they are tried: what was settled at an end of the range is known by its size.
+        from: edge.rounded(edge.from),
+        to: edge.rounded(edge.to),
         within: edge.within,
         most_trials: edge.most_trials,
         searches: Vec::new(),
