@@ -9,7 +9,10 @@ use hypervisor::{
 };
 use serde_json::Value;
 
-use crate::nova::{self, Author, Body, Identity, Received, Records, Release, Rows};
+use crate::{
+    contexts::Context,
+    nova::{self, Author, Body, Identity, Received, Records, Release, Rows},
+};
 
 struct Recording {
     messages: Vec<Value>,
@@ -45,7 +48,7 @@ struct Replay {
     resources: Resources,
     rows: Rows,
     records: Records,
-    context: Value,
+    context: Context,
     sent: Vec<Body>,
     /// The recording's answers, in the order of the calls.
     answers: Vec<Value>,
@@ -74,7 +77,7 @@ impl Replay {
             resources: Resources::fake_driver(),
             rows: Rows::default(),
             records: Records::default(),
-            context: Value::Null,
+            context: Context::Given(Value::Null),
             sent: Vec::new(),
             answers,
         }
@@ -156,7 +159,7 @@ impl Replay {
             message["args"].clone(),
             &mut self.records.kept,
         );
-        self.context = serde_json::json!({"_context_roles": message["_context_roles"]});
+        self.context = Context::Given(serde_json::json!({"_context_roles": message["_context_roles"]}));
         let rpc = match received {
             Received::Rpc(rpc) => rpc,
             Received::Events(events, documents) => {

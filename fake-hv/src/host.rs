@@ -1,14 +1,16 @@
 //! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
 
 mod known;
+mod steps;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use hypervisor::{
     AgentCall, ConductorCall, Config, Fault, Hypervisor, Input, Notice, Origin, Output, Request, RequestId, Response,
-    Rpc, Servers, StepMessage, Ticket, Time,
+    Rpc, Servers, Ticket, Time,
 };
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::{
     ServiceApis,
@@ -16,7 +18,7 @@ use crate::{
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
     http::{Client, HttpAnswer, HttpRequest, Sessions},
-    nova::{self, Author, Body, Catalogue, Facts, Identity, Operations, Received, Records, Release, Rows, StepBody},
+    nova::{self, Author, Body, Catalogue, Identity, Operations, Received, Records, Release, Rows},
     timestamp,
 };
 
@@ -39,6 +41,7 @@ pub(crate) struct Agents {
 
 /// A request on its way, kept to read its answer with.
 struct Asked {
+    id: RequestId,
     request: Request,
     sent: Time,
     origin: Origin,
@@ -69,28 +72,39 @@ pub(crate) struct Host {
     pub(crate) identity: Identity,
     machine: Hypervisor,
     link: Link,
-    agent: Agent,
+    /// `None`: there is no L2 agent on it.
+    agent: Option<Box<Agent>>,
     rows: Rows,
     records: Records,
     operations: Operations,
     contexts: Contexts,
     last_ticket: u32,
     sessions: Sessions,
-    asked: BTreeMap<RequestId, Asked>,
+    /// One, most of the time that there is any.
+    asked: SmallVec<[Asked; 1]>,
     /// Which of the lives that the host has had; the worker's to count.
     pub(crate) life: u32,
+    /// Whether its start-up went through; the worker's to count.
+    pub(crate) registered: bool,
+    /// Of its connections, those that are lost; the worker's to count.
+    pub(crate) links_down: u64,
     /// The wake-up that counts; earlier ones in the worker's queue are stale.
     wake: Option<Time>,
 }
 
 impl Host {
-    /// `link` is nova-compute's, `beside` the L2 agent's.
-    pub(crate) fn new(common: &Common, identity: Identity, seed: u64, link: Link, beside: Link) -> Self {
+    /// `link` is nova-compute's, `beside` the L2 agent's if there is one.
+    pub(crate) fn new(common: &Common, identity: Identity, seed: u64, link: Link, beside: Option<Link>) -> Self {
+        let machine = Hypervisor::new(Rc::clone(&common.config), seed);
+        Self::with(common, identity, machine, link, beside)
+    }
+
+    fn with(common: &Common, identity: Identity, machine: Hypervisor, link: Link, beside: Option<Link>) -> Self {
         let Agents { release, cloud, .. } = &common.agents;
         Self {
-            agent: Agent::new(&identity.host, release, beside, cloud),
+            agent: beside.map(|link| Box::new(Agent::new(&identity.host, release, link, cloud))),
             identity,
-            machine: Hypervisor::new(Rc::clone(&common.config), seed),
+            machine,
             link,
             rows: Rows::default(),
             records: Records::default(),
@@ -98,8 +112,10 @@ impl Host {
             contexts: Contexts::default(),
             last_ticket: 0,
             sessions: Sessions::default(),
-            asked: BTreeMap::new(),
+            asked: SmallVec::new(),
             life: 0,
+            registered: false,
+            links_down: 0,
             wake: None,
         }
     }
@@ -140,7 +156,11 @@ impl Host {
                     self.records.over(origin);
                 }
                 Output::Serve(Servers::Compute) => self.link.serve(&common.release.rpc_topics),
-                Output::Serve(servers) => self.agent.serve(servers),
+                Output::Serve(servers) => {
+                    if let Some(agent) = &self.agent {
+                        agent.serve(servers);
+                    }
+                }
                 Output::Milestone(milestone) => {
                     self.forget(milestone);
                     effects.push(Effect::Milestone(milestone));
@@ -152,22 +172,21 @@ impl Host {
 
     /// Lets go of what nothing more can come of. Whoever still waits for the end of an RPC is told of it.
     fn forget(&mut self, milestone: hypervisor::Milestone) {
-        let ended = match milestone {
+        self.records.forget(milestone);
+        let idle = match milestone {
             // The method returns nothing, and was called all the same.
-            hypervisor::Milestone::OperationEnded(id) => Some((id, Ok(Value::Null))),
+            hypervisor::Milestone::OperationEnded(id) => self.end(id, Ok(Value::Null)),
             hypervisor::Milestone::OperationFailed(id) => {
                 let message = "the simulated hypervisor could not carry it out; its log says why".to_owned();
                 let (class, module) = ("NovaException".into(), "nova.exception".into());
-                Some((id, Err(Raised { class, module, message, kwargs: Value::Null })))
+                self.end(id, Err(Raised { class, module, message, kwargs: Value::Null }))
             }
+            hypervisor::Milestone::Active(vm) => Some(vm),
             _ => None,
         };
-        if let Some((id, result)) = ended
-            && let Some(reply_to) = self.operations.end(id)
-        {
-            self.answer(Some(reply_to), result);
+        if let Some(vm) = idle.filter(|vm| !self.operations.are_about(*vm)) {
+            self.records.rest(vm);
         }
-        self.records.forget(milestone);
     }
 
     fn ask(&mut self, common: &Common, now: Time, asking: Asking, request: Request, effects: &mut Vec<Effect>) {
@@ -180,12 +199,13 @@ impl Host {
                 body.map(|body| self.call_conductor(asking, body, origin))
             }
             Request::Agent(call) => {
+                let Some(agent) = &self.agent else { return }; // nobody is there to ask
                 if let AgentCall::LookUp(lookup) = call
-                    && let Some(known) = self.agent.look_up(lookup)
+                    && let Some(known) = agent.look_up(lookup)
                 {
                     return self.machine.handle_input(now, Input::Reply { id, result: Ok(known) });
                 }
-                self.agent.call(id, call, timeout.unwrap_or_default());
+                agent.call(id, call, timeout.unwrap_or_default());
                 Some(())
             }
             Request::Step(message) => self.ask_step(common, asking, message, effects),
@@ -200,65 +220,7 @@ impl Host {
             self.machine.handle_input(now, Input::Reply { id, result: gone });
             return;
         }
-        self.asked.insert(id, Asked { request, sent: now, origin });
-    }
-
-    /// A step of a procedure that has an answer.
-    fn ask_step(
-        &mut self,
-        common: &Common,
-        Asking { id, timeout, origin }: Asking,
-        step: &StepMessage,
-        effects: &mut Vec<Effect>,
-    ) -> Option<()> {
-        let body = self.write_step(common, step)?;
-        let timeout = timeout.unwrap_or_default();
-        let context = self.contexts.get(origin).clone();
-        match body {
-            StepBody::Conductor { method, args, context: otherwise } => {
-                let mut context = context;
-                for (name, value) in otherwise {
-                    context[format!("_context_{name}")] = value;
-                }
-                let message = Message::new(method, None, common.release.rpc_versions.conductor, args, context);
-                self.link.call(id, Target::nova("conductor"), message, timeout);
-            }
-            StepBody::Rpc { topic, method, namespace, version, args, monitor_s, .. } => {
-                let message = Message::new(method, namespace, version, args, context).monitored(monitor_s);
-                self.link.call(id, Target::nova(topic), message, timeout);
-            }
-            StepBody::Http { service, method, path, microversion, token, body, content_type } => {
-                let request = (method, path.as_str(), microversion);
-                let request = self.client(common, origin).step(service, request, token, body);
-                let request = HttpRequest { content_type, ..request };
-                effects.push(Effect::Http(id, request));
-            }
-            StepBody::Answer(..) => {}
-        }
-        Some(())
-    }
-
-    fn write_step(&mut self, common: &Common, step: &StepMessage) -> Option<StepBody> {
-        let (catalogue, release) = (&common.catalogue, &common.release);
-        let written = self.operations.write(catalogue, &mut self.records.kept, release, step, &timestamp::now());
-        let lacks = |path: &String| tracing::warn!(host = %self.identity.host, step = step.name, path, "not said: a value is missing");
-        written.inspect_err(lacks).ok()
-    }
-
-    /// A step that nobody answers.
-    fn tell_step(&mut self, common: &Common, step: &StepMessage, origin: Origin) {
-        match self.write_step(common, step) {
-            Some(StepBody::Rpc { topic, fanout, method, namespace, version, args, .. }) => {
-                let context = self.contexts.get(origin).clone();
-                let message = Message::new(method, namespace, version, args, context);
-                match fanout {
-                    Some(topic) => self.link.fanout(topic, message),
-                    None => self.link.cast(Target::nova(topic), message),
-                }
-            }
-            Some(StepBody::Answer(reply_to, result)) => self.answer(reply_to, result),
-            _ => {}
-        }
+        self.asked.push(Asked { id, request, sent: now, origin });
     }
 
     fn call_conductor(&mut self, Asking { id, timeout, .. }: Asking, body: Body, origin: Origin) {
@@ -267,7 +229,7 @@ impl Host {
     }
 
     fn message(&mut self, body: Body, origin: Origin) -> Message {
-        let context = body.context(self.contexts.get(origin).clone());
+        let context = body.context(self.contexts.get(origin));
         Message::new(body.method, body.namespace, body.version, body.args, context)
     }
 
@@ -317,7 +279,7 @@ impl Host {
         answer: Result<Value, ReplyError>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(asked) = self.asked.remove(&id) else { return }; // given up before
+        let Some(asked) = self.take_asked(id) else { return }; // given up before
         let result = match (&asked.request, answer) {
             (Request::Conductor(call), Ok(value)) => {
                 let documents = self.records.answered(asked.origin, call);
@@ -326,7 +288,9 @@ impl Host {
             (Request::Step(step), Ok(value)) => {
                 Ok(self.operations.read(&common.catalogue, &mut self.records.kept, step, value))
             }
-            (Request::Agent(call), Ok(value)) => Ok(self.agent.answered(call, &value)),
+            (Request::Agent(call), Ok(value)) => {
+                Ok(self.agent.as_mut().map_or(Response::Done, |agent| agent.answered(call, &value)))
+            }
             (_, Ok(_)) => Ok(Response::Done),
             (_, Err(error)) => Err(Fault::Remote(error.class)),
         };
@@ -342,7 +306,7 @@ impl Host {
         answer: Option<HttpAnswer>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(asked) = self.asked.remove(&id) else { return };
+        let Some(asked) = self.take_asked(id) else { return };
         let result = match answer {
             Some(answer) => match &asked.request {
                 Request::Step(step) => self.read_step(common, step, answer, asked.origin),
@@ -351,23 +315,6 @@ impl Host {
             None => Err(Fault::Disconnected),
         };
         self.finish(common, now, id, asked, result, effects);
-    }
-
-    fn read_step(
-        &mut self,
-        common: &Common,
-        step: &StepMessage,
-        answer: HttpAnswer,
-        origin: Origin,
-    ) -> Result<Response, Fault> {
-        let fine = answer.status < 400 || self.operations.accepts(&common.catalogue, step, answer.status);
-        if !fine {
-            return Err(Fault::Http(answer.status));
-        }
-        if let Some(instance) = self.operations.asks_for_networks(&common.catalogue, step) {
-            self.client(common, origin).keep_networks(instance, &answer.body);
-        }
-        Ok(self.operations.read(&common.catalogue, &mut self.records.kept, step, answer.body))
     }
 
     fn finish(
@@ -384,17 +331,22 @@ impl Host {
         self.handle(common, now, Input::Reply { id, result }, effects);
     }
 
+    fn take_asked(&mut self, id: RequestId) -> Option<Asked> {
+        let at = self.asked.iter().position(|asked| asked.id == id)?;
+        Some(self.asked.remove(at))
+    }
+
     /// Notes the calls whose time is over; the state machine has given them up by itself.
     fn give_up(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let machine = &self.machine;
-        let over: Vec<RequestId> = self.asked.keys().copied().filter(|id| !machine.awaits(*id)).collect();
-        for id in over {
-            let Some(asked) = self.asked.remove(&id) else { continue };
-            effects.push(Effect::Finished {
-                request: asked.request,
-                took: now - asked.sent,
-                result: Err(Fault::TimedOut),
-            });
+        let mut at = 0;
+        while let Some(asked) = self.asked.get(at) {
+            if machine.awaits(asked.id) {
+                at += 1;
+                continue;
+            }
+            let Asked { request, sent, .. } = self.asked.remove(at);
+            effects.push(Effect::Finished { request, took: now - sent, result: Err(Fault::TimedOut) });
         }
     }
 
@@ -428,7 +380,8 @@ impl Host {
 
     /// A request to the L2 agent.
     pub(crate) fn heard(&mut self, common: &Common, now: Time, request: &Arc<Incoming>, effects: &mut Vec<Effect>) {
-        for push in self.agent.heard(request) {
+        let pushed = self.agent.as_mut().map(|agent| agent.heard(request)).unwrap_or_default();
+        for push in pushed {
             self.handle(common, now, Input::Push(push), effects);
         }
     }
@@ -439,23 +392,6 @@ impl Host {
         let ticket = Ticket(self.last_ticket);
         self.contexts.keep(Origin::Rpc(ticket), context);
         ticket
-    }
-
-    /// Takes an RPC on that the release's data has a procedure for; gives others back.
-    fn begin(
-        &mut self,
-        common: &Common,
-        now: Time,
-        mut incoming: Incoming,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Incoming> {
-        let (node_id, offloads_at_once) = (self.rows.node_id(), common.config.options.offloads_at_once);
-        let facts = Facts { identity: &self.identity, node_id, offloads_at_once };
-        let begun = self.operations.begin(&common.catalogue, &mut self.records.kept, facts, &mut incoming);
-        let Some(operation) = begun else { return Some(incoming) };
-        let ticket = self.ticket(incoming.context);
-        self.handle(common, now, Input::Rpc { ticket, rpc: Rpc::Operation(operation) }, effects);
-        None
     }
 
     fn answer(&self, reply_to: Option<ReplyTo>, result: Result<Value, Raised>) {
@@ -478,9 +414,14 @@ impl Host {
 
     /// Ends nova-compute and the L2 agent; queues that oslo.messaging deletes at a graceful stop are deleted.
     pub(crate) fn close(self, farewell: Farewell) -> impl Future<Output = ()> + Send + use<> {
-        let (link, beside) = (self.link, self.agent.close());
+        let (link, beside) = (self.link, self.agent.map(|agent| agent.close()));
         async move {
-            tokio::join!(link.close(farewell), beside.close(farewell));
+            let beside = async {
+                if let Some(beside) = beside {
+                    beside.close(farewell).await;
+                }
+            };
+            tokio::join!(link.close(farewell), beside);
         }
     }
 }

@@ -178,8 +178,11 @@ impl Counters {
         }
     }
 
-    pub(crate) fn take_timeline(&self, vm: Uuid) -> Option<BuildTimeline> {
-        self.timelines().remove(&vm)
+    /// `to_its_end`: only if the build is noted to its end.
+    pub(crate) fn take_timeline(&self, vm: Uuid, to_its_end: bool) -> Option<BuildTimeline> {
+        let mut timelines = self.timelines();
+        let there = timelines.get(&vm).is_some_and(|line| line.active.is_some() || !to_its_end);
+        there.then(|| timelines.remove(&vm)).flatten()
     }
 
     /// What was noted of builds since the last time.
@@ -271,10 +274,11 @@ mod tests {
             active: at(9),
             ..BuildTimeline::default()
         };
-        assert_eq!(fleet.take_timeline(vm), Some(line));
+        assert_eq!(fleet.take_timeline(vm, true), Some(line));
         told(BuildTimeline { host: "a".to_owned(), received: at(1), active: at(2), ..BuildTimeline::default() });
         let again = BuildTimeline { host: "b".to_owned(), received: at(3), ..BuildTimeline::default() };
         told(again.clone());
-        assert_eq!(fleet.take_timeline(vm), Some(again));
+        assert_eq!(fleet.take_timeline(vm, true), None, "it is not over");
+        assert_eq!(fleet.take_timeline(vm, false), Some(again));
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hypervisor::{Fault, Input, Milestone, Request, RequestId, Time};
+use hypervisor::{Fault, Input, Milestone, Request, RequestId, Services, Time};
 use recording::{Event, RpcResult};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -79,7 +79,8 @@ struct Worker {
     seed: u64,
     origin: Instant,
     orders: mpsc::WeakUnboundedSender<Order>,
-    hosts: BTreeMap<HostIndex, Host>,
+    /// Each on its own: the nodes of the map are half empty.
+    hosts: BTreeMap<HostIndex, Box<Host>>,
     /// Starts so far: what was asked for in a host's life before a restart is not for the next one.
     lives: u32,
     /// Wake-ups; one that is not the host's latest is skipped.
@@ -158,7 +159,8 @@ impl Worker {
 
     fn start(&mut self, index: HostIndex, identity: Identity, known: Option<Box<KnownHost>>) {
         let link = Link::open(self.broker.clone(), index, &identity.host, self.events.clone());
-        let beside = link.beside(&identity.host, &self.events, &self.common.agents.process);
+        let has_agent = self.common.config.services != Services::ComputeOnly;
+        let beside = has_agent.then(|| link.beside(&identity.host, &self.events, &self.common.agents.process));
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut host = match known {
@@ -167,7 +169,7 @@ impl Worker {
         };
         self.lives = self.lives.wrapping_add(1);
         host.life = self.lives;
-        self.hosts.insert(index, host);
+        self.hosts.insert(index, Box::new(host));
         add(&self.counters.started);
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
     }
@@ -181,7 +183,11 @@ impl Worker {
     /// Its L2 agent restarts as well.
     fn restart(&mut self, index: HostIndex) {
         let Some(host) = self.hosts.remove(&index) else { return };
-        self.counters.registered.fetch_sub(1, Ordering::Relaxed);
+        if host.registered {
+            self.counters.registered.fetch_sub(1, Ordering::Relaxed);
+        }
+        // It will not tell of them any more.
+        self.counters.links_down.fetch_sub(host.links_down, Ordering::Relaxed);
         let (identity, orders) = (host.identity.clone(), self.orders.clone());
         let closed = host.close(Farewell::Leave);
         self.broker.runtime().spawn(async move {
@@ -242,12 +248,17 @@ impl Worker {
                 self.with_host(index, |host, common, now, effects| host.heard(common, now, &request, effects));
             }
             LinkEvent::Lost(reason) => {
+                let Some(host) = self.hosts.get_mut(&index) else { return };
+                host.links_down += 1;
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
                 self.event("link_lost", index, &reason);
             }
             LinkEvent::Serving(topic) if TOPICS.contains(&topic) => add(&self.counters.serving),
             LinkEvent::Serving(_) => {}
             LinkEvent::Restored => {
+                // One that an earlier life of the host had lost is counted no more.
+                let Some(host) = self.hosts.get_mut(&index).filter(|host| host.links_down > 0) else { return };
+                host.links_down -= 1;
                 self.counters.links_down.fetch_sub(1, Ordering::Relaxed);
                 self.event("link_restored", index, "");
             }
@@ -275,7 +286,12 @@ impl Worker {
     fn perform(&mut self, index: HostIndex, now: Time, effect: Effect) {
         match effect {
             Effect::Http(id, request) => self.send_http(index, id, request),
-            Effect::Milestone(Milestone::Registered) => self.counters.start_up_over(&self.counters.registered),
+            Effect::Milestone(Milestone::Registered) => {
+                if let Some(host) = self.hosts.get_mut(&index) {
+                    host.registered = true;
+                }
+                self.counters.start_up_over(&self.counters.registered);
+            }
             Effect::Milestone(Milestone::RefusedToStart) => {
                 self.counters.start_up_over(&self.counters.refused);
                 self.event("warning", index, "its node belongs to a host of another name: it does not start");

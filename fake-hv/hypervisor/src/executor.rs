@@ -314,6 +314,14 @@ pub(crate) struct Executor {
     threads: SmallVec<[Option<Thread>; 6]>,
 }
 
+impl Drop for Executor {
+    /// Threads that have never run hold what holds them.
+    fn drop(&mut self) {
+        let never_ran = std::mem::take(&mut self.host.kernel().spawned);
+        drop(never_ran);
+    }
+}
+
 impl Executor {
     pub(crate) fn new(host: Host) -> Self {
         Self { host, threads: SmallVec::new() }
@@ -383,5 +391,28 @@ impl Executor {
             self.threads[slot_of(id)] = None;
             self.host.kernel().set_origin(id, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ComputeOptions, Config, Driver, Habits, Hypervisor, Input, Resources, Services, Times};
+
+    #[test]
+    fn a_hypervisor_that_goes_leaves_nothing() {
+        let config = Rc::new(Config {
+            options: ComputeOptions::default(),
+            resources: Resources::fake_driver(),
+            times: Times::ZERO,
+            driver: Driver::default(),
+            services: Services::default(),
+            habits: Habits::default(),
+        });
+        drop(Hypervisor::new(Rc::clone(&config), 1));
+        let mut begun = Hypervisor::go_on(Rc::clone(&config), 1, Vec::new(), Duration::ZERO);
+        begun.handle_input(Time::ZERO, Input::Tick);
+        drop(begun);
+        assert_eq!(Rc::strong_count(&config), 1, "each holds its configuration for as long as it lives");
     }
 }

@@ -70,8 +70,6 @@ pub struct LinkError {
 
 /// Connection attempts under way at once. More only fill the broker's accept queue, which holds 128 by default.
 const CONCURRENT_CONNECTS: usize = 64;
-/// Of a hypervisor on a shared connection: nova-compute's and the L2 agent's.
-const CHANNELS_EACH: u32 = 2;
 /// Deleting a queue takes RabbitMQ a millisecond; this is for a broker that hangs.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -146,20 +144,21 @@ impl Broker {
         handshake::connect(&self.0.address, self.node(), name).await.map_err(|error| self.error(&error))
     }
 
-    /// Connects once, to tell a wrong address or password, and too few shared connections, before a fleet of this many
-    /// hypervisors tries.
+    /// Connects once, to tell a wrong address or password, and too few shared connections, before a fleet tries whose nova-computes
+    /// and L2 agents are this many.
     ///
     /// # Errors
     /// What the broker, or the network, said; or how many connections such a fleet has to share.
-    pub async fn probe(&self, hypervisors: u32) -> Result<(), LinkError> {
+    pub async fn probe(&self, services: u32) -> Result<(), LinkError> {
         let (stream, terms) = self.connect("kagemusha probe").await?;
         let closed = end(&stream, Outbox::new(terms.frame_max_bytes)).await;
         if let ConnectionMode::Shared { connections } = self.0.mode {
-            let needed = (hypervisors * CHANNELS_EACH).div_ceil(u32::from(terms.channel_max));
+            let needed = services.div_ceil(u32::from(terms.channel_max));
             if connections < needed {
                 let allowed = terms.channel_max;
-                let reason =
-                    format!("{allowed} channels fit on a connection; {hypervisors} hypervisors have to share {needed}");
+                let reason = format!(
+                    "{allowed} channels fit on a connection; {services} nova-computes and L2 agents have to share {needed}"
+                );
                 return Err(self.error(&reason));
             }
         }

@@ -4,7 +4,12 @@ mod process;
 mod serve;
 mod told;
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
 use hypervisor::{ComputeOptions, Config, Driver, Services};
 use rand::seq::SliceRandom;
@@ -187,11 +192,15 @@ impl Fleet {
             None => {
                 let (orders, queue) = mpsc::unbounded_channel();
                 let log = (Log::Recording(recorder), origin);
-                crews.push(Crew::Here(Hands::here(&spec, log, &counters, (&orders, queue)).await?));
+                crews.push(Crew::Here(Hands::here(&spec, log, &counters, (&orders, queue), report_loss).await?));
                 senders.push(orders);
             }
             Some(Processes { count, command }) => {
                 let desk = Desk { counters: Arc::clone(&counters), recorder, origin, lost: report_loss };
+                let mut spec = spec.clone();
+                if let ConnectionMode::Shared { connections } = &mut spec.plan.connections {
+                    *connections = connections.div_ceil(count);
+                }
                 for _ in 0..count {
                     let (orders, queue) = mpsc::unbounded_channel();
                     crews.push(Crew::Process(Process::start(&command, spec.clone(), desk.clone(), queue).await?));
@@ -271,9 +280,10 @@ impl Fleet {
         hosts
     }
 
-    /// When a VM passed the steps of its build; asked for once, then forgotten.
-    pub fn take_build_timeline(&self, vm: Uuid) -> Option<BuildTimeline> {
-        self.counters.take_timeline(vm)
+    /// When a VM passed the steps of its build; asked for once, then forgotten. A hypervisor notes the last step when the conductor has
+    /// answered, and users see the VM as ACTIVE before: `to_its_end` gives nothing until then.
+    pub fn take_build_timeline(&self, vm: Uuid, to_its_end: bool) -> Option<BuildTimeline> {
+        self.counters.take_timeline(vm, to_its_end)
     }
 
     /// Stops all hypervisors and deletes their queues.
@@ -320,17 +330,19 @@ impl Orders {
 struct Hands(thread::JoinHandle<()>);
 
 impl Hands {
-    /// A thread that waits for orders, once the broker has been reached.
+    /// A thread that waits for orders, once the broker has been reached. Should it panic, `lost` is told.
     async fn here(
         spec: &FleetSpec,
         (log, origin): (Log, Instant),
         counters: &Arc<Counters>,
         (orders, queue): (&mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
+        lost: watch::Sender<Option<String>>,
     ) -> Result<Self, FleetError> {
         let release = Release::load(&spec.release)?;
         let reconnect = spec.options.reconnect.clone();
         let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
-        broker.probe(spec.plan.hypervisors).await?;
+        let services_each = if spec.services == Services::ComputeOnly { 1 } else { 2 };
+        broker.probe(spec.plan.hypervisors * services_each).await?;
         let setup = Setup {
             config: Config {
                 options: spec.options.clone(),
@@ -349,7 +361,15 @@ impl Hands {
             origin,
             orders: orders.downgrade(),
         };
-        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || run_worker(setup, queue))?;
+        let work = move || {
+            // Nothing of the worker is looked at afterwards.
+            if catch_unwind(AssertUnwindSafe(|| run_worker(setup, queue))).is_err() {
+                let reason =
+                    "the fleet's thread has panicked: that is a defect of this program; standard error says where";
+                lost.send_replace(Some(reason.to_owned()));
+            }
+        };
+        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(work)?;
         Ok(Self(thread))
     }
 

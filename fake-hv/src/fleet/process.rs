@@ -1,6 +1,14 @@
 //! A part of a fleet in a process of its own, seen from the fleet.
 
-use std::{ffi::OsString, process::Stdio, sync::Arc, time::Instant};
+use std::{
+    ffi::OsString,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use recording::{Event, Recorder};
 use tokio::{
@@ -90,18 +98,21 @@ impl Process {
 /// Passes orders on and takes down what is told, until the process has ended.
 async fn talk(
     mut child: Child,
-    mut stdin: ChildStdin,
+    stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     desk: Desk,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
-    let pass_on = async move {
+    let forsaken = AtomicBool::new(false);
+    let pass_on = async {
+        let mut stdin = stdin;
         while let Some(order) = orders.recv().await {
             // A process that is gone is noticed by its silence.
             if say(&mut stdin, &order).await.is_err() {
                 break;
             }
         }
+        forsaken.store(orders.is_closed(), Ordering::Relaxed);
         // The end of its input ends the process too, unless it has been told to stop and is about to say farewell.
         drop(stdin);
         std::future::pending::<()>().await;
@@ -110,7 +121,10 @@ async fn talk(
         result = listen(lines, &desk) => result,
         () = pass_on => unreachable!("it goes on for ever"),
     };
-    if let Err(reason) = result {
+    // Of a fleet that did not come about nobody waits for the end of its processes.
+    if let Err(reason) = result
+        && !forsaken.load(Ordering::Relaxed)
+    {
         let id = child.id().unwrap_or_default();
         let reason = format!("the process {id} of the fleet has ended: {reason}");
         let t_ms = desk.origin.elapsed().as_secs_f64() * 1e3;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     FleetError, Hands,
@@ -34,8 +34,9 @@ pub async fn serve() -> Result<(), FleetError> {
     let writer = thread::Builder::new().name("tell".to_owned()).spawn(move || write(told))?;
     let counters = Arc::new(Counters::default());
     let (orders, queue) = mpsc::unbounded_channel();
-    let hands = match Hands::here(&spec, (Log::Told(tell.clone()), origin.instant()), &counters, (&orders, queue)).await
-    {
+    let (report_loss, lost) = watch::channel(None);
+    let log = (Log::Told(tell.clone()), origin.instant());
+    let hands = match Hands::here(&spec, log, &counters, (&orders, queue), report_loss).await {
         Ok(hands) => hands,
         Err(error) => {
             let _reader_gone = tell.send(Told::Refused(error.to_string()));
@@ -69,7 +70,10 @@ pub async fn serve() -> Result<(), FleetError> {
         () = counting => unreachable!("it counts for ever"),
     }
     count(&counters, &mut before, &tell);
-    let _reader_gone = tell.send(Told::Stopped);
+    // One that has panicked ends without a word: its fleet takes it for lost.
+    if lost.borrow().is_none() {
+        let _reader_gone = tell.send(Told::Stopped);
+    }
     drop(tell);
     let _panicked = tokio::task::spawn_blocking(|| writer.join()).await;
     Ok(())

@@ -134,7 +134,7 @@ impl LoneHost {
         let identity = Identity { host: "realfake-2".into(), node: uuid::Uuid::from_u128(2) };
         let link = Link::detached(no_broker(), Process::nova_compute(), sender.clone());
         let beside = Link::detached(no_broker(), std::sync::Arc::clone(&common.agents.process), sender);
-        let host = Host::new(&common, identity, 1, link, beside);
+        let host = Host::new(&common, identity, 1, link, Some(beside));
         let mut lone = Self {
             common,
             host,

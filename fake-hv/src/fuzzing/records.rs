@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::COMMON;
 use crate::{
+    contexts::Context,
     host::Common,
     http::{Client, HttpAnswer, Sessions},
     nova::{self, Author, Documents, Identity, InstanceDocument, Rows},
@@ -24,7 +25,7 @@ pub struct Records {
     documents: Documents,
     sessions: Sessions,
     instance: Uuid,
-    context: Value,
+    context: Context,
     calls: Vec<ConductorCall>,
     requests: Vec<Request>,
 }
@@ -47,7 +48,7 @@ impl Records {
             documents,
             sessions: Sessions::default(),
             instance,
-            context: object,
+            context: Context::Given(object),
             calls: calls(instance),
             requests: requests(instance),
         }

@@ -18,22 +18,24 @@ impl Host {
         common: &Common,
         identity: Identity,
         seed: u64,
-        (link, beside): (Link, Link),
+        (link, beside): (Link, Option<Link>),
         known: KnownHost,
     ) -> Self {
         let KnownHost { service, node, provider_generation, since_beat, vms } = known;
         let vms = vms.into_iter().map(nova::known_instance).collect();
+        let machine = Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat);
         Self {
-            machine: Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat),
             rows: Rows::known(service, node),
             sessions: Sessions::known(provider_generation),
-            ..Self::new(common, identity, seed, link, beside)
+            ..Self::with(common, identity, machine, link, beside)
         }
     }
 
     /// All connections of the host are lost.
     pub(crate) fn cut(&self) {
         self.link.cut();
-        self.agent.cut();
+        if let Some(agent) = &self.agent {
+            agent.cut();
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     ServiceApis,
-    contexts::{request_id, user_token},
+    contexts::Context,
     nova::{Documents, Identity, Release},
     procedure::Token,
 };
@@ -71,8 +71,8 @@ pub(crate) struct Client<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) sessions: &'a mut Sessions,
     pub(crate) documents: &'a mut Documents,
-    /// `_context_*` of what it is a part of.
-    pub(crate) context: &'a Value,
+    /// Of what it is a part of.
+    pub(crate) context: &'a Context,
 }
 
 impl Client<'_> {
@@ -94,13 +94,13 @@ impl Client<'_> {
             HttpService::Neutron | HttpService::Glance => &self.sessions.network,
         };
         let (token, service_token) = match whose {
-            Token::User => (user_token(self.context), self.sessions.service_user.clone()),
+            Token::User => (self.context.user_token(), self.sessions.service_user.clone()),
             Token::Service => (own.clone(), self.sessions.service_user.clone()),
             Token::Alone => (own.clone(), None),
             Token::None => (None, None),
         };
         let url = format!("{base}{path}");
-        let request_id = request_id(self.context);
+        let request_id = self.context.request_id();
         HttpRequest {
             method,
             url,

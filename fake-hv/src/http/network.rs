@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::{Client, HttpAnswer, HttpRequest, successful, vif};
 use crate::{
-    contexts::{request_id, user_token},
     nova::{InstanceDocument, Port},
     values::{list, uuid},
 };
@@ -17,7 +16,7 @@ impl Client<'_> {
     pub(super) fn encode_network(&self, request: &NetworkRequest) -> Option<HttpRequest> {
         use NetworkRequest as N;
         // Nova asks for what the user may see with the user's own token.
-        let user = user_token(self.context);
+        let user = self.context.user_token();
         let (method, path, body, token) = match request {
             N::GetRequestedNetworks(instance) => {
                 let ids = id_filter(&self.documents.get(instance)?.requested_networks());
@@ -67,7 +66,7 @@ impl Client<'_> {
         // As `[service_user] send_service_user_token` has it: without it Neutron lets no user delete the port of a VM.
         let service_token = self.sessions.service_user.clone();
         let token = token.or_else(|| self.sessions.network.clone());
-        let request_id = request_id(self.context);
+        let request_id = self.context.request_id();
         let url = format!("{}{path}", self.apis.network_url);
         Some(HttpRequest {
             method,
@@ -278,6 +277,7 @@ mod tests {
     use super::*;
     use crate::{
         ServiceApis,
+        contexts::Context,
         http::Sessions,
         nova::{Documents, Identity, InstanceDocument, Release},
     };
@@ -307,7 +307,7 @@ mod tests {
             identity: &Identity { host: "host".into(), node: Uuid::nil() },
             resources: &Resources::fake_driver(),
             sessions: &mut Sessions::default(),
-            context: &Value::Null,
+            context: &Context::Given(Value::Null),
             documents: &mut documents,
         };
         let mut ask = |request: NetworkRequest, body: Value| {

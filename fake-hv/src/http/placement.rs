@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Client, HttpAnswer, HttpRequest, successful};
-use crate::contexts::request_id;
 
 impl Client<'_> {
     pub(super) fn encode_placement(&self, request: &PlacementRequest) -> HttpRequest {
@@ -46,7 +45,7 @@ impl Client<'_> {
             url: format!("{}{path}", self.apis.placement_url),
             token: self.sessions.placement.clone().filter(|_| *request != P::Discover),
             service_token: None,
-            request_id: request_id(self.context).filter(|_| *request != P::Discover),
+            request_id: self.context.request_id().filter(|_| *request != P::Discover),
             placement_version: version,
             body,
             content_type: None,

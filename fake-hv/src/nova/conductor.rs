@@ -9,6 +9,7 @@ use super::{
     instance::{ROOT_DEVICE, name_of},
     traceback,
 };
+use crate::contexts::Context;
 
 /// Method, arguments and version of a message; the transport adds the envelope.
 #[derive(Debug, Clone)]
@@ -30,7 +31,8 @@ impl Body {
     }
 
     /// The request context that it is said in, from that of its reason.
-    pub(crate) fn context(&self, mut context: Value) -> Value {
+    pub(crate) fn context(&self, context: &Context) -> Value {
+        let mut context = context.write();
         if self.reads_deleted {
             context["_context_read_deleted"] = "yes".into();
         }
@@ -48,8 +50,8 @@ pub(crate) struct Author<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) rows: &'a Rows,
     pub(crate) documents: &'a mut Documents,
-    /// `_context_*` of what it is a part of.
-    pub(crate) context: &'a Value,
+    /// Of what it is a part of.
+    pub(crate) context: &'a Context,
     /// Now, as Nova writes times: `2026-11-23T05:57:35Z`.
     pub(crate) now: &'a str,
 }

@@ -99,13 +99,13 @@ fn terminate(mut args: Map<String, Value>, documents: &mut Documents) -> Receive
     let Some(instance) = InstanceDocument::instance(&object) else {
         return malformed("terminate_instance", "no instance");
     };
-    match documents.get_mut(&instance.uuid) {
+    let document = documents.entry(instance.uuid).or_insert_with(|| InstanceDocument::new(Value::Null));
+    if document.build_request.is_some() {
         // The build goes on with the record that it has, until it lets go of the VM.
-        Some(document) if document.build_request.is_some() => document.next = Some(object),
-        Some(document) => document.object = object,
-        None => {
-            documents.insert(instance.uuid, InstanceDocument::new(object));
-        }
+        document.next = Some(object);
+    } else {
+        document.object = object;
+        document.ends = true;
     }
     Received::Rpc(Rpc::Terminate { instance })
 }

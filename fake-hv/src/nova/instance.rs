@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{power_state_of, task_state, vm_state};
 use crate::{
     amqp::json,
+    contexts::Context,
     procedure::{WHAT_CHANGED, update},
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct InstanceDocument {
     pub(crate) next: Option<Value>,
     /// The rest of `build_and_run_instance`, for a build that has to go elsewhere; dropped when the VM is ACTIVE.
     pub(crate) build_request: Option<Map<String, Value>>,
+    /// It is the record of a VM that is being deleted.
+    pub(crate) ends: bool,
 }
 
 /// In the system metadata of a VM that is being built.
@@ -71,7 +74,14 @@ impl InstanceDocument {
             dhcp_ports: Vec::new(),
             next: None,
             build_request: None,
+            ends: false,
         }
+    }
+
+    /// Whether nothing more can come of it than of the record that the next RPC will bring: all but ports are read anew then.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let busy = self.ends || self.build_request.is_some() || self.next.is_some();
+        !busy && self.ports.is_empty() && Self::cached_ports(&self.object).is_empty()
     }
 
     /// A build has let go of the VM; whether another RPC goes on with it, with the record that it brought.
@@ -81,6 +91,7 @@ impl InstanceDocument {
         if let Some(object) = next {
             self.object = object;
             self.build_request = None;
+            self.ends = true;
         }
         goes_on
     }
@@ -178,7 +189,7 @@ impl InstanceDocument {
         host: &str,
         node_id: Option<u64>,
         now: &str,
-        context: &Value,
+        context: &Context,
     ) -> (Value, Value) {
         let (fields, kwargs) = changes(state, host, node_id, now);
         self.set(fields);
@@ -216,9 +227,8 @@ impl InstanceDocument {
     }
 
     /// Nova notes the roles that the user had; it changes a dictionary in place, which is saved with the next change.
-    fn note_boot_roles(&mut self, context: &Value) {
-        let roles = context.get("_context_roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+    fn note_boot_roles(&mut self, context: &Context) {
+        let roles = context.roles().iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
         self.note_in_system_metadata("boot_roles", &roles);
     }
 

@@ -312,9 +312,14 @@ impl Operations {
         matches!(step, Step::Http { accepts: Some(accepted), .. } if *accepted == status)
     }
 
-    /// Lets go of what was kept for an RPC; a caller that still waits is told that it failed.
-    pub(crate) fn end(&mut self, id: OperationId) -> Option<ReplyTo> {
-        self.ongoing.remove(&id)?.reply_to
+    /// Lets go of what was kept for an RPC: who still waits for its end, and the VM that it was about.
+    pub(crate) fn end(&mut self, id: OperationId) -> (Option<ReplyTo>, Option<Uuid>) {
+        self.ongoing.remove(&id).map_or((None, None), |ongoing| (ongoing.reply_to, ongoing.instance))
+    }
+
+    /// Whether one of them is about this VM.
+    pub(crate) fn are_about(&self, vm: Uuid) -> bool {
+        self.ongoing.values().any(|ongoing| ongoing.instance == Some(vm))
     }
 }
 

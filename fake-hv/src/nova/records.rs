@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hypervisor::{ConductorCall, LazyField, Milestone, Origin};
+use uuid::Uuid;
 
 use super::{Documents, InstanceDocument};
 
@@ -62,6 +63,13 @@ impl Records {
         }
     }
 
+    /// Nothing is done to a VM: its record, tens of kilobytes, is kept only if something is in it that will not come again.
+    pub(crate) fn rest(&mut self, vm: Uuid) {
+        if self.kept.get(&vm).is_some_and(InstanceDocument::is_at_rest) {
+            self.kept.remove(&vm);
+        }
+    }
+
     /// How many there are.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(&self) -> usize {
@@ -73,7 +81,6 @@ impl Records {
 mod tests {
     use hypervisor::Ticket;
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -88,6 +95,25 @@ mod tests {
         assert_eq!(records.of(operation)[&vm].network_info(), "[]");
         records.over(event);
         assert_eq!(records.len(), 1);
+    }
+
+    #[test]
+    fn the_record_of_a_vm_at_rest_is_kept_for_its_ports_alone() {
+        let vm = Uuid::from_u128(1);
+        let with_ports = |network_info: &str| {
+            let cache = json!({"nova_object.data": {"network_info": network_info}});
+            InstanceDocument::new(json!({"nova_object.data": {"info_cache": cache}}))
+        };
+        let kept_of = |document: InstanceDocument| {
+            let mut records = Records { kept: Documents::from([(vm, document)]), ..Records::default() };
+            records.forget(Milestone::Active(vm));
+            records.rest(vm);
+            records.len()
+        };
+        assert_eq!(kept_of(with_ports("[]")), 0);
+        assert_eq!(kept_of(with_ports(&json!([{"id": vm}]).to_string())), 1);
+        let deleted_meanwhile = InstanceDocument { next: Some(json!({})), ..with_ports("[]") };
+        assert_eq!(kept_of(deleted_meanwhile), 1, "the delete goes on with it");
     }
 
     #[test]

@@ -31,12 +31,27 @@ fn it_serves_at_once_and_asks_nobody() {
 
 #[test]
 fn its_next_beat_is_as_late_as_its_last_one_was_early() {
-    for (since_s, next_s) in [(0, 60.0), (45, 15.0), (60, 0.0), (500, 0.0)] {
+    for (since_s, next_s) in [(0, 60.0), (45, 15.0), (60, 0.0), (70, 0.0)] {
         let mut driver = going_on(options(), Duration::from_secs(since_s));
         driver.run_for(MINUTE * 2);
         let beats = driver.times_of("Service.save");
         assert_eq!(beats[..2], [next_s, next_s + 60.0], "{since_s} s after the last one");
     }
+}
+
+#[test]
+fn beats_that_lost_their_turn_are_not_all_at_once() {
+    let mut firsts = Vec::new();
+    for seed in 0..20 {
+        let mut driver = Driver::with(Hypervisor::go_on(config(options()), seed, Vec::new(), MINUTE * 8));
+        driver.input(Input::Tick);
+        driver.run_for(MINUTE * 2);
+        let beats = driver.times_of("Service.save");
+        assert!((beats[1] - beats[0] - 60.0).abs() < 1e-6, "{beats:?}");
+        firsts.push(beats[0]);
+    }
+    firsts.sort_by(f64::total_cmp);
+    assert!(firsts[0] < 12.0 && firsts[19] > 48.0, "spread over the interval: {firsts:?}");
 }
 
 /// Neither all at once, which a fleet that goes on would do to its cloud, nor never.
