@@ -145,9 +145,20 @@ async fn begin(
 /// # Errors
 /// When the list of processes cannot be read.
 pub fn find(cloud: &Cloud, host: &str) -> Result<Option<ManagedProcess>, UpError> {
-    let name = format!("{}{host}", service::REAL_COMPUTE_PREFIX);
-    let alive = load(&state_of(cloud)?)?.into_iter().find(|record| record.process.name == name && record.is_alive());
-    Ok(alive.map(|record| record.process))
+    Ok(all(cloud)?.into_iter().find(|(name, _)| name == host).map(|(_, process)| process))
+}
+
+/// All of them that run, with their hosts.
+///
+/// # Errors
+/// When the list of processes cannot be read.
+pub fn all(cloud: &Cloud) -> Result<Vec<(String, ManagedProcess)>, UpError> {
+    let alive = load(&state_of(cloud)?)?.into_iter().filter(Record::is_alive).map(|record| record.process);
+    let with_host = |process: ManagedProcess| {
+        let host = process.name.strip_prefix(service::REAL_COMPUTE_PREFIX)?.to_owned();
+        Some((host, process))
+    };
+    Ok(alive.filter_map(with_host).collect())
 }
 
 /// Stops a nova-compute that [`start`] started, with SIGTERM first. Nova keeps what it knows of the host.

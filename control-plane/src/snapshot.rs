@@ -25,6 +25,8 @@ use crate::{
 
 /// Folder of the state folder.
 const FOLDER: &str = "snapshots";
+/// Folder in it of what is being restored.
+const RESTORING: &str = ".restoring";
 /// File of a snapshot that says what it is; written last, so that a copy that was ended half-way is none.
 const FACTS_FILE: &str = "snapshot.json";
 /// What is kept, where it is there: data, what runs leave, the cloud, how passwords are hashed.
@@ -72,7 +74,7 @@ pub async fn save_snapshot(state: &StateDir, name: &str) -> Result<(Snapshot, St
     let partial = Path::new(FOLDER).join(format!(".{name}"));
     remove(&state.join(&partial))?;
     let partial = state.make_dir(&partial)?;
-    copy(state, state.path(), &partial, "save the snapshot").await?;
+    copy(state, state.path(), &partial, "save the snapshot").await.inspect_err(|_| discard(&partial))?;
     let snapshot = Snapshot {
         name: name.to_owned(),
         made_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the year has four digits"),
@@ -101,10 +103,20 @@ pub async fn restore_snapshot(state: &StateDir, name: &str) -> Result<(Snapshot,
     }
     let _lock = Lock::take(state)?;
     kill_all(state).await?;
+    // Copied aside first: what is cut short in the middle of that, by Ctrl-C or a full disk, has changed nothing.
+    let aside = Path::new(FOLDER).join(RESTORING);
+    remove(&state.join(&aside))?;
+    let aside = state.make_dir(&aside)?;
+    copy(state, &folder(state, name)?, &aside, "restore the snapshot").await.inspect_err(|_| discard(&aside))?;
     for kept in KEPT {
         remove(&state.join(kept))?;
     }
-    copy(state, &folder(state, name)?, state.path(), "restore the snapshot").await?;
+    for kept in KEPT.iter().filter(|kept| aside.join(kept).exists()) {
+        let (from, to) = (aside.join(kept), state.join(kept));
+        make_parent(&to)?;
+        fs::rename(&from, &to).map_err(|source| UpError::file(&to, source))?;
+    }
+    discard(&aside);
     let cloud: Option<Cloud> = state.read_json(CLOUD_FILE)?;
     Ok((snapshot, cloud.map(|cloud| cloud.spec).unwrap_or_default()))
 }
@@ -172,9 +184,7 @@ async fn stand_still(state: &StateDir) -> Result<StandingStill, UpError> {
 /// Copies what is kept, owners, modes and holes included.
 async fn copy(state: &StateDir, from: &Path, to: &Path, step: &str) -> Result<(), UpError> {
     for kept in KEPT.iter().filter(|kept| from.join(kept).exists()) {
-        if let Some(parent) = to.join(kept).parent() {
-            fs::create_dir_all(parent).map_err(|source| UpError::file(parent, source))?;
-        }
+        make_parent(&to.join(kept))?;
         let args: Vec<OsString> =
             vec!["-a".into(), "--reflink=auto".into(), from.join(kept).into(), to.join(kept).into()];
         run_command(state, step, "snapshot-copy", Path::new("cp"), &args, &BTreeMap::new()).await?;
@@ -182,11 +192,23 @@ async fn copy(state: &StateDir, from: &Path, to: &Path, step: &str) -> Result<()
     Ok(())
 }
 
+fn make_parent(path: &Path) -> Result<(), UpError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(|source| UpError::file(parent, source))
+}
+
 fn remove(path: &Path) -> Result<(), UpError> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(UpError::file(path, error)),
         _ => Ok(()),
+    }
+}
+
+/// A copy that is of no use; it is in nobody's way if it cannot be removed.
+fn discard(path: &Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(%error, "a copy that is of no use is left");
     }
 }
 

@@ -35,9 +35,10 @@ pub enum LiveError {
     /// A process of the fleet has ended while it was needed.
     #[error("{0}")]
     FleetLost(String),
-    /// The fleet needs more files than one process may have, and this program has no other.
+    /// The fleet needs more files than its processes may have.
     #[error(
-        "the fleet needs {needed} connections, a process may have {limit} open files, and this program cannot spread a fleet"
+        "the fleet needs {needed} connections, and a process may have {limit} open files: raise that limit (ulimit -n), or set \
+         fleet.connections to single or shared"
     )]
     TooManyConnections {
         /// Connections to the broker.
@@ -48,9 +49,12 @@ pub enum LiveError {
     /// A real nova-compute could not be started.
     #[error("a real nova-compute beside the simulated ones: {0}")]
     RealCompute(UpError),
-    /// Not all hypervisors came up in time.
+    /// It cannot be told which hypervisors are up.
     #[error("{0}")]
     Register(String),
+    /// Not all hypervisors came up in time.
+    #[error("{0}")]
+    Overwhelmed(String),
     /// What an earlier run left cannot be gone on with, or what this one leaves cannot be noted.
     #[error("what runs leave for one another: {0}")]
     Kept(String),

@@ -163,6 +163,7 @@ fn outcome(result: Result<(), LiveError>, origin: Instant) -> Outcome {
     let (kind, reason) = match result {
         Ok(()) => (OutcomeKind::Completed, None),
         Err(error @ LiveError::Interrupted) => (OutcomeKind::Interrupted, Some(error.to_string())),
+        Err(error @ LiveError::Overwhelmed(_)) => (OutcomeKind::Overwhelmed, Some(error.to_string())),
         Err(error) => (OutcomeKind::Error, Some(error.to_string())),
     };
     Outcome { kind, reason, duration_ms: millis(origin.elapsed()) }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{LiveError, Run};
 use crate::{
     Cloud,
-    load::{Call, Service},
+    load::{Call, RunName, Service},
     real_compute::{self, Spec},
 };
 
@@ -37,16 +37,35 @@ async fn disable(run: &Run<'_>, host: &str) -> Result<(), crate::load::ApiError>
     run.admin.call(&Call::put("disable service", Service::Compute, format!("/os-services/{id}"), body)).await.map(drop)
 }
 
-/// Stops them, and lets Nova forget them.
+/// Stops them, and lets Nova forget them; one whose start was cut short as well.
 pub(super) async fn stop(run: &Run<'_>) {
     let Some(cloud) = own(run) else { return };
-    for process in run.real.take() {
-        if let Err(error) = real_compute::stop(cloud, &process).await {
-            let what = format!("cannot take {} away: {error}", process.name);
+    let _not_watched_any_more = run.real.take();
+    for number in 1..=run.plan.fleet.real {
+        let host = run.name.numbered("real", number);
+        let stopped = match real_compute::find(cloud, &host) {
+            Ok(Some(process)) => real_compute::stop(cloud, &process).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stopped {
+            let what = format!("cannot take {host} away: {error}");
             run.tell.note(&what);
             run.scribe.event("warning", what);
         }
     }
+}
+
+/// Stops those of runs that were killed: a nova-compute that lives would make its service anew.
+pub(super) async fn stop_others(run: &Run<'_>) -> Result<(), LiveError> {
+    let Some(cloud) = &run.target.own else { return Ok(()) };
+    for (host, process) in real_compute::all(cloud).map_err(LiveError::RealCompute)? {
+        if RunName::owner_of(&host).is_some_and(|owner| owner != run.name) {
+            run.tell.note(&format!("an earlier run left the nova-compute of {host}; it is stopped"));
+            real_compute::stop(cloud, &process).await.map_err(LiveError::RealCompute)?;
+        }
+    }
+    Ok(())
 }
 
 fn own<'a>(run: &Run<'a>) -> Option<&'a Cloud> {

@@ -9,12 +9,13 @@ use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release};
 use rustix::process::{Resource, getrlimit};
 use scenarios::{
     options::{compute_options, service_down_time},
-    plan::Plan,
+    plan::{MOST_FLEET_PROCESSES, Plan},
 };
 
 use super::{LiveError, Phase, Run, Status, records};
 use crate::{
     load::Login,
+    up::raise_file_limit,
     watch::{Link, Roll, RollCall},
 };
 
@@ -65,12 +66,12 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         }
         tell(run, (up.len(), *mapped), begun.elapsed());
         if begun.elapsed() > run.plan.fleet.register_within {
-            // Hosts that came up and fell are a finding, which the load is to show.
-            if seen_up.len() >= hosts.len() && beating {
+            // Hosts that came up and fell are a finding, which the load is to show; all those that go on were up before.
+            if seen_up.len() >= hosts.len() && beating || goes_on >= hosts.len() as u64 {
                 run.scribe.event("warning", format!("the load begins with {} of {} hosts up", up.len(), hosts.len()));
                 return Ok(());
             }
-            return Err(LiveError::Register(missing(run, &hosts, up, *mapped)));
+            return Err(LiveError::Overwhelmed(missing(run, &hosts, up, *mapped)));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
@@ -110,6 +111,7 @@ const OTHER_FILES: u64 = 1_000;
 
 /// The processes that the fleet has to be spread over, or is to be.
 fn processes(run: &Run<'_>, spec: &FleetSpec) -> Result<Option<Processes>, LiveError> {
+    raise_file_limit();
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let each = u64::from(spec.connections_each().map_err(FleetError::from)?);
     let needed = u64::from(spec.plan.hypervisors) * each;
@@ -117,8 +119,8 @@ fn processes(run: &Run<'_>, spec: &FleetSpec) -> Result<Option<Processes>, LiveE
     let count = u32::try_from(least).unwrap_or(u32::MAX).max(spec.plan.processes.unwrap_or(1));
     match &run.target.fleet_command {
         _ if count <= 1 => Ok(None),
-        Some(command) => Ok(Some(Processes { count, command: command.clone() })),
-        None => Err(LiveError::TooManyConnections { needed, limit }),
+        Some(command) if count <= MOST_FLEET_PROCESSES => Ok(Some(Processes { count, command: command.clone() })),
+        _ => Err(LiveError::TooManyConnections { needed, limit }),
     }
 }
 

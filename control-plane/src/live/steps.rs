@@ -215,7 +215,9 @@ impl Run<'_> {
             recorder: self.scribe.recorder().clone(),
             origin: self.scribe.origin(),
             scheduling: conductor.map(|path| SchedulingLog::new(path)).next(),
-            timeline_of: Box::new(move |server| fleet.with(|fleet| fleet.take_build_timeline(server)).flatten()),
+            timeline_of: Box::new(move |server, to_its_end| {
+                fleet.with(|fleet| fleet.take_build_timeline(server, to_its_end)).flatten()
+            }),
         };
         Loader::start(self.plan, spec)
     }

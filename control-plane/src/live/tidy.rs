@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LiveError, Run, broker_queues::BrokerQueues};
+use super::{LiveError, Run, broker_queues::BrokerQueues, reference};
 use crate::load::{self, RunName};
 
 /// Deleting a queue takes a millisecond, and the fleet's are deleted one after another: enough for 10,000 hypervisors.
@@ -11,6 +11,7 @@ const FLEET_WITHIN: Duration = Duration::from_secs(60);
 /// Removes what runs that were killed have left. On a cloud of somebody else's another run may be under way, from another
 /// machine, so there they are only told of.
 pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
+    reference::stop_others(run).await?;
     let api = LiveError::api("remove what an earlier run left");
     let others = |name: &RunName| *name != run.name;
     let found = load::remains(&run.admin, &others).await.map_err(&api)?;

@@ -6,18 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::BuildTimeline;
 use recording::{Recorder, Sample, millis};
 use scenarios::plan::{LoadPlan, Plan};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
-use uuid::Uuid;
 
 use super::{
     SchedulingLog, Session, Tenants,
-    operations::Ground,
+    operations::{Ground, TimelineOf},
     poller::Poller,
     servers::Servers,
     stream::{Counts, Stage, Stream},
@@ -38,7 +36,7 @@ pub struct LoaderSpec {
     /// The conductor's log, where it is at hand.
     pub scheduling: Option<SchedulingLog>,
     /// What the fleet noted of a build.
-    pub timeline_of: Box<dyn Fn(Uuid) -> Option<BuildTimeline> + Send + Sync>,
+    pub timeline_of: Box<TimelineOf>,
 }
 
 /// How far a load is, over all streams.

@@ -25,6 +25,7 @@ pub use error::ApiError;
 pub use http::{Answer, Call, Http, Service};
 pub use loader::{Loader, LoaderSpec, Tally};
 pub use names::RunName;
+pub use operations::TimelineOf;
 pub use scheduling_log::SchedulingLog;
 pub use servers::{Server, Servers};
 pub use session::Session;

@@ -20,8 +20,12 @@ use super::{
     servers::{Server, Servers},
 };
 
-/// What the fleet noted of a build, if there is a fleet that built it.
-pub(crate) type TimelineOf = dyn Fn(Uuid) -> Option<BuildTimeline> + Send + Sync;
+/// What the fleet noted of a build, if there is a fleet that built it; `true`: only when it has noted its end.
+pub type TimelineOf = dyn Fn(Uuid, bool) -> Option<BuildTimeline> + Send + Sync;
+
+/// How often a fleet is asked for the end of a build, which it notes when the conductor has answered it.
+const LOOKS: u32 = 40;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What operations work on.
 pub(crate) struct Ground {
@@ -76,7 +80,11 @@ impl Attempt {
     }
 
     pub(crate) fn end(&self, ended: Ended) {
-        self.with(|state| state.ended = Some((Instant::now(), ended)));
+        self.end_at(Instant::now(), ended);
+    }
+
+    fn end_at(&self, at: Instant, ended: Ended) {
+        self.with(|state| state.ended = Some((at, ended)));
     }
 
     /// When and how it ended, if it has.
@@ -154,7 +162,8 @@ impl Ground {
     async fn wait_for_boot(&self, user: &Session, id: &str, accepted: &Accepted, attempt: &Attempt) {
         attempt.is_about(id, user);
         let seen = self.poller.watch(id, Wait::Active).await;
-        let host = Uuid::parse_str(id).ok().and_then(|id| (self.timeline_of)(id));
+        let at = Instant::now();
+        let host = self.timeline(id, matches!(seen, Ok(Seen::Active))).await;
         let host_name = host.as_ref().map(|host| host.host.clone());
         let error = self.unless(user, id, seen, Seen::Active).await;
         let mut phases = Vec::new();
@@ -165,7 +174,19 @@ impl Ground {
             let server = Server { id: id.to_owned(), owner: user.clone(), host: host_name.clone(), large: false };
             self.servers.add(server);
         }
-        attempt.end(Ended { error, server: Some(id.to_owned()), host: host_name, phases_ms: phases });
+        attempt.end_at(at, Ended { error, server: Some(id.to_owned()), host: host_name, phases_ms: phases });
+    }
+
+    /// What the fleet noted of a build, to its end if that is about to come.
+    async fn timeline(&self, server: &str, ends: bool) -> Option<BuildTimeline> {
+        let server = Uuid::parse_str(server).ok()?;
+        for _ in 0..if ends { LOOKS } else { 0 } {
+            if let Some(whole) = (self.timeline_of)(server, true) {
+                return Some(whole);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        (self.timeline_of)(server, false)
     }
 
     /// Why a server did not become what was waited for.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::{MARK, Record, procfs, save, stop::signal_group};
 use crate::{ManagedProcess, StateDir, UpError};
@@ -54,6 +54,10 @@ pub(crate) fn launch(state: &StateDir, launch: &Launch) -> Result<(Record, Child
     let mut child = command
         .spawn()
         .map_err(|error| UpError::step(step(), format!("cannot run {}: {error}", launch.program.display()), None))?;
+    // The harness may go before its cloud, which does not inherit that.
+    if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < 0) {
+        let _ended_already = rustix::process::setpriority_process(Pid::from_raw(child.id().cast_signed()), 0);
+    }
     let Some(stat) = procfs::stat(child.id()) else {
         let _ = child.kill();
         return Err(UpError::step(step(), "it ended at once", Some(&log_path)));

@@ -202,7 +202,7 @@ fn check_socket_path(state: &StateDir) -> Result<(), UpError> {
 }
 
 /// Raises the soft limit of open files to the hard one; what is started later inherits it.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // When it is refused, the lower limit stands, and `doctor` shows it.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

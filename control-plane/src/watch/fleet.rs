@@ -19,9 +19,9 @@ impl Sampler for Counters {
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
         // What would grow for ever if something were not given back.
         scribe.sample("harness.tasks", "", Handle::current().metrics().num_alive_tasks() as f64);
-        if let Ok(files) = fs::read_dir("/proc/self/fd") {
-            scribe.sample("harness.files", "", files.count() as f64);
-        }
+        let files =
+            self.fleet.harness_processes().into_iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+        scribe.sample("harness.files", "", files.map(Iterator::count).sum::<usize>() as f64);
         let looked = self.fleet.with(|fleet| (fleet.stats(), fleet.take_waiting_peak()));
         let Some((stats, waiting_peak)) = looked else { return Ok(()) };
         scribe.sample("harness.waiting", "events", waiting_peak as f64);

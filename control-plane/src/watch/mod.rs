@@ -24,6 +24,7 @@ mod services;
 mod timer;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -82,6 +83,13 @@ impl Scribe {
 pub struct SharedFleet(Arc<Mutex<Option<Fleet>>>);
 
 impl SharedFleet {
+    /// The processes of the harness: this one, and those of the fleet.
+    fn harness_processes(&self) -> Vec<u32> {
+        let mut processes = self.with(Fleet::process_ids).unwrap_or_default();
+        processes.push(std::process::id());
+        processes
+    }
+
     /// Looks at the fleet, if there is one.
     pub fn with<T>(&self, look: impl FnOnce(&Fleet) -> T) -> Option<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
@@ -151,7 +159,7 @@ impl Watch {
 
     /// CPU and memory of the cloud's processes, the machine and the harness.
     pub fn processes(&mut self, processes: Vec<crate::ManagedProcess>, real: SharedProcesses, fleet: SharedFleet) {
-        self.add(processes::Processes { processes, real, fleet });
+        self.add(processes::Processes { processes, real, fleet, harness_ticks: BTreeMap::new() });
     }
 
     /// The broker, by the Prometheus pages of its nodes.

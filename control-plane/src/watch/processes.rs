@@ -1,8 +1,6 @@
 //! CPU and memory, from `/proc`.
 
-use std::{fs, time::Duration};
-
-use fake_hv::Fleet;
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use super::{Sampler, Scribe, SharedFleet, SharedProcesses};
 use crate::{ManagedProcess, process::procfs};
@@ -14,6 +12,8 @@ pub(super) struct Processes {
     pub(super) real: SharedProcesses,
     /// Its processes are the harness's.
     pub(super) fleet: SharedFleet,
+    /// CPU time of each process of the harness when it was last seen: one that has ended has used its share all the same.
+    pub(super) harness_ticks: BTreeMap<u32, u64>,
 }
 
 impl Sampler for Processes {
@@ -27,13 +27,14 @@ impl Sampler for Processes {
             scribe.sample("process.rss_bytes", &name, usage.rss_bytes as f64);
         }
         let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
-        let mut ours = self.fleet.with(Fleet::process_ids).unwrap_or_default();
-        ours.push(std::process::id());
-        let ours: Vec<procfs::Stat> = ours.into_iter().filter_map(procfs::stat).collect();
-        // Without children that have ended: those are the commands that brought the cloud up.
-        let (ticks, pages) =
-            ours.iter().fold((0, 0), |(ticks, pages), one| (ticks + one.own_cpu_ticks, pages + one.rss_pages));
-        scribe.sample("harness.cpu_s", "", ticks as f64 / ticks_per_s);
+        let mut pages = 0;
+        for (pid, stat) in self.fleet.harness_processes().into_iter().filter_map(|pid| Some((pid, procfs::stat(pid)?)))
+        {
+            // Without children that have ended: those are the commands that brought the cloud up.
+            self.harness_ticks.insert(pid, stat.own_cpu_ticks);
+            pages += stat.rss_pages;
+        }
+        scribe.sample("harness.cpu_s", "", self.harness_ticks.values().sum::<u64>() as f64 / ticks_per_s);
         scribe.sample("harness.rss_bytes", "", pages as f64 * rustix::param::page_size() as f64);
         let stat = fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
         let busy = busy_ticks(&stat).ok_or("/proc/stat does not begin with the line `cpu`")?;
