@@ -7,7 +7,7 @@ use crate::{
     plan::{EdgePlan, Plan, Tuning},
     problem::{Complaint, Desk, Errors, Source},
     read::{Number, Section, Written, expected},
-    resolve::{known_options, resolve},
+    resolve::{allocated, known_options, resolve},
     tuning,
 };
 
@@ -136,6 +136,7 @@ pub fn trial(
     for (service, options) in tuning.into_iter().flatten() {
         plan.tuning.entry(service.clone()).or_default().extend(options.clone());
     }
+    plan.fleet.resources = allocated(plan.fleet.resources.clone(), &plan.release, &plan.tuning);
     plan.edge = None;
     Ok(plan)
 }

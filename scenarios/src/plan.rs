@@ -85,6 +85,8 @@ pub struct CloudPlan {
 
 /// More nodes of a broker than this do not fit the cloud's range of ports.
 pub const MOST_BROKERS: u32 = 9;
+/// Processes that a fleet may be spread over: far more than a machine has files for.
+pub const MOST_FLEET_PROCESSES: u32 = 64;
 
 /// Processes and threads of a service behind nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use hypervisor::{Delay, Resources, Times};
 use crate::{
     deployment, document, edge, gates, load, options,
     plan::{
-        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, MOST_BROKERS, Operation, OptionValue, Plan, Start,
-        TenantsPlan, Tuning, WsgiPlan,
+        CloudPlan, ConnectionMode, FleetPlan, ForeignCloud, MOST_BROKERS, MOST_FLEET_PROCESSES, Operation, OptionValue,
+        Plan, Start, TenantsPlan, Tuning, WsgiPlan,
     },
     problem::{Complaint, Desk, Errors, Source},
     read::{Bytes, Written},
@@ -30,8 +30,6 @@ const DEFAULT_LATE_BOUND: Duration = Duration::from_millis(100);
 const MOST_HYPERVISORS: u32 = 100_000;
 /// Real nova-computes beside a fleet.
 const MOST_REAL: u32 = 32;
-/// Processes that a fleet may be spread over: far more than a machine has files for.
-const MOST_PROCESSES: u32 = 64;
 /// Ten for each of these.
 const MOST_SERVERS: u32 = 1_000_000;
 
@@ -194,15 +192,15 @@ fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_
     if let (ConnectionMode::Shared { connections: 0 }, Some(written)) = (connections, &fleet.connections) {
         written.complain(desk, "hypervisors cannot share no connection", "give at least 1");
     }
-    let ratios = options::allocation_ratios(release, tuning);
-    let resources = Resources {
+    let size = Resources {
         vcpus: value(&fleet.vcpus, 32),
         memory_mb: whole(&fleet.memory, 128 * GIB, MIB, "MiB", desk),
         local_gb: whole(&fleet.disk, 1024 * GIB, GIB, "GiB", desk),
-        cpu_allocation_ratio: ratios.cpu,
-        ram_allocation_ratio: ratios.ram,
-        disk_allocation_ratio: ratios.disk,
+        cpu_allocation_ratio: 1.0,
+        ram_allocation_ratio: 1.0,
+        disk_allocation_ratio: 1.0,
     };
+    let resources = allocated(size, release, tuning);
     if let Some(written) = fleet.vcpus.as_ref().filter(|written| written.value == 0) {
         written.complain(desk, "a hypervisor without CPUs carries nothing", "give at least 1");
     }
@@ -216,7 +214,18 @@ fn fleet(scenario: &Scenario, release: &str, tuning: &Tuning, desk: &mut Desk<'_
         register_within: register_within(fleet, desk),
         servers: servers(fleet, desk),
         real: real(scenario, desk),
-        processes: bounded(fleet.processes.as_ref(), MOST_PROCESSES, desk),
+        processes: bounded(fleet.processes.as_ref(), MOST_FLEET_PROCESSES, desk),
+    }
+}
+
+/// The resources of a host, with the ratios that its nova-compute is configured with.
+pub(crate) fn allocated(size: Resources, release: &str, tuning: &Tuning) -> Resources {
+    let ratios = options::allocation_ratios(release, tuning);
+    Resources {
+        cpu_allocation_ratio: ratios.cpu,
+        ram_allocation_ratio: ratios.ram,
+        disk_allocation_ratio: ratios.disk,
+        ..size
     }
 }
 
