@@ -214,6 +214,11 @@ fn max(points: &[(f64, f64)]) -> Option<f64> {
     points.iter().map(|(_, value)| *value).reduce(f64::max)
 }
 
+/// How late the harness was, if that is later than the plan allows.
+pub(crate) fn too_late_ms(plan: &Plan, summary: &Summary) -> Option<f64> {
+    summary.harness.late_ms_p99.filter(|late_ms| *late_ms > millis(plan.late_bound))
+}
+
 fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, Option<String>) {
     let Some(end) = &recording.outcome else {
         let reason = "the run did not end by itself (killed, or still going on); this is what it had recorded";
@@ -221,12 +226,14 @@ fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, O
     };
     let reason = |otherwise: &str| Some(end.reason.clone().unwrap_or_else(|| otherwise.to_owned()));
     match end.kind {
-        OutcomeKind::Error => return (Verdict::Error, reason("the plan could not be carried out")),
+        OutcomeKind::Error | OutcomeKind::Overwhelmed => {
+            return (Verdict::Error, reason("the plan could not be carried out"));
+        }
         OutcomeKind::Interrupted => return (Verdict::Partial, reason("the run was interrupted")),
         OutcomeKind::Completed => {}
     }
-    let bound_ms = millis(plan.late_bound);
-    if let Some(late_ms) = summary.harness.late_ms_p99.filter(|late_ms| *late_ms > bound_ms) {
+    if let Some(late_ms) = too_late_ms(plan, summary) {
+        let bound_ms = millis(plan.late_bound);
         let reason = format!(
             "the harness itself was late: {late_ms} ms at the 99th percentile, the plan allows {bound_ms} ms; \
              the figures prove nothing about the cloud. Run it again without other work on this machine, or with less load"

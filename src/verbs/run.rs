@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Folder of the run, which must not exist yet [default: runs/SCENARIO-TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with a search that did not end, in its folder: its trials count, and what --set says must be the same
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    resume: Option<PathBuf>,
     /// Print summary.json on standard output; everything else goes to standard error
     #[arg(long)]
     json: bool,
@@ -85,6 +88,16 @@ enum TargetKind {
     Live,
 }
 
+impl TargetKind {
+    /// As manifests have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Live => "live",
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   kagemusha run yahoo-2014
@@ -92,6 +105,7 @@ Examples:
   kagemusha run db-pool --replications 20
   kagemusha run quickstart --target live
   kagemusha run find-the-edge --set edge.to=4000
+  kagemusha run find-the-edge --target live --resume runs/find-the-edge-20261127T224511Z
   kagemusha run my/scenario.toml --out runs/before --json > before.json
 
 Exit status:
@@ -104,18 +118,25 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.fit_the_target() {
         return fail(&error);
     }
-    let plan = match load(&args.scenario).map(|source| scenarios::resolve(&source, &args.sets, args.seed)) {
-        Ok(Ok(plan)) => plan,
-        Ok(Err(errors)) => {
+    // Read once: it may be standard input.
+    let source = match load(&args.scenario) {
+        Ok(source) => source,
+        Err(error) => return fail(&error),
+    };
+    let plan = match scenarios::resolve(&source, &args.sets, args.seed) {
+        Ok(plan) => plan,
+        Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(exit::COULD_NOT_RUN);
         }
-        Err(error) => return fail(&error),
     };
+    if args.resume.is_some() && plan.edge.is_none() {
+        return fail(&format!("--resume goes on with a search, and {} has no [edge]: it is one run", plan.scenario));
+    }
     eprintln!("seed {}", plan.seed);
     let status = match args.target {
-        TargetKind::Sim => sim::run(args, &plan),
-        TargetKind::Live => live::run(args, &plan),
+        TargetKind::Sim => sim::run(args, &source, &plan),
+        TargetKind::Live => live::run(args, &source, &plan),
     };
     match status {
         Ok(status) => ExitCode::from(status),
@@ -139,7 +160,7 @@ impl Args {
                 [(self.replications > 1, "--replications"), (self.calibration.is_some(), "--calibration")].to_vec()
             }
         };
-        let other = if self.target == TargetKind::Sim { "live" } else { "sim" };
+        let other = if self.target == TargetKind::Sim { TargetKind::Live } else { TargetKind::Sim }.name();
         match given.iter().find(|(given, _)| *given) {
             Some((_, option)) => {
                 Err(format!("{option} is an option of --target {other}; give that too, or leave it out"))

@@ -20,11 +20,16 @@ equals = \"all\"
 ";
 
 fn run(folder: &Path, out: &str, args: &[&str], threads: &str) -> (i32, String, String) {
+    run_into(folder, &["--out", out], args, threads)
+}
+
+fn run_into(folder: &Path, into: &[&str], args: &[&str], threads: &str) -> (i32, String, String) {
     fs::write(folder.join("small.toml"), SCENARIO).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_kagemusha"))
         .current_dir(folder)
         .env("RAYON_NUM_THREADS", threads)
-        .args(["run", "small.toml", "--out", out])
+        .args(["run", "small.toml"])
+        .args(into)
         .args(args)
         .output()
         .unwrap();
@@ -90,18 +95,31 @@ fn a_calibration_that_is_none_is_told_by_its_key() {
     assert!(!folder.path().join("run").exists());
 }
 
+/// Bursts of a hundred: the faster they come, the longer each takes.
+const SEARCH: [&str; 16] = [
+    "--set",
+    "edge.vary=load.boot.rate",
+    "--set",
+    "edge.from=1",
+    "--set",
+    "edge.to=256",
+    "--set",
+    "edge.unit=/s",
+    "--set",
+    "edge.within=0.5",
+    "--set",
+    "edge.most_trials=12",
+    "--set",
+    "load.boot.count=100",
+    "--set",
+    "load.boot.timeout=20s",
+];
+
 #[test]
 fn a_search_brackets_the_edge_and_keeps_every_trial() {
     let folder = tempfile::tempdir().unwrap();
-    let sets = ["vary=load.boot.rate", "from=1", "to=256", "unit=/s", "within=0.5", "most_trials=12"];
-    let mut args: Vec<String> = sets.iter().flat_map(|set| ["--set".to_owned(), format!("edge.{set}")]).collect();
-    // Bursts of a hundred: the faster they come, the longer each takes.
-    args.extend(["--set", "load.boot.count=100", "--set", "load.boot.timeout=20s"].map(str::to_owned));
-    args.extend(
-        ["--set", "edge.tunings.plain={}", "--set", "edge.tunings.more.nova.conductor.workers=8"].map(str::to_owned),
-    );
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (status, stdout, stderr) = run(folder.path(), "run", &args, "1");
+    let tunings = ["--set", "edge.tunings.plain={}", "--set", "edge.tunings.more.nova.conductor.workers=8"];
+    let (status, stdout, stderr) = run(folder.path(), "run", &[&SEARCH[..], &tunings].concat(), "1");
     assert!(status <= 1, "{stdout}{stderr}");
     assert!(stdout.contains("the largest load.boot.rate at which all gates hold"), "{stdout}");
     let read = |file: &str| fs::read_to_string(folder.path().join("run").join(file)).unwrap();
@@ -119,4 +137,75 @@ fn a_search_brackets_the_edge_and_keeps_every_trial() {
             assert!(read("edge.html").contains(folder), "{folder} is not linked");
         }
     }
+}
+
+/// As after `kill -9`: the third trial has a folder and no result, and those after it never began.
+#[test]
+fn a_search_that_was_cut_short_goes_on_with_the_trials_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = |into: &[&str], more: &[&str]| {
+        let (status, _, stderr) = run_into(folder.path(), into, &[&SEARCH[..], more].concat(), "1");
+        (status, stderr)
+    };
+    let document = || fs::read_to_string(folder.path().join("run/edge.json")).unwrap();
+    let (status, stderr) = search(&["--out", "run"], &[]);
+    assert!(status <= 1, "{stderr}");
+    let whole = document();
+
+    let mut cut: Value = serde_json::from_str(&whole).unwrap();
+    let trials = cut["searches"][0]["trials"].as_array_mut().unwrap();
+    let lost: Vec<Value> = trials.drain(2..).collect();
+    fs::write(folder.path().join("run/edge.json"), cut.to_string()).unwrap();
+    for trial in &lost[1..] {
+        fs::remove_dir_all(folder.path().join("run").join(trial["folder"].as_str().unwrap())).unwrap();
+    }
+    let (status, stderr) = search(&["--resume", "run"], &[]);
+    assert!(status <= 1, "{stderr}");
+    let again: Value = serde_json::from_str(&document()).unwrap();
+    let sizes = |report: &Value| -> Vec<(f64, Value)> {
+        let trials = report["searches"][0]["trials"].as_array().unwrap();
+        trials.iter().map(|trial| (trial["size"].as_f64().unwrap(), trial["held"].clone())).collect()
+    };
+    assert_eq!(sizes(&again), sizes(&serde_json::from_str(&whole).unwrap()), "it ends as if nothing had happened");
+
+    let (status, stderr) = search(&["--resume", "run"], &["--set", "load.boot.count=101"]);
+    assert!(status == 2 && stderr.contains("is not what it was then"), "{stderr}");
+    assert_eq!(sizes(&serde_json::from_str(&document()).unwrap()), sizes(&again), "nothing is lost");
+}
+
+/// A search whose turn has not come keeps what it has.
+#[test]
+fn a_search_that_goes_on_leaves_those_after_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let tunings = ["--set", "edge.tunings.a={}", "--set", "edge.tunings.b={}"];
+    let search = |into: &[&str], more: &[&str]| {
+        let (status, _, stderr) = run_into(folder.path(), into, &[&SEARCH[..], &tunings, more].concat(), "1");
+        assert!(status <= 1, "{stderr}");
+        let text = fs::read_to_string(folder.path().join("run/edge.json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let few = search(&["--out", "run"], &["--set", "edge.most_trials=3"]);
+    let many = search(&["--resume", "run"], &["--set", "edge.within=0.1"]);
+    for (few, many) in few["searches"].as_array().unwrap().iter().zip(many["searches"].as_array().unwrap()) {
+        let (few, many) = (few["trials"].as_array().unwrap(), many["trials"].as_array().unwrap());
+        assert!(many.len() > few.len() && many.starts_with(few), "{few:#?} {many:#?}");
+    }
+}
+
+#[test]
+fn a_search_reads_its_scenario_from_standard_input() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kagemusha"))
+        .current_dir(folder.path())
+        .args(["run", "-", "--out", "run", "--set", "edge.vary=load.boot.rate", "--set", "edge.unit=/s"])
+        .args(["--set", "edge.from=1", "--set", "edge.to=2", "--set", "edge.most_trials=1"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(SCENARIO.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().code().is_some_and(|status| status <= 1));
+    assert!(folder.path().join("run/edge.json").exists());
 }

@@ -79,6 +79,8 @@ pub enum OutcomeKind {
     Interrupted,
     /// Could not be carried out.
     Error,
+    /// Could not be carried out because it was too much for the cloud: its hypervisors did not all come up in time.
+    Overwhelmed,
 }
 
 /// One operation of the load. Times are milliseconds from `t = 0` of the run.

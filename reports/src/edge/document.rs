@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use recording::OutcomeKind;
+use scenarios::Plan;
 use serde::{Deserialize, Serialize};
 
 use super::{End, Estimate, Question, Tried};
-use crate::{ReportError, Summary, Verdict, folder::replace, html, table::table, words};
+use crate::{ReportError, Summary, Verdict, analysis::too_late_ms, folder::replace, html, table::table, words};
 
 /// Name of the document in the folder of a search.
 pub const EDGE: &str = "edge.json";
@@ -79,22 +81,22 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// What a run at this size came to. Hypervisors that did not all register are a size that did not hold.
-    pub fn of(size: f64, summary: &Summary, folder: String) -> Self {
-        let hypervisors = &summary.hypervisors;
-        let short = hypervisors.registered.is_some_and(|registered| registered < hypervisors.requested);
+    /// What a run at this size came to. One that was too much for the cloud from the start did not hold; where the harness itself was
+    /// late, nobody knows.
+    pub fn of(size: f64, plan: &Plan, outcome: OutcomeKind, summary: &Summary, folder: String) -> Self {
+        let overwhelmed = outcome == OutcomeKind::Overwhelmed && too_late_ms(plan, summary).is_none();
         let held = match summary.outcome {
             Verdict::Passed => Some(true),
             Verdict::Failed => Some(false),
-            Verdict::Error if short => Some(false),
+            Verdict::Error if overwhelmed => Some(false),
             Verdict::Error | Verdict::Partial | Verdict::Invalid => None,
         };
         let broken = summary.gates.iter().filter_map(|gate| gate.reason.clone());
         let why = match summary.outcome {
             Verdict::Passed => Vec::new(),
             Verdict::Failed => broken.collect(),
-            Verdict::Error if short => {
-                let registered = hypervisors.registered.unwrap_or_default();
+            Verdict::Error if overwhelmed => {
+                let registered = summary.hypervisors.registered.unwrap_or_default();
                 let reason = summary.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
                 vec![format!("hypervisors.registered was {registered}: {reason}")]
             }
@@ -136,12 +138,24 @@ impl Search {
     pub(crate) fn finding(&self, report: &EdgeReport) -> String {
         let Some(Estimate { edge, low, high, .. }) = self.estimate else { return "nothing was tried".to_owned() };
         let between = || format!("{} ({} to {})", report.words(edge), report.words(low), report.words(high));
+        let tried = self.tried();
+        let sizes = |held: bool| tried.iter().filter(move |trial| trial.held == held).map(|trial| trial.size);
         match self.end {
             Some(End::Beyond) => format!("beyond {}, the largest that was tried", report.words(report.to)),
             Some(End::Before) => format!("before {}, the smallest that was tried", report.words(report.from)),
             Some(End::Found) => between(),
-            Some(End::Undecided) => format!("{}, not as close as was asked", between()),
-            None => format!("{}, the search did not end", between()),
+            open => {
+                // What is believed of sizes that nobody has tried is not told.
+                let known = match (sizes(true).reduce(f64::max), sizes(false).reduce(f64::min)) {
+                    (Some(largest), None) => format!("beyond {}", report.words(largest)),
+                    (None, Some(smallest)) => format!("before {}", report.words(smallest)),
+                    _ => between(),
+                };
+                format!(
+                    "{known}, {}",
+                    if open.is_some() { "not as close as was asked" } else { "the search did not end" }
+                )
+            }
         }
     }
 

@@ -76,10 +76,12 @@ pub struct Estimate {
 
 /// Where the edge may lie outside of the range: one doubling.
 const MARGIN: f64 = std::f64::consts::LN_2;
-/// Places in which the edge may lie, evenly spaced in ln x.
-const PLACES: usize = 300;
+/// Places in which the edge may lie, evenly spaced in ln x: so many within the interval that is asked for.
+const PLACES_WITHIN: f64 = 10.0;
+/// There are at least so many.
+const FEWEST_PLACES: usize = 300;
 /// Every so many places a size that may be tried.
-const EACH: usize = 6;
+const EACH: usize = 5;
 /// How steep the curve may be: from 73 % to 50 % of trials hold within this part of a size.
 const WIDTHS: [f64; 4] = [0.01, 0.03, 0.08, 0.2];
 /// Places that are less probable than this decide nothing.
@@ -122,7 +124,7 @@ impl Question {
 
     /// The size after whose trial the belief will be narrowest, on average over both of its ends.
     fn most_telling(&self, belief: &[[f64; WIDTHS.len()]]) -> f64 {
-        let sizes = (0..PLACES).step_by(EACH).map(|place| self.place(place).exp());
+        let sizes = (0..belief.len()).step_by(EACH).map(|place| self.place(place).exp());
         let sizes = sizes.filter(|size| (self.from..=self.to).contains(size)).chain([self.from, self.to]);
         let spread_after = |size: f64| -> f64 {
             // Of both ends: probability, and its moments in ln x.
@@ -169,13 +171,25 @@ impl Question {
             sum += of_place.iter().sum::<f64>();
             sum >= share
         });
-        self.place(place.unwrap_or(PLACES - 1)).exp()
+        self.place(place.unwrap_or(belief.len() - 1)).exp()
     }
 
     /// ln of the size at a place.
     fn place(&self, place: usize) -> f64 {
-        let (from, to) = (self.from.ln() - MARGIN, self.to.ln() + MARGIN);
-        from + (to - from) * place as f64 / (PLACES - 1) as f64
+        let (from, range) = self.range();
+        from + range * place as f64 / (self.places() - 1) as f64
+    }
+
+    /// ln of the smallest size that the edge may have, and how far the largest is from it.
+    fn range(&self) -> (f64, f64) {
+        let from = self.from.ln() - MARGIN;
+        (from, self.to.ln() + MARGIN - from)
+    }
+
+    fn places(&self) -> usize {
+        let (_, range) = self.range();
+        let needed = range / self.within.ln_1p() * PLACES_WITHIN;
+        FEWEST_PLACES.max(needed.ceil() as usize)
     }
 
     /// How probable each place and width of the edge is.
@@ -190,7 +204,7 @@ impl Question {
                 trials.iter().map(of_trial).product()
             })
         };
-        let mut belief: Vec<[f64; WIDTHS.len()]> = (0..PLACES).map(likelihood).collect();
+        let mut belief: Vec<[f64; WIDTHS.len()]> = (0..self.places()).map(likelihood).collect();
         let sum: f64 = belief.iter().flatten().sum();
         belief.iter_mut().flatten().for_each(|probability| *probability /= sum);
         belief

@@ -57,7 +57,12 @@ fn pictures(run: &Run<'_>) -> String {
         cpu,
     );
     let waiting = [
-        ("events", "events of the fleet that wait for its thread, at most in each second", "c1", Shape::Line),
+        (
+            "events",
+            "events of the fleet that wait for one of its threads, at most since the last look",
+            "c1",
+            Shape::Line,
+        ),
         ("HTTP requests", "HTTP requests of the fleet under way", "c2", Shape::Line),
     ];
     let waiting: Vec<Layer> = waiting
@@ -135,7 +140,7 @@ fn cost(run: &Run<'_>, memory: &[(f64, f64)], cpu: &[(f64, f64)]) -> Option<[f64
 /// What would grow for ever if something were not given back.
 const MAY_LEAK: [(&str, &str); 7] = [
     ("harness.rss_bytes", "memory of the harness"),
-    ("harness.tasks", "its tasks"),
+    ("harness.tasks", "tasks of its main process"),
     ("harness.files", "its open files"),
     ("broker.connections", "connections to RabbitMQ"),
     ("broker.channels", "channels"),

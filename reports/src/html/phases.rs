@@ -5,14 +5,18 @@ use recording::{LatencyStream, OperationRecord};
 use super::{Esc, Run, Section, chart, scale::Scale, table, td, td_count, td_ms};
 use crate::{analysis::quantile_ms, words};
 
-/// The phases of a boot in the order they happen, what each is, and its colour.
-const PHASES: [(&str, &str, &str); 6] = [
+/// The phases of an operation in the order they happen, what each is, and its colour.
+const PHASES: [(&str, &str, &str); 10] = [
     ("api", "request accepted by nova-api", "c1"),
     ("conductor", "nova-conductor prepares the build", "c7"),
     ("scheduler", "nova-scheduler and Placement choose a host", "c2"),
     ("build", "the hypervisor takes the build and claims", "c3"),
     ("network", "Neutron allocates and binds the ports", "c5"),
     ("spawn", "the guest is made and its ports are plugged", "c6"),
+    ("stop", "from the request to SHUTOFF", "c1"),
+    ("start", "from the request to ACTIVE", "c6"),
+    ("resize", "from the request to VERIFY_RESIZE: a host is chosen and the server moves", "c2"),
+    ("confirm", "from the request to ACTIVE", "c3"),
 ];
 
 /// What no phase accounts for: waiting, and noticing the end by polling.

@@ -176,7 +176,7 @@ impl World {
                 "{MOST_TASKS} requests are under way at once: the control plane does not keep up and its queues have no \
                  bound; shorten the run, or give it more processes"
             );
-            self.end(OutcomeKind::Error, Some(why));
+            self.end(OutcomeKind::Overwhelmed, Some(why));
         }
     }
 
@@ -243,7 +243,7 @@ impl World {
                 }
                 let why = self.why_not_all_up(register_within);
                 self.log.event(self.now, "error", why.clone());
-                self.end(OutcomeKind::Error, Some(why));
+                self.end(OutcomeKind::Overwhelmed, Some(why));
             }
             Phase::Drain => {
                 self.stop_clients();

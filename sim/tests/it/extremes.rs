@@ -73,7 +73,7 @@ fn a_pool_of_nothing_has_no_bound() {
 #[test]
 fn a_database_that_takes_one_connection_is_told_as_the_reason() {
     let report = run(&plan(SCENARIO, &["deployment.database_connections=1", "fleet.register_within=60s"], 1));
-    assert_eq!(report.outcome.kind, OutcomeKind::Error);
+    assert_eq!(report.outcome.kind, OutcomeKind::Overwhelmed);
     let reason = report.outcome.reason.unwrap();
     assert!(reason.contains("too many connections") && reason.contains("fleet.register_within"), "{reason}");
 }
@@ -114,7 +114,7 @@ fn thousands_that_start_at_once_on_few_cores_end() {
     let sets =
         ["fleet.hypervisors=9000", "fleet.start=at_once", "fleet.register_within=2s", "deployment.controller_cores=8"];
     let report = run(&plan(SCENARIO, &sets, 1));
-    assert_eq!(report.outcome.kind, OutcomeKind::Error, "nine thousand do not start in two seconds");
+    assert_eq!(report.outcome.kind, OutcomeKind::Overwhelmed, "nine thousand do not start in two seconds");
     assert!(report.events < 5_000_000, "{} events", report.events);
 }
 

@@ -11,7 +11,7 @@ use control_plane::{
 };
 use recording::{OutcomeKind, Recorder};
 use reports::Summary;
-use scenarios::Plan;
+use scenarios::{Plan, Source};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -21,14 +21,14 @@ use super::{
     show, words,
 };
 
-pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failure> {
     let state = StateDir::resolve(args.state.as_deref()).map_err(words)?;
     let status = match &plan.edge {
         Some(edge) => {
             if plan.cloud.bring_your_own.is_some() {
                 return Err("a search leaves its hypervisors in the cloud, and is for the harness's own".to_owned());
             }
-            edge::search(args, plan, edge, |plan, folder| {
+            edge::search(args, (source, plan), edge, |plan, folder| {
                 carry_out(args, plan, &state, true, Some(folder)).map(|(_, summary)| summary)
             })?
         }
@@ -167,7 +167,7 @@ async fn record(plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Pat
     terminal.finish();
     signals.abort();
     let finished = recorder.finish(&outcome);
-    if let (OutcomeKind::Error, Some(reason)) = (outcome.kind, &outcome.reason) {
+    if let (OutcomeKind::Error | OutcomeKind::Overwhelmed, Some(reason)) = (outcome.kind, &outcome.reason) {
         eprintln!("error: {reason}");
     }
     let summary = reports::write(out).map_err(words)?;

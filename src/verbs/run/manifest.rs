@@ -8,7 +8,7 @@ use scenarios::{Plan, show_time};
 use sim::Calibration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
-use super::Args;
+use super::{Args, TargetKind};
 
 /// `runs/SCENARIO-TIME`, in UTC, with a number behind it when there is one already: runs in virtual time take less than a second.
 pub(super) fn default_folder(scenario: &str) -> PathBuf {
@@ -26,7 +26,7 @@ pub(super) fn live(plan: &Plan, target: &Target) -> Manifest {
         schema: Manifest::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: plan.scenario.clone(),
-        target: "live".to_owned(),
+        target: TargetKind::Live.name().to_owned(),
         release: plan.release.clone(),
         seed: plan.seed,
         command: env::args().collect(),
@@ -47,7 +47,7 @@ pub(super) fn sim(args: &Args, plan: &Plan, calibration: &Calibration) -> Manife
         schema: Manifest::SCHEMA,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: plan.scenario.clone(),
-        target: "sim".to_owned(),
+        target: TargetKind::Sim.name().to_owned(),
         release: plan.release.clone(),
         seed: plan.seed,
         command: command(args, plan),

@@ -13,11 +13,11 @@ use std::{
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use reports::{Replications, Summary, Verdict};
-use scenarios::Plan;
+use scenarios::{Plan, Source};
 use sim::Calibration;
 
 use super::{
-    super::scenarios::{load, print},
+    super::scenarios::print,
     Args, Failure,
     sim::{LINE_EVERY, Screen, bar, record},
     words,
@@ -26,14 +26,13 @@ use super::{
 /// Carries out all of them, and puts what they came to together.
 pub(super) fn replicate(
     args: &Args,
-    plan: &Plan,
+    (source, plan): (&Source, &Plan),
     calibration: &Calibration,
     out: &Path,
     stop: &AtomicBool,
 ) -> Result<u8, Failure> {
-    let source = load(&args.scenario)?;
     let plans: Result<Vec<Plan>, Failure> = (0..u64::from(args.replications))
-        .map(|index| scenarios::resolve(&source, &args.sets, Some(plan.seed.wrapping_add(index))).map_err(words))
+        .map(|index| scenarios::resolve(source, &args.sets, Some(plan.seed.wrapping_add(index))).map_err(words))
         .collect();
     let plans = plans?;
     let width = args.replications.to_string().len().max(2);

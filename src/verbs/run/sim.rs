@@ -14,7 +14,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use recording::{OutcomeKind, Recorder};
 use reports::Summary;
-use scenarios::{Plan, show_time};
+use scenarios::{Plan, Source, show_time};
 use sim::{Calibration, Progress};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
 /// Time between lines when standard error is no terminal.
 pub(super) const LINE_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failure> {
     if let Some(foreign) = &plan.cloud.bring_your_own {
         return Err(format!(
             "the scenario loads the cloud {:?}, which is a real one; say so with --target live --allow-foreign-cloud",
@@ -51,14 +51,14 @@ pub(super) fn run(args: &Args, plan: &Plan) -> Result<u8, Failure> {
     }
     let stop = stop_on_signals()?;
     if let Some(edge) = &plan.edge {
-        return edge::search(args, plan, edge, |plan, folder| match sim::objection(plan) {
+        return edge::search(args, (source, plan), edge, |plan, folder| match sim::objection(plan) {
             Some(objection) => Err(objection),
             None => record(args, plan, &calibration, folder, &stop, &Screen::silent()),
         });
     }
     let out = new_folder(args, plan)?;
     if args.replications > 1 {
-        return replicate(args, plan, &calibration, &out, &stop);
+        return replicate(args, (source, plan), &calibration, &out, &stop);
     }
     let summary = record(args, plan, &calibration, &out, &stop, &Screen::new())?;
     show(args, &summary, &out);
@@ -90,7 +90,8 @@ pub(super) fn record(
     });
     let finished = recorder.finish(&report.outcome);
     screen.finish();
-    if let (OutcomeKind::Error, Some(reason)) = (report.outcome.kind, &report.outcome.reason) {
+    if let (OutcomeKind::Error | OutcomeKind::Overwhelmed, Some(reason)) = (report.outcome.kind, &report.outcome.reason)
+    {
         screen.line(&format!("error: {reason}"));
     }
     let took = begun.elapsed();
