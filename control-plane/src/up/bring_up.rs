@@ -47,7 +47,7 @@ impl<'a> BringUp<'a> {
 
     pub(crate) async fn run(&self) -> Result<Cloud, UpError> {
         database::discard_unfinished(self.settings).await?;
-        self.processes.stop_unwanted(&self.services).await?;
+        self.processes.stop_unwanted(&self.may_run_on()).await?;
         config::write(self.settings, &self.config)?;
         tokio::select! {
             result = self.all_steps() => result?,
@@ -70,23 +70,34 @@ impl<'a> BringUp<'a> {
         let apis = self.chosen(|at| at == order::APIS || at == order::PROXY);
         let daemons = self.chosen(|at| at == order::DAEMONS);
         self.processes.start(&apis)?;
-        // They load while the APIs do. But nova-conductor logs in while it starts, and ends when it cannot, so for the
-        // first time they have to wait until there are users.
-        let first_time = !identity::is_set_up(self.settings);
-        if !first_time {
+        // They load while the APIs do. But they log in while they start, so they have to wait for users, and for new hashes of their
+        // passwords, with which the tokens from before end.
+        let (first_time, hashed) = (!identity::is_set_up(self.settings), identity::is_hashed(self.settings));
+        let wait = first_time || !hashed;
+        if !wait {
             self.processes.start(&daemons)?;
         }
         self.steps.run("start the APIs", self.processes.wait_ready(&apis, &self.session)).await?;
         self.steps.run("users and endpoints", identity::set_up(self.settings, &self.session)).await?;
         if first_time {
             identity::note_hashing(self.settings)?;
-            self.processes.start(&daemons)?;
-        } else if !identity::is_hashed(self.settings) {
+        } else if !hashed {
             let hash = identity::hash_passwords(self.settings, &self.session);
             self.steps.run("hash passwords anew, as Keystone is to now", hash).await?;
         }
+        if wait {
+            self.processes.start(&daemons)?;
+        }
         self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await?;
         self.part_connections()
+    }
+
+    /// Those that are left alone if they run as wanted. When passwords are hashed anew the tokens of all services end, and of the threads
+    /// of one that learn this at the same moment only one gets another: the requests of the others fail (`invalidate` of keystoneauth),
+    /// which nova-scheduler takes for a lack of hosts. So none is left with a token.
+    fn may_run_on(&self) -> Vec<&Service> {
+        let tokens_last = identity::is_hashed(self.settings);
+        self.chosen(|at| tokens_last || at < order::APIS)
     }
 
     /// nova-scheduler's workers are forked with the connections to Placement and Keystone that their master has opened, and until

@@ -35,7 +35,7 @@ impl<'a> Processes<'a> {
     }
 
     /// Stops what runs and is no longer wanted, or is wanted in another form, and forgets what is dead.
-    pub(crate) async fn stop_unwanted(&self, wanted: &[Service]) -> Result<(), UpError> {
+    pub(crate) async fn stop_unwanted(&self, wanted: &[&Service]) -> Result<(), UpError> {
         let form: BTreeMap<&str, &str> =
             wanted.iter().map(|s| (s.launch.name.as_str(), s.launch.fingerprint.as_str())).collect();
         let unwanted = |record: &Record| {

@@ -63,6 +63,7 @@ async fn tell_its_life(state: &StateDir, spec: &CloudSpec) {
     a_second_up_does_nothing(state, spec).await;
     a_dead_process_is_started_again(state, spec, &cloud).await;
     tuning_touches_its_service_only(state, spec).await;
+    new_hashes_leave_no_service_with_an_old_token(state).await;
     a_real_compute_boots_a_server(state).await;
     // It holds what only lives in this task, so that the compiler cannot send it to another thread.
     tokio::task::block_in_place(|| Handle::current().block_on(kept::what_a_run_leaves_survives_a_snapshot(state)));
@@ -148,6 +149,18 @@ async fn tuning_touches_its_service_only(state: &StateDir, spec: &CloudSpec) {
     assert_eq!(find(&before, "mariadb"), find(&up.cloud, "mariadb"));
     let conf = std::fs::read_to_string(state.join("etc/nova/nova.conf")).unwrap();
     assert!(conf.contains("[conductor]\nworkers = 1\n"));
+    all_is_well(state).await;
+}
+
+/// A password that is set anew ends the tokens of its user, so whatever may have one starts anew, and nothing else.
+async fn new_hashes_leave_no_service_with_an_old_token(state: &StateDir) {
+    let mut spec = Cloud::open(state).unwrap().spec;
+    let rounds = BTreeMap::from([("identity.password_hash_rounds".to_owned(), OptionValue::Integer(4))]);
+    spec.tuning.insert("keystone".to_owned(), rounds);
+    let up = bring_up_timed(state, &spec).await;
+    let touched = |service: &str| up.started.iter().any(|name| name.starts_with(service));
+    let all = ["keystone", "placement", "glance", "neutron-api", "nova-api", "nova-conductor", "nova-scheduler"];
+    assert!(all.into_iter().all(touched) && !touched("mariadb") && !touched("rabbitmq"), "{:?}", up.started);
     all_is_well(state).await;
 }
 
