@@ -224,13 +224,12 @@ fn outcome(recording: &Recording, plan: &Plan, summary: &Summary) -> (Verdict, O
         let reason = "the run did not end by itself (killed, or still going on); this is what it had recorded";
         return (Verdict::Partial, Some(reason.to_owned()));
     };
-    let reason = |otherwise: &str| Some(end.reason.clone().unwrap_or_else(|| otherwise.to_owned()));
-    match end.kind {
-        OutcomeKind::Error | OutcomeKind::Overwhelmed => {
-            return (Verdict::Error, reason("the plan could not be carried out"));
-        }
-        OutcomeKind::Interrupted => return (Verdict::Partial, reason("the run was interrupted")),
-        OutcomeKind::Completed => {}
+    if let Some(reason) = end.failure() {
+        return (Verdict::Error, Some(reason.to_owned()));
+    }
+    if end.kind == OutcomeKind::Interrupted {
+        let reason = end.reason.clone().unwrap_or_else(|| "the run was interrupted".to_owned());
+        return (Verdict::Partial, Some(reason));
     }
     if let Some(late_ms) = too_late_ms(plan, summary) {
         let bound_ms = millis(plan.late_bound);

@@ -69,6 +69,18 @@ pub struct Outcome {
     pub duration_ms: f64,
 }
 
+impl Outcome {
+    /// Why the plan could not be carried out; `None`: it was, or the user stopped it.
+    pub fn failure(&self) -> Option<&str> {
+        match self.kind {
+            OutcomeKind::Completed | OutcomeKind::Interrupted => None,
+            OutcomeKind::Error | OutcomeKind::Overwhelmed => {
+                Some(self.reason.as_deref().unwrap_or("the plan could not be carried out"))
+            }
+        }
+    }
+}
+
 /// Class of the end of a run, before any gate is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

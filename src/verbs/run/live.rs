@@ -9,7 +9,7 @@ use control_plane::{
     CloudSpec, Kept, Lock, StateDir, Up,
     live::{self, Cancel, Canceller, Keep, Target},
 };
-use recording::{OutcomeKind, Recorder};
+use recording::Recorder;
 use reports::Summary;
 use scenarios::{Plan, Source};
 use tokio::signal::unix::{SignalKind, signal};
@@ -167,7 +167,7 @@ async fn record(plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Pat
     terminal.finish();
     signals.abort();
     let finished = recorder.finish(&outcome);
-    if let (OutcomeKind::Error | OutcomeKind::Overwhelmed, Some(reason)) = (outcome.kind, &outcome.reason) {
+    if let Some(reason) = outcome.failure() {
         eprintln!("error: {reason}");
     }
     let summary = reports::write(out).map_err(words)?;

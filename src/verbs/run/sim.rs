@@ -12,7 +12,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use recording::{OutcomeKind, Recorder};
+use recording::Recorder;
 use reports::Summary;
 use scenarios::{Plan, Source, show_time};
 use sim::{Calibration, Progress};
@@ -90,8 +90,7 @@ pub(super) fn record(
     });
     let finished = recorder.finish(&report.outcome);
     screen.finish();
-    if let (OutcomeKind::Error | OutcomeKind::Overwhelmed, Some(reason)) = (report.outcome.kind, &report.outcome.reason)
-    {
+    if let Some(reason) = report.outcome.failure() {
         screen.line(&format!("error: {reason}"));
     }
     let took = begun.elapsed();
