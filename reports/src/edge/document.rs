@@ -55,7 +55,7 @@ pub struct Search {
     pub options: BTreeMap<String, String>,
     /// How it ended; `null`: it was ended before, or goes on.
     pub end: Option<End>,
-    /// What is known of the edge; `null` before the first trial.
+    /// What is known of the edge; `null` before the first trial that counts.
     pub estimate: Option<Estimate>,
     /// The trials, in their order.
     pub trials: Vec<Trial>,
@@ -96,9 +96,11 @@ impl Trial {
             Verdict::Passed => Vec::new(),
             Verdict::Failed => broken.collect(),
             Verdict::Error if overwhelmed => {
-                let registered = summary.hypervisors.registered.unwrap_or_default();
                 let reason = summary.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
-                vec![format!("hypervisors.registered was {registered}: {reason}")]
+                let registered =
+                    summary.hypervisors.registered.filter(|number| *number < summary.hypervisors.requested);
+                let short = registered.map(|number| format!("hypervisors.registered was {number}: {reason}"));
+                vec![short.unwrap_or_else(|| reason.to_owned())]
             }
             _ => summary.reason.clone().into_iter().collect(),
         };

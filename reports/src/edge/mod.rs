@@ -150,18 +150,21 @@ impl Question {
         spreads.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(self.from, |(size, _)| size)
     }
 
-    /// What these trials say of the edge.
-    pub fn estimate(&self, trials: &[Tried]) -> Estimate {
+    /// What these trials say of the edge; `None` when there are none, and only what was believed before is left.
+    pub fn estimate(&self, trials: &[Tried]) -> Option<Estimate> {
+        if trials.is_empty() {
+            return None;
+        }
         let belief = self.belief(trials);
         let quantile = |share: f64| self.quantile(&belief, share);
         let broken = trials.iter().filter(|trial| !trial.held).map(|trial| trial.size).fold(f64::INFINITY, f64::min);
         let last_held = trials.iter().filter(|trial| trial.held && trial.size < broken).map(|trial| trial.size);
-        Estimate {
+        Some(Estimate {
             last_held: last_held.reduce(f64::max),
             edge: quantile(0.5),
             low: quantile(LOW),
             high: quantile(HIGH),
-        }
+        })
     }
 
     /// The size below which this share of the belief lies.
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn an_edge_without_noise_is_found_in_a_few_trials() {
         let (trials, end) = search(HOSTS, |size| size <= 1_337.0);
-        let Estimate { last_held, low, high, .. } = HOSTS.estimate(&trials);
+        let Estimate { last_held, low, high, .. } = HOSTS.estimate(&trials).expect("there are trials");
         assert_eq!(end, End::Found);
         assert!(low <= 1_337.0 && 1_337.0 <= high && high <= low * 1.1, "{low} to {high}");
         assert!(last_held.is_some_and(|held| held <= 1_337.0 && held >= low / 1.1), "{last_held:?}");
@@ -252,9 +255,12 @@ mod tests {
     #[test]
     fn what_never_breaks_or_always_does_is_told() {
         let (trials, end) = search(HOSTS, |_| true);
-        assert_eq!((end, HOSTS.estimate(&trials).last_held), (End::Beyond, Some(10_000.0)));
+        assert_eq!((end, HOSTS.estimate(&trials).expect("there are trials").last_held), (End::Beyond, Some(10_000.0)));
         let (trials, end) = search(HOSTS, |_| false);
-        assert_eq!((end, trials.len(), HOSTS.estimate(&trials).last_held), (End::Before, 3, None));
+        assert_eq!(
+            (end, trials.len(), HOSTS.estimate(&trials).expect("there are trials").last_held),
+            (End::Before, 3, None)
+        );
         let few = Question { most_trials: 9, ..HOSTS };
         assert_eq!(search(few, |size| size <= 1_337.0).1, End::Undecided);
     }
@@ -271,7 +277,7 @@ mod tests {
                 let holds = 1.0 / (1.0 + ((size / edge).ln() / 0.08).exp());
                 rng.random::<f64>() < holds
             });
-            let Estimate { low, high, .. } = noisy.estimate(&trials);
+            let Estimate { low, high, .. } = noisy.estimate(&trials).expect("there are trials");
             inside += usize::from(low <= edge && edge <= high);
             trials_of_all += trials.len();
         }

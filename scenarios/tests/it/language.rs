@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hypervisor::Delay;
 use scenarios::{
-    Source,
+    Plan, Source,
     plan::{Arrivals, Bound, ConnectionMode, IncidentKind, Operation, OptionValue, Start, Until},
 };
 
@@ -23,6 +23,17 @@ fn little_need_be_said() {
         ["glance", "keystone", "neutron", "nova", "placement"]
     );
     assert!(plan.load.is_empty() && plan.gates.is_empty() && plan.tuning.is_empty());
+}
+
+/// A search that is gone on with compares the plans of its trials with what the scenario says now.
+#[test]
+fn a_rate_is_the_same_after_it_was_written_down() {
+    for each in ["7/m", "14/m", "33/h", "0.1/s"] {
+        let load = format!("[[load]]\noperation = 'list'\narrivals = 'constant'\nrate = '{each}'\nduration = '1m'\n");
+        let plan = resolve(&format!("{LEAST}{load}"), &[]).unwrap();
+        let read: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        assert_eq!(read, plan, "{each}");
+    }
 }
 
 #[test]

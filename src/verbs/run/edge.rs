@@ -46,7 +46,14 @@ pub(super) fn search(
             for trial in &search.trials {
                 check(args, trial, &out.join(&trial.folder), make(*tuning, trial.size, trial.seed)?)?;
             }
-            search.estimate = (!search.trials.is_empty()).then(|| question.estimate(&search.tried()));
+            search.estimate = question.estimate(&search.tried());
+        }
+        if let Some(lost) = earlier.iter().find(|search| !search.trials.is_empty()) {
+            let tuning = name(lost);
+            return Err(format!(
+                "the scenario has no tuning {tuning} any more, and {} has trials of it: begin a new search without --resume",
+                out.display()
+            ));
         }
     }
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
@@ -68,8 +75,8 @@ pub(super) fn search(
     Ok(status)
 }
 
-/// A trial of another scenario, or of the same one at another target, on another model or with other overrides, says nothing of this
-/// search.
+/// A trial of another scenario, or of the same one at another target, with another `--calibration` or other overrides, says nothing of
+/// this search.
 fn check(args: &Args, trial: &Trial, folder: &Path, plan: Plan) -> Result<(), Failure> {
     // Comments in a scenario may change, and a trial is no search.
     let alike = |plan: Plan| Plan { scenario_text: String::new(), edge: None, ..plan };
@@ -133,7 +140,7 @@ fn one(
         let (interrupted, outcome) = (trial.outcome == Verdict::Partial, trial.outcome);
         let search = &mut report.searches[index];
         search.trials.push(trial);
-        search.estimate = Some(question.estimate(&search.tried()));
+        search.estimate = question.estimate(&search.tried());
         let new = &search.trials[resumed_after..];
         let in_vain = new.iter().rev().take_while(|trial| trial.held.is_none()).count();
         read_machine(report, index, out);
