@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     process::Child,
     time::{Duration, Instant},
 };
@@ -177,15 +177,24 @@ pub async fn halt(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError
 /// When it survives SIGKILL, or Nova still has servers on its host.
 pub async fn stop(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError> {
     halt(cloud, process).await?;
-    let state = state_of(cloud)?;
     match process.name.strip_prefix(service::REAL_COMPUTE_PREFIX) {
-        Some(host) => {
-            forget_host(&Session::new(&settings(&state, cloud)?), host).await?;
-            // Its node's identity goes with what was known of it.
-            let folder = state.join(format!("data/nova-compute/{host}"));
-            fs::remove_dir_all(&folder).map_err(|source| UpError::file(&folder, source))
-        }
+        Some(host) => forget(cloud, host).await,
         None => Ok(()),
+    }
+}
+
+/// Deletes what Nova and Placement know of the host of a nova-compute that [`start`] started and that does not run any more.
+///
+/// # Errors
+/// When Nova still has servers on it.
+pub async fn forget(cloud: &Cloud, host: &str) -> Result<(), UpError> {
+    let state = state_of(cloud)?;
+    forget_host(&Session::new(&settings(&state, cloud)?), host).await?;
+    // Its node's identity goes with what was known of it.
+    let folder = state.join(format!("data/nova-compute/{host}"));
+    match fs::remove_dir_all(&folder) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(UpError::file(&folder, source)),
+        _ => Ok(()),
     }
 }
 

@@ -17,10 +17,6 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = own(run) else { return Ok(()) };
     for number in 1..=run.plan.fleet.real {
         let host = run.name.numbered("real", number);
-        // Of a run that was killed.
-        if let Some(left) = real_compute::find(cloud, &host).map_err(LiveError::RealCompute)? {
-            real_compute::halt(cloud, &left).await.map_err(LiveError::RealCompute)?;
-        }
         run.tell.note(&format!("starts a real nova-compute, {host}"));
         let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
         run.real.add(process);
@@ -45,7 +41,8 @@ pub(super) async fn stop(run: &Run<'_>) {
         let host = run.name.numbered("real", number);
         let stopped = match real_compute::find(cloud, &host) {
             Ok(Some(process)) => real_compute::stop(cloud, &process).await,
-            Ok(None) => Ok(()),
+            // One that has died is known to Nova all the same.
+            Ok(None) => real_compute::forget(cloud, &host).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stopped {
@@ -56,11 +53,12 @@ pub(super) async fn stop(run: &Run<'_>) {
     }
 }
 
-/// Stops those of runs that were killed: a nova-compute that lives would make its service anew.
-pub(super) async fn stop_others(run: &Run<'_>) -> Result<(), LiveError> {
+/// Stops those of runs that were killed, of this one's name as well: a nova-compute that lives would make its service anew, and beat beside
+/// those that are measured.
+pub(super) async fn stop_left(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = &run.target.own else { return Ok(()) };
     for (host, process) in real_compute::all(cloud).map_err(LiveError::RealCompute)? {
-        if RunName::owner_of(&host).is_some_and(|owner| owner != run.name) {
+        if RunName::owner_of(&host).is_some() {
             run.tell.note(&format!("an earlier run left the nova-compute of {host}; it is stopped"));
             real_compute::stop(cloud, &process).await.map_err(LiveError::RealCompute)?;
         }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     Keep, LiveError, Phase, Run, Status,
     records::{self, KnownServer},
-    tidy,
+    reference, tidy,
 };
 use crate::{
     Kept, KeptUser,
@@ -70,6 +70,7 @@ impl Run<'_> {
 
     /// Removes what earlier runs left, then makes what this one needs.
     pub(super) async fn make_tenants(&self) -> Result<Tenants, LiveError> {
+        reference::stop_left(self).await?;
         if let Some(kept) = self.kept() {
             self.wake_network().await?;
             self.note_more_hosts(kept)?;

@@ -82,7 +82,7 @@ mod tests {
         assert!(!run.owns(other.as_str()));
         assert!(run.owns_host(&format!("{run}-00007"), 7) && !run.owns_host(&format!("{run}-00008"), 7));
         assert!(!run.owns_host(&format!("{other}-00001"), 7) && !run.owns_host(&run.named("image"), 7));
-        assert!(run.hosts_sql("host", 7).starts_with(&format!("host REGEXP '^{run}-[0-9]+$'")), "and no real-1");
+        assert!(!run.owns_host(&run.numbered("real", 1), 7), "a nova-compute beside the fleet is none of it");
         assert_eq!(RunName::owner_of(&format!("{run}-00001")), Some(run));
         for foreign in
             ["kagemusha-", "kagemusha-service", "kagemusha-0123456789", "kagemusha-0123ABCD", "x-kagemusha-01234567"]

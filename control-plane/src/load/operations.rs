@@ -162,19 +162,22 @@ impl Ground {
     async fn wait_for_boot(&self, user: &Session, id: &str, accepted: &Accepted, attempt: &Attempt) {
         attempt.is_about(id, user);
         let seen = self.poller.watch(id, Wait::Active).await;
-        let at = Instant::now();
-        let host = self.timeline(id, matches!(seen, Ok(Seen::Active))).await;
-        let host_name = host.as_ref().map(|host| host.host.clone());
+        let (at, is_active) = (Instant::now(), matches!(seen, Ok(Seen::Active)));
         let error = self.unless(user, id, seen, Seen::Active).await;
+        let ended = Ended { error, server: Some(id.to_owned()), ..Ended::default() };
+        // It has ended, even if the run does before it is known where its time went.
+        attempt.end_at(at, ended.clone());
+        let host = self.timeline(id, is_active).await;
+        let host_name = host.as_ref().map(|host| host.host.clone());
         let mut phases = Vec::new();
-        if error.is_none() {
+        if is_active {
             let log = self.scheduling.as_ref().zip(accepted.request.as_ref());
             let scheduling = log.and_then(|(log, request)| log.look(request));
             phases = moments(accepted.sent, accepted.at, scheduling, host).phases_ms();
             let server = Server { id: id.to_owned(), owner: user.clone(), host: host_name.clone(), large: false };
             self.servers.add(server);
         }
-        attempt.end_at(at, Ended { error, server: Some(id.to_owned()), host: host_name, phases_ms: phases });
+        attempt.end_at(at, Ended { host: host_name, phases_ms: phases, ..ended });
     }
 
     /// What the fleet noted of a build, to its end if that is about to come.
