@@ -3,6 +3,7 @@
 //! The cloud's own databases say which hypervisors are registered and which servers they have. This file says what they do not:
 //! whose they are, how the users log in, and what each hypervisor offers.
 
+use fake_hv::Tokens;
 use scenarios::plan::{FleetPlan, LoadPlan, Operation, Plan, TenantsPlan};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ use crate::{Secret, StateDir, UpError, load::RunName};
 
 /// File of the state folder.
 pub(crate) const KEPT_FILE: &str = "kept.json";
+
+/// Another: the tokens that its hypervisors have, of which Keystone does not tell. A nova-compute that has one does not log in.
+pub(crate) const TOKENS_FILE: &str = "tokens.json";
 
 /// Tenants and hypervisors that stay when a run ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,18 @@ impl Kept {
     /// When the file cannot be written.
     pub fn save(&self, state: &StateDir) -> Result<(), UpError> {
         state.write_json(KEPT_FILE, self)
+    }
+
+    /// The tokens of its hypervisors.
+    pub(crate) fn tokens(state: &StateDir) -> Result<Tokens, UpError> {
+        Ok(state.read_json(TOKENS_FILE)?.unwrap_or_default())
+    }
+
+    /// Notes tokens of its hypervisors; those of hypervisors that stayed at rest are left.
+    pub(crate) fn add_tokens(state: &StateDir, tokens: Tokens) -> Result<(), UpError> {
+        let mut all = Self::tokens(state)?;
+        all.extend(tokens);
+        state.write_json(TOKENS_FILE, &all)
     }
 
     /// Whether a plan can go on with it: `None`, or what it asks for that was made otherwise.

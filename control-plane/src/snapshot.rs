@@ -18,19 +18,19 @@ use crate::{
     Cloud, CloudSpec, Kept, StateDir, UpError,
     cloud::CLOUD_FILE,
     database::{BASE_PORT_FILE, release_of},
-    kept::KEPT_FILE,
+    kept::{KEPT_FILE, TOKENS_FILE},
     lock::Lock,
     process::{kill_all, load, run_command, stop_all},
 };
 
 /// Folder of the state folder.
 const FOLDER: &str = "snapshots";
-/// Folder in it of what is being restored.
+/// What the folder in it begins with of what is being restored.
 const RESTORING: &str = ".restoring";
 /// File of a snapshot that says what it is; written last, so that a copy that was ended half-way is none.
 const FACTS_FILE: &str = "snapshot.json";
 /// What is kept, where it is there: data, what runs leave, the cloud, how passwords are hashed.
-const KEPT: [&str; 4] = ["data", KEPT_FILE, CLOUD_FILE, "done/password-hashes"];
+const KEPT: [&str; 5] = ["data", KEPT_FILE, TOKENS_FILE, CLOUD_FILE, "done/password-hashes"];
 
 /// What a snapshot is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,12 +102,12 @@ pub async fn restore_snapshot(state: &StateDir, name: &str) -> Result<(Snapshot,
         )));
     }
     let _lock = Lock::take(state)?;
-    kill_all(state).await?;
     // Copied aside first: what is cut short in the middle of that, by Ctrl-C or a full disk, has changed nothing.
-    let aside = Path::new(FOLDER).join(RESTORING);
-    remove(&state.join(&aside))?;
-    let aside = state.make_dir(&aside)?;
+    copies_cut_short(state).iter().for_each(|path| discard(path));
+    // A copy that was cut short may still go on, so that each has a folder of its own.
+    let aside = state.make_dir(Path::new(FOLDER).join(format!("{RESTORING}-{}", std::process::id())))?;
     copy(state, &folder(state, name)?, &aside, "restore the snapshot").await.inspect_err(|_| discard(&aside))?;
+    kill_all(state).await?;
     for kept in KEPT {
         remove(&state.join(kept))?;
     }
@@ -192,6 +192,13 @@ async fn copy(state: &StateDir, from: &Path, to: &Path, step: &str) -> Result<()
     Ok(())
 }
 
+/// What restores have left that did not come to their end.
+fn copies_cut_short(state: &StateDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(state.join(FOLDER)).into_iter().flatten().flatten();
+    let begun = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(RESTORING));
+    begun.map(|entry| entry.path()).collect()
+}
+
 fn make_parent(path: &Path) -> Result<(), UpError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     fs::create_dir_all(parent).map_err(|source| UpError::file(parent, source))
@@ -255,11 +262,14 @@ mod tests {
         state.write_private("data/mariadb/table", b"after").unwrap();
         state.write_private("data/mariadb/another", b"new").unwrap();
         state.write_private(KEPT_FILE, b"{}").unwrap();
+        // What a restore has left that was cut short.
+        state.make_dir("snapshots/.restoring-1/data").unwrap();
         let (restored, _spec) = restore_snapshot(&state, "full").await.unwrap();
         assert_eq!(restored, saved);
         assert_eq!(fs::read(state.join("data/mariadb/table")).unwrap(), b"before");
         assert!(!state.join("data/mariadb/another").exists() && !state.join(KEPT_FILE).exists());
         assert_eq!(snapshots(&state).unwrap(), std::slice::from_ref(&saved));
+        assert!(copies_cut_short(&state).is_empty());
         remove_snapshot(&state, "full").unwrap();
         assert!(snapshots(&state).unwrap().is_empty());
         assert!(restore_snapshot(&state, "full").await.unwrap_err().to_string().contains("no snapshot full"));

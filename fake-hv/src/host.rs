@@ -1,4 +1,4 @@
-//! One simulated hypervisor on real wires: the state machine, its records, its link and its sessions.
+//! One simulated hypervisor on real wires: the state machine, its records, its link and its accounts.
 
 mod known;
 mod steps;
@@ -17,7 +17,7 @@ use crate::{
     agent::{Agent, AgentRelease, Cloud},
     amqp::{Farewell, Incoming, Link, Message, Process, Raised, ReplyError, ReplyTo, Target},
     contexts::Contexts,
-    http::{Client, HttpAnswer, HttpRequest, Sessions},
+    http::{Accounts, Client, HttpAnswer, HttpRequest},
     nova::{self, Author, Body, Catalogue, Identity, Operations, Received, Records, Release, Rows},
     timestamp,
 };
@@ -79,7 +79,7 @@ pub(crate) struct Host {
     operations: Operations,
     contexts: Contexts,
     last_ticket: u32,
-    sessions: Sessions,
+    accounts: Accounts,
     /// One, most of the time that there is any.
     asked: SmallVec<[Asked; 1]>,
     /// Which of the lives that the host has had; the worker's to count.
@@ -111,7 +111,7 @@ impl Host {
             operations: Operations::default(),
             contexts: Contexts::default(),
             last_ticket: 0,
-            sessions: Sessions::default(),
+            accounts: Accounts::default(),
             asked: SmallVec::new(),
             life: 0,
             registered: false,
@@ -173,6 +173,10 @@ impl Host {
     /// Lets go of what nothing more can come of. Whoever still waits for the end of an RPC is told of it.
     fn forget(&mut self, milestone: hypervisor::Milestone) {
         self.records.forget(milestone);
+        if milestone == hypervisor::Milestone::Registered {
+            let Self { records, operations, .. } = self;
+            records.rest_but(|vm| operations.are_about(vm));
+        }
         let idle = match milestone {
             // The method returns nothing, and was called all the same.
             hypervisor::Milestone::OperationEnded(id) => self.end(id, Ok(Value::Null)),
@@ -264,7 +268,7 @@ impl Host {
             release: &common.release,
             identity: &self.identity,
             resources: &common.config.resources,
-            sessions: &mut self.sessions,
+            accounts: &mut self.accounts,
             documents: self.records.of(origin),
             context: self.contexts.get(origin),
         }

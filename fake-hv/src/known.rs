@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use hypervisor::Sessions;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::Secret;
 
 /// A hypervisor that is registered, as the cloud's records have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,17 @@ pub struct KnownHost {
     pub since_beat: Duration,
     /// The VMs that it has.
     pub vms: Vec<KnownVm>,
+    /// The tokens that it has.
+    pub tokens: Sessions<KnownToken>,
+}
+
+/// A token of Keystone's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownToken {
+    /// The token.
+    pub token: Secret,
+    /// Until when it is used, in seconds since the epoch.
+    pub until_unix_s: u64,
 }
 
 /// Columns of a compute service. Times are written as OpenStack's objects write them, `2026-11-23T05:57:35Z`.

@@ -9,10 +9,15 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{Milestone, Time};
+use hypervisor::{Milestone, Sessions, Time};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
+
+use crate::{KnownToken, amqp::HostIndex};
+
+/// Tokens of hypervisors that are to be gone on with, by their places in the fleet.
+pub type Tokens = BTreeMap<HostIndex, Sessions<KnownToken>>;
 
 /// Counters of a fleet at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +110,8 @@ pub(crate) struct Counters {
     /// Somebody waits for start-ups to end.
     through: Notify,
     timelines: Mutex<BTreeMap<Uuid, BuildTimeline>>,
+    /// Of hypervisors that have stopped.
+    tokens: Mutex<Tokens>,
 }
 
 pub(crate) fn add(counter: &AtomicU64) {
@@ -198,6 +205,16 @@ impl Counters {
         }
     }
 
+    /// Adds tokens of hypervisors that stop.
+    pub(crate) fn add_tokens(&self, tokens: impl IntoIterator<Item = (HostIndex, Sessions<KnownToken>)>) {
+        self.tokens().extend(tokens);
+    }
+
+    /// Tokens that were added since the last time.
+    pub(crate) fn take_tokens(&self) -> Tokens {
+        std::mem::take(&mut *self.tokens())
+    }
+
     /// Adds what another process has counted between two looks.
     pub(crate) fn add_counted(&self, (before, now): (Counted, Counted)) {
         // Some go down as well: a difference below zero wraps around, and so does the addition.
@@ -233,6 +250,10 @@ impl Counters {
     /// The most that have waited at once since the last time.
     pub(crate) fn take_waiting_peak(&self) -> u64 {
         self.waiting_peak.swap(0, Ordering::Relaxed)
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn timelines(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, BuildTimeline>> {

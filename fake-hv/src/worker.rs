@@ -346,6 +346,10 @@ impl Worker {
     /// Closes all links, as many at once as the broker opens connections for.
     async fn stop(&mut self, farewell: Farewell) {
         let hosts = std::mem::take(&mut self.hosts);
+        if farewell == Farewell::Leave {
+            let now = self.now();
+            self.counters.add_tokens(hosts.iter().map(|(index, host)| (*index, host.tokens(now))));
+        }
         let mut closing = tokio::task::JoinSet::new();
         for host in hosts.into_values() {
             closing.spawn_on(host.close(farewell), self.broker.runtime());

@@ -111,7 +111,7 @@ impl Run<'_> {
         self.phase(Phase::CleanUp, "");
         reference::stop(self).await;
         match self.keep {
-            Some(_) => tidy::leave(self).await,
+            Some(keep) => tidy::leave(self, keep).await,
             None => tidy::clean_up(self).await,
         }
         watch.stop().await;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fake_hv::{KnownHost, KnownNode, KnownService, KnownVm};
+use hypervisor::Sessions;
 use uuid::Uuid;
 
 use crate::{load::RunName, watch::Link};
@@ -47,7 +48,8 @@ pub(super) async fn hosts(
         let (host, node, provider_generation) = node(columns)?;
         // A start-up that was ended half-way has a service or a node, and begins again.
         if let Some((service, since_beat)) = services.get(&host).cloned() {
-            hosts.insert(host, KnownHost { service, node, provider_generation, since_beat, vms: Vec::new() });
+            let (vms, tokens) = (Vec::new(), Sessions::default());
+            hosts.insert(host, KnownHost { service, node, provider_generation, since_beat, vms, tokens });
         }
     }
     for columns in vms {

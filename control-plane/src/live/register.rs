@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release};
+use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release, Tokens};
 use rustix::process::{Resource, getrlimit};
 use scenarios::{
     options::{compute_options, service_down_time},
@@ -14,6 +14,7 @@ use scenarios::{
 
 use super::{LiveError, Phase, Run, Status, records};
 use crate::{
+    Kept,
     load::Login,
     up::raise_file_limit,
     watch::{Link, Roll, RollCall},
@@ -44,6 +45,11 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     loop {
         if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
             return Err(LiveError::FleetLost(reason));
+        }
+        let refused = run.fleet.with(|fleet| fleet.stats().refused).unwrap_or_default();
+        if refused > 0 {
+            let why = "their nodes belong to hosts of other names (warnings of the run name them)";
+            return Err(LiveError::Register(format!("{refused} hypervisors do not start: {why}")));
         }
         if let Some(now) = roll_call.call(hosts.len()).await.map_err(LiveError::Register)? {
             seen_up.extend(now.up.iter().cloned());
@@ -84,7 +90,15 @@ async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveEr
     let hypervisors = spec.plan.hypervisors;
     records::close_the_gap(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
     let mut hosts = records::hosts(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
-    Ok(spec.host_names().map_while(|name| hosts.remove(&name)).collect())
+    let mut tokens = match run.keep {
+        Some(keep) => Kept::tokens(&keep.state).map_err(|error| LiveError::Kept(error.to_string()))?,
+        None => Tokens::default(),
+    };
+    let known = (0..).zip(spec.host_names()).map_while(|(index, name)| {
+        let host = hosts.remove(&name)?;
+        Some(KnownHost { tokens: tokens.remove(&index).unwrap_or_default(), ..host })
+    });
+    Ok(known.collect())
 }
 
 fn fleet_spec(run: &Run<'_>, login: &Login) -> FleetSpec {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{LiveError, Run, broker_queues::BrokerQueues, reference};
-use crate::load::{self, RunName};
+use super::{Keep, LiveError, Run, broker_queues::BrokerQueues};
+use crate::{
+    Kept,
+    load::{self, RunName},
+};
 
 /// Deleting a queue takes a millisecond, and the fleet's are deleted one after another: enough for 10,000 hypervisors.
 const FLEET_WITHIN: Duration = Duration::from_secs(60);
@@ -11,7 +14,6 @@ const FLEET_WITHIN: Duration = Duration::from_secs(60);
 /// Removes what runs that were killed have left. On a cloud of somebody else's another run may be under way, from another
 /// machine, so there they are only told of.
 pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
-    reference::stop_others(run).await?;
     let api = LiveError::api("remove what an earlier run left");
     let others = |name: &RunName| *name != run.name;
     let found = load::remains(&run.admin, &others).await.map_err(&api)?;
@@ -64,9 +66,13 @@ pub(super) async fn clean_up(run: &Run<'_>) {
 }
 
 /// Leaves everything as it is: the hypervisors stop as nova-computes are stopped that will be started again.
-pub(super) async fn leave(run: &Run<'_>) {
+pub(super) async fn leave(run: &Run<'_>, keep: &Keep) {
     if let Some(fleet) = run.fleet.take() {
+        let tokens = fleet.tokens();
         end_fleet(run, fleet.halt()).await;
+        if let Err(error) = Kept::add_tokens(&keep.state, tokens()) {
+            warn(run, &format!("the tokens of the hypervisors are lost, and they log in again the next time: {error}"));
+        }
     }
     run.tell.note("tenants, hypervisors and servers stay in the cloud for the next run");
 }

@@ -1,6 +1,6 @@
 //! What comes back to a simulated hypervisor.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use uuid::Uuid;
 
@@ -11,6 +11,11 @@ use crate::AgentPort;
 pub enum Response {
     /// Done; nothing in it that decides what comes next.
     Done,
+    /// A token.
+    Token {
+        /// For how long.
+        lasts: Duration,
+    },
     /// Whether what was asked for exists.
     Found(bool),
     /// VMs that Nova has on this host.

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use crate::{
-    Config, Driver, Hypervisor, Instance, Milestone, Origin, Output, Servers, Services, agent,
+    Config, Driver, Hypervisor, Instance, Milestone, Origin, Output, Servers, Services, Sessions, agent,
     executor::{Executor, Host},
     heartbeat, periodic, power_state,
     resources::Provider,
@@ -13,10 +13,16 @@ use crate::{
 impl Hypervisor {
     /// A hypervisor whose start-up was some time ago, with these VMs: at its first input it goes on in the middle of what a
     /// nova-compute does all day. Its last beat was `since_beat` ago; where it is between two runs of each periodic task follows from
-    /// the seed.
+    /// the seed. `sessions`: how long the tokens are still used that it has.
     ///
     /// What its service and its node are is the driver's to know. Its L2 agent starts anew.
-    pub fn go_on(config: Rc<Config>, seed: u64, vms: Vec<Instance>, since_beat: Duration) -> Self {
+    pub fn go_on(
+        config: Rc<Config>,
+        seed: u64,
+        vms: Vec<Instance>,
+        since_beat: Duration,
+        sessions: Sessions<Duration>,
+    ) -> Self {
         let mut state = State::new(config, seed);
         let on_driver = state.config.driver == Driver::Plugging;
         state.tracker.copy_resources();
@@ -32,12 +38,12 @@ impl Hypervisor {
             state.guests.insert(guest.instance.uuid, guest);
         }
         let host = Host::new(state);
-        host.spawn(wake(host.clone(), since_beat));
+        host.spawn(wake(host.clone(), since_beat, sessions));
         Self::with(Executor::new(host))
     }
 }
 
-async fn wake(host: Host, since_beat: Duration) {
+async fn wake(host: Host, since_beat: Duration, sessions: Sessions<Duration>) {
     let services = host.peek().config.services;
     if services != Services::ComputeOnly {
         host.spawn(agent::run(host.clone()));
@@ -47,6 +53,7 @@ async fn wake(host: Host, since_beat: Duration) {
     }
     let now = host.now();
     host.state().associations_read = Some(now);
+    host.state().sessions = sessions.map(|left| now + left);
     host.emit(Output::Serve(Servers::Compute));
     host.milestone(Milestone::Registered);
     host.set_origin(Origin::StartUp);

@@ -397,7 +397,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ComputeOptions, Config, Driver, Habits, Hypervisor, Input, Resources, Services, Times};
+    use crate::{ComputeOptions, Config, Driver, Habits, Hypervisor, Input, Resources, Services, Sessions, Times};
 
     #[test]
     fn a_hypervisor_that_goes_leaves_nothing() {
@@ -410,7 +410,7 @@ mod tests {
             habits: Habits::default(),
         });
         drop(Hypervisor::new(Rc::clone(&config), 1));
-        let mut begun = Hypervisor::go_on(Rc::clone(&config), 1, Vec::new(), Duration::ZERO);
+        let mut begun = Hypervisor::go_on(Rc::clone(&config), 1, Vec::new(), Duration::ZERO, Sessions::default());
         begun.handle_input(Time::ZERO, Input::Tick);
         drop(begun);
         assert_eq!(Rc::strong_count(&config), 1, "each holds its configuration for as long as it lives");

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
-    Config, Input, Origin, Output, RequestId, Rpc, Services, Time, agent, build,
+    Config, Input, Origin, Output, RequestId, Rpc, Services, Sessions, Time, agent, build,
     executor::{Executor, Host},
     heartbeat, network, periodic, procedure, startup,
     state::State,
@@ -75,6 +75,11 @@ impl Hypervisor {
     /// Whether the answer to this request would still be of use.
     pub fn awaits(&self, request: RequestId) -> bool {
         self.executor.awaits(request)
+    }
+
+    /// Until when the tokens are used that it has.
+    pub fn sessions(&self) -> Sessions<Time> {
+        self.executor.host().peek().sessions
     }
 
     /// Number of VMs that run here.

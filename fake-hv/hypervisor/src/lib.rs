@@ -25,6 +25,7 @@ mod procedure;
 mod reconnect;
 mod requests;
 mod resources;
+mod sessions;
 mod startup;
 mod state;
 mod terminate;
@@ -44,6 +45,7 @@ pub use messages::{
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
 pub use reconnect::Reconnect;
+pub use sessions::Sessions;
 pub use state::{Config, Driver, Habits, Services};
 pub use time::Time;
 pub use tracker::{Stats, Touched, Usage};

@@ -113,8 +113,7 @@ async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
         if !std::mem::replace(&mut begun, true) {
             host.begin_task(); // all that is due together has one request context
         }
-        // A failed task is logged and runs again at its next turn. A thread sleeps nearly all its life: it has room for what a task
-        // needs only while one runs.
+        // A failed task is logged and runs again at its next turn. Boxed for the same reason as a beat (`heartbeat`).
         let _failed = Box::pin(perform(host, entry.task)).await.err();
     }
     idle_for

@@ -1,4 +1,4 @@
-//! How a hypervisor asks: calls with their timeout, HTTP with its session.
+//! How a hypervisor asks: what with which timeout, and in which session.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::{
     ConductorCall, Fault, Instance, NetworkRequest, PlacementRequest, Request, Response, Session, executor::Host,
-    lock::LockName,
 };
 
 impl Response {
@@ -61,59 +60,11 @@ impl Host {
         self.in_session(session, Request::Network(request)).await
     }
 
-    /// A request with a session that is made at the first one, and made anew when its token has expired.
-    pub(crate) async fn in_session(&self, session: Session, request: Request) -> Result<Response, Fault> {
-        self.open_session(session).await?;
-        let timeout = self.timeout_of(session);
-        let answer = self.request(request.clone(), timeout).await;
-        if answer != Err(Fault::Http(401)) {
-            return answer;
-        }
-        self.request(Request::Token(session), None).await?;
-        if session == Session::Network {
-            self.request(Request::Token(Session::ServiceUser), None).await?;
-        }
-        self.request(request, timeout).await
-    }
-
-    fn timeout_of(&self, session: Session) -> Option<Duration> {
+    pub(crate) fn timeout_of(&self, session: Session) -> Option<Duration> {
         let state = self.peek();
         match session {
             Session::Placement => state.config.options.placement_timeout,
             Session::Network | Session::ServiceUser => state.config.options.neutron_timeout,
         }
-    }
-
-    /// Logs in, unless that was done before. Threads that need the same session wait for the one that is at it.
-    pub(crate) async fn open_session(&self, session: Session) -> Result<(), Fault> {
-        let open = match session {
-            Session::Placement => self.peek().placement_session,
-            Session::ServiceUser => self.peek().service_session,
-            Session::Network => self.peek().network_session,
-        };
-        if open {
-            return Ok(());
-        }
-        let _alone = self.acquire(LockName::Login).await;
-        match session {
-            Session::Placement if !self.peek().placement_session => {
-                self.request(Request::IdentityVersion, None).await?;
-                self.request(Request::Token(session), None).await?;
-                self.request(Request::Placement(PlacementRequest::Discover), self.timeout_of(session)).await?;
-                self.state().placement_session = true;
-            }
-            Session::ServiceUser | Session::Network if !self.peek().service_session => {
-                // Both are found out of with one look at Keystone.
-                self.request(Request::IdentityVersion, None).await?;
-                self.request(Request::Token(Session::ServiceUser), None).await?;
-                self.state().service_session = true;
-            }
-            _ => {}
-        }
-        if session == Session::Network && !self.peek().network_session {
-            self.request(Request::Token(session), None).await?;
-            self.state().network_session = true;
-        }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    ComputeOptions, Delay, Instance, InstanceState, LazyField, Resources, Time, Times,
+    ComputeOptions, Delay, Instance, InstanceState, LazyField, Resources, Sessions, Time, Times,
     lock::{FairSemaphore, InstanceLockName, LockName},
     power_state,
     resources::Provider,
@@ -135,9 +135,8 @@ pub(crate) struct State {
     /// When provider, inventory, aggregates and traits were last read from Placement.
     pub(crate) associations_read: Option<Time>,
     pub(crate) provider: Provider,
-    pub(crate) placement_session: bool,
-    pub(crate) service_session: bool,
-    pub(crate) network_session: bool,
+    /// Until when the token of each is good.
+    pub(crate) sessions: Sessions<Time>,
     pub(crate) extensions_read: Option<Time>,
     /// Whether Neutron has the extension `multi-provider`.
     pub(crate) multi_provider: bool,
@@ -172,9 +171,7 @@ impl State {
             tracker: Tracker::default(),
             associations_read: None,
             provider: Provider::default(),
-            placement_session: false,
-            service_session: false,
-            network_session: false,
+            sessions: Sessions::default(),
             extensions_read: None,
             multi_provider: false,
             to_heal: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! A broker and how a fleet connects to it.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -87,7 +87,7 @@ struct Inner {
     tried: AtomicUsize,
     nova_compute: Arc<Process>,
     /// Connections of `shared` mode.
-    shared: Vec<Mutex<Shared>>,
+    shared: Mutex<Vec<Shared>>,
 }
 
 /// A connection that hypervisors share, one channel each.
@@ -99,13 +99,27 @@ struct Shared {
     free_channels: Vec<u16>,
 }
 
+impl Shared {
+    fn channels(&self) -> usize {
+        usize::from(self.last_channel) - self.free_channels.len()
+    }
+
+    fn take_channel(&mut self) -> u16 {
+        self.free_channels.pop().unwrap_or_else(|| {
+            self.last_channel = self.last_channel.saturating_add(1);
+            self.last_channel
+        })
+    }
+}
+
 impl Broker {
     /// Nothing is opened yet. Connections live on `runtime`.
     pub fn new(address: BrokerAddress, mode: ConnectionMode, reconnect: Reconnect, runtime: Runtime) -> Self {
         let shared = match mode {
-            ConnectionMode::Shared { connections } => (0..connections.max(1)).map(|_| Mutex::default()).collect(),
+            ConnectionMode::Shared { connections } => (0..connections.max(1)).map(|_| Shared::default()).collect(),
             ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
         };
+        let shared = Mutex::new(shared);
         let connecting = Semaphore::new(CONCURRENT_CONNECTS);
         let (tried, nova_compute) = (AtomicUsize::new(0), Process::nova_compute());
         Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, tried, nova_compute, shared }))
@@ -203,15 +217,12 @@ impl Broker {
                 Channels { send, others: None }
             }
             ConnectionMode::Shared { .. } => {
-                let mut shared = self.shared(host);
-                let connection = format!("kagemusha shared {}", self.slot(host));
-                let commands =
-                    shared.commands.get_or_insert_with(|| Connection::spawn(self, &connection, false)).clone();
-                let number = shared.free_channels.pop().unwrap_or_else(|| {
-                    shared.last_channel = shared.last_channel.saturating_add(1);
-                    shared.last_channel
-                });
-                Channels { send: attach(commands, channel(number)), others: None }
+                let mut shared = self.shared();
+                let emptiest = shared.iter_mut().enumerate().min_by_key(|(_, shared)| shared.channels());
+                let (number, shared) = emptiest.expect("at least one is made");
+                let connect = || Connection::spawn(self, &format!("kagemusha shared {number}"), false);
+                let commands = shared.commands.get_or_insert_with(connect).clone();
+                Channels { send: attach(commands, channel(shared.take_channel())), others: None }
             }
             ConnectionMode::Faithful => {
                 let send = own(channel(1));
@@ -222,28 +233,27 @@ impl Broker {
         }
     }
 
-    fn slot(&self, host: HostIndex) -> usize {
-        usize::try_from(host).unwrap_or_default() % self.0.shared.len()
-    }
-
-    fn shared(&self, host: HostIndex) -> std::sync::MutexGuard<'_, Shared> {
-        self.0.shared[self.slot(host)].lock().unwrap_or_else(PoisonError::into_inner)
+    fn shared(&self) -> MutexGuard<'_, Vec<Shared>> {
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The channel of a link that was closed can be used again.
-    pub(crate) fn release(&self, host: HostIndex, handle: &Handle) {
-        if let ConnectionMode::Shared { .. } = self.0.mode {
-            self.shared(host).free_channels.push(handle.channel);
+    pub(crate) fn release(&self, handle: &Handle) {
+        let is_its = |shared: &&mut Shared| {
+            shared.commands.as_ref().is_some_and(|commands| commands.same_channel(&handle.commands))
+        };
+        if let Some(shared) = self.shared().iter_mut().find(is_its) {
+            shared.free_channels.push(handle.channel);
         }
     }
 
     /// Closes the connections that hypervisors shared.
     pub async fn close_shared(&self) {
+        let shared: Vec<Shared> = self.shared().iter_mut().map(std::mem::take).collect();
         let mut waiting = Vec::new();
-        for shared in &self.0.shared {
-            let shared = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
+        for commands in shared.into_iter().filter_map(|shared| shared.commands) {
             let (done, closed) = oneshot::channel();
-            if shared.commands.is_some_and(|commands| commands.send(Command::End(done)).is_ok()) {
+            if commands.send(Command::End(done)).is_ok() {
                 waiting.push(closed);
             }
         }
@@ -285,4 +295,37 @@ async fn drain(stream: &TcpStream, mut outbox: Outbox) -> Result<(), HandshakeEr
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(connections: u32) -> Broker {
+        let address = BrokerAddress {
+            nodes: vec![BrokerNode::local(1)],
+            user: "nobody".to_owned(),
+            password: Secret::new("none"),
+            vhost: "none".to_owned(),
+        };
+        Broker::new(address, ConnectionMode::Shared { connections }, Reconnect::default(), Runtime::current())
+    }
+
+    /// As in the second of three processes of a fleet, which has every third host.
+    #[tokio::test]
+    async fn all_shared_connections_are_used_whichever_hosts_are_here() {
+        let broker = shared(3);
+        let (events, _events) = mpsc::unbounded_channel();
+        let open = |host| broker.open_channels(host, "host", &events, broker.nova_compute(), None);
+        let links: Vec<Channels> = (0..9).map(|number| open(1 + 3 * number)).collect();
+        let used = |broker: &Broker| -> Vec<usize> { broker.shared().iter().map(Shared::channels).collect() };
+        assert_eq!(used(&broker), [3, 3, 3]);
+
+        broker.release(&links[4].send);
+        broker.release(&links[7].send);
+        assert_eq!(used(&broker), [3, 1, 3]);
+        let again = open(100);
+        assert_eq!(used(&broker), [3, 2, 3]);
+        assert!(again.send.commands.same_channel(&links[4].send.commands) && again.send.channel <= 3);
+    }
 }

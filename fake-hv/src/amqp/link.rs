@@ -234,7 +234,7 @@ impl Link {
             }
         };
         if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_ok() {
-            self.broker.release(self.host, &self.channels.send);
+            self.broker.release(&self.channels.send);
         } else {
             tracing::warn!(host = self.host, "the broker did not answer the end of a link");
         }

@@ -32,7 +32,7 @@ use crate::{
     amqp::Farewell,
     log::Log,
     nova::Identity,
-    stats::Counters,
+    stats::{Counters, Tokens},
     worker::{self, Order, Setup},
 };
 use process::{Desk, Process};
@@ -93,6 +93,16 @@ impl FleetSpec {
             }
         };
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// What each of so many processes has of it: as many of the hypervisors and of the connections that they share as all others, rounded up.
+    fn part(&self, processes: u32) -> Self {
+        let mut part = self.clone();
+        part.plan.hypervisors = part.plan.hypervisors.div_ceil(processes);
+        if let ConnectionMode::Shared { connections } = &mut part.plan.connections {
+            *connections = connections.div_ceil(processes);
+        }
+        part
     }
 
     /// Names of all hosts, in the order they start.
@@ -197,13 +207,10 @@ impl Fleet {
             }
             Some(Processes { count, command }) => {
                 let desk = Desk { counters: Arc::clone(&counters), recorder, origin, lost: report_loss };
-                let mut spec = spec.clone();
-                if let ConnectionMode::Shared { connections } = &mut spec.plan.connections {
-                    *connections = connections.div_ceil(count);
-                }
+                let part = spec.part(count);
                 for _ in 0..count {
                     let (orders, queue) = mpsc::unbounded_channel();
-                    crews.push(Crew::Process(Process::start(&command, spec.clone(), desk.clone(), queue).await?));
+                    crews.push(Crew::Process(Process::start(&command, part.clone(), desk.clone(), queue).await?));
                     senders.push(orders);
                 }
             }
@@ -289,6 +296,12 @@ impl Fleet {
     /// Stops all hypervisors and deletes their queues.
     pub async fn stop(self) {
         self.end(Farewell::TidyUp).await;
+    }
+
+    /// What gives the tokens of its hypervisors, once they are being halted, whether or not the broker ever answers to that.
+    pub fn tokens(&self) -> impl FnOnce() -> Tokens + Send + use<> {
+        let counters = Arc::clone(&self.counters);
+        move || counters.take_tokens()
     }
 
     /// Stops all hypervisors as nova-computes are stopped that will be started again.
@@ -381,10 +394,9 @@ impl Hands {
 
 fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(worker::run(setup, orders)),
-        Err(error) => tracing::error!(%error, "the fleet's thread has no timer"),
-    }
+    runtime
+        .expect("a runtime with a timer alone asks the system for nothing that it could refuse")
+        .block_on(worker::run(setup, orders));
 }
 
 /// Those that are known go on at once; the others start when the plan says.

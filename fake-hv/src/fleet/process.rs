@@ -148,6 +148,7 @@ async fn listen(mut lines: Lines<BufReader<ChildStdout>>, desk: &Desk) -> Result
                 before = now;
             }
             Told::Builds(builds) => counters.add_timelines(builds),
+            Told::Tokens(tokens) => counters.add_tokens(tokens),
             Told::Stopped => return Ok(()),
             Told::Ready | Told::Refused(_) => return Err("it began twice".to_owned()),
         }
@@ -170,11 +171,13 @@ async fn hear(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Told, String>
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use hypervisor::{ComputeOptions, Driver, Resources, Services, Times};
+    use hypervisor::{ComputeOptions, Driver, Resources, Services, Sessions, Times};
     use scenarios::plan::{ConnectionMode, FleetPlan, Start};
 
     use super::*;
-    use crate::{BrokerAddress, BrokerNode, FleetStats, Secret, ServiceApis, amqp::Farewell};
+    use crate::{
+        BrokerAddress, BrokerNode, FleetStats, KnownToken, Secret, ServiceApis, amqp::Farewell, stats::Tokens,
+    };
 
     fn spec() -> FleetSpec {
         let secret = || Secret::new("secret");
@@ -239,6 +242,10 @@ mod tests {
         }
     }
 
+    fn token() -> KnownToken {
+        KnownToken { token: Secret::new("gAAAA"), until_unix_s: 1_795_853_169 }
+    }
+
     /// A shell in the place of a process of a fleet.
     struct Stage {
         desk: Desk,
@@ -267,8 +274,11 @@ mod tests {
             waiting_peak: 9,
         };
         let told = serde_json::to_string(&Told::Counted(counted)).expect("it is JSON");
+        let tokens = Tokens::from([(1, Sessions { placement: Some(token()), ..Sessions::default() })]);
+        let kept = serde_json::to_string(&Told::Tokens(tokens.clone())).expect("it is JSON");
+        let farewell = format!("echo '{kept}'; echo '\"stopped\"'");
         let stage = play(&format!(
-            "read begin; echo '\"ready\"'; echo '{told}'; read order; case $order in *stop*) echo '\"stopped\"';; esac"
+            "read begin; echo '\"ready\"'; echo '{told}'; read order; case $order in *stop*) {farewell};; esac"
         ))
         .await;
         let process = stage.started.expect("it is ready");
@@ -277,6 +287,7 @@ mod tests {
         stage.orders.send(Order::Stop(Farewell::Leave)).expect("it listens");
         process.ended().await;
         assert_eq!(*stage.lost.borrow(), None);
+        assert_eq!(stage.desk.counters.take_tokens(), tokens);
     }
 
     #[tokio::test]

@@ -85,6 +85,10 @@ fn count(counters: &Counters, before: &mut Counted, tell: &mpsc::UnboundedSender
     if !builds.is_empty() {
         let _reader_gone = tell.send(Told::Builds(builds));
     }
+    let tokens = counters.take_tokens();
+    if !tokens.is_empty() {
+        let _reader_gone = tell.send(Told::Tokens(tokens));
+    }
     let now = counters.counted();
     if now != *before {
         *before = now;

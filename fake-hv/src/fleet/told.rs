@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::FleetSpec;
-use crate::{BuildTimeline, stats::Counted};
+use crate::{
+    BuildTimeline,
+    stats::{Counted, Tokens},
+};
 
 /// The first line that a process reads; those after it are orders.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ pub(crate) enum Told {
     Counted(Counted),
     /// What it has noted of builds since it last did.
     Builds(BTreeMap<Uuid, BuildTimeline>),
+    /// What its hypervisors have for the next time.
+    Tokens(Tokens),
     /// Its hypervisors have stopped, as they were ordered to.
     Stopped,
 }

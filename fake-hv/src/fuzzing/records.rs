@@ -13,7 +13,7 @@ use super::COMMON;
 use crate::{
     contexts::Context,
     host::Common,
-    http::{Client, HttpAnswer, Sessions},
+    http::{Accounts, Client, HttpAnswer},
     nova::{self, Author, Documents, Identity, InstanceDocument, Rows},
 };
 
@@ -23,7 +23,7 @@ pub struct Records {
     identity: Identity,
     rows: Rows,
     documents: Documents,
-    sessions: Sessions,
+    accounts: Accounts,
     instance: Uuid,
     context: Context,
     calls: Vec<ConductorCall>,
@@ -46,7 +46,7 @@ impl Records {
             identity: Identity { host: "realfake-2".into(), node: Uuid::from_u128(2) },
             rows: Rows::default(),
             documents,
-            sessions: Sessions::default(),
+            accounts: Accounts::default(),
             instance,
             context: Context::Given(object),
             calls: calls(instance),
@@ -120,7 +120,7 @@ impl Records {
             release: &self.common.release,
             identity: &self.identity,
             resources: &self.common.config.resources,
-            sessions: &mut self.sessions,
+            accounts: &mut self.accounts,
             documents: &mut self.documents,
             context: &self.context,
         }

@@ -1,14 +1,17 @@
 //! A host that ran before, and what a scenario does to one.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
-use hypervisor::Hypervisor;
+use hypervisor::{Hypervisor, Sessions, Time};
 
 use super::{Common, Host};
 use crate::{
-    KnownHost,
+    KnownHost, KnownToken, Secret,
     amqp::Link,
-    http::Sessions,
+    http::Accounts,
     nova::{self, Identity, Rows},
 };
 
@@ -21,14 +24,27 @@ impl Host {
         (link, beside): (Link, Option<Link>),
         known: KnownHost,
     ) -> Self {
-        let KnownHost { service, node, provider_generation, since_beat, vms } = known;
+        let KnownHost { service, node, provider_generation, since_beat, vms, tokens } = known;
         let vms = vms.into_iter().map(nova::known_instance).collect();
-        let machine = Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat);
+        let now_s = unix_s();
+        let left = |token: KnownToken| Duration::from_secs(token.until_unix_s.saturating_sub(now_s));
+        let sessions = tokens.clone().map(left);
+        let tokens = tokens.map(|token| token.token.reveal().into());
+        let machine = Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat, sessions);
         Self {
             rows: Rows::known(service, node),
-            sessions: Sessions::known(provider_generation),
+            accounts: Accounts::known(provider_generation, tokens),
             ..Self::with(common, identity, machine, link, beside)
         }
+    }
+
+    /// Its tokens, for a next time.
+    pub(crate) fn tokens(&self, now: Time) -> Sessions<KnownToken> {
+        let now_s = unix_s();
+        self.accounts.tokens.clone().zip_with(self.machine.sessions(), |token, until| KnownToken {
+            token: Secret::new(token),
+            until_unix_s: now_s + (until - now).as_secs(),
+        })
     }
 
     /// All connections of the host are lost.
@@ -38,4 +54,9 @@ impl Host {
             agent.cut();
         }
     }
+}
+
+/// Seconds since the epoch, by the clock of this machine.
+fn unix_s() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
 }

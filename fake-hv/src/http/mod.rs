@@ -5,8 +5,11 @@ mod network;
 mod placement;
 mod vif;
 
-use hypervisor::{Fault, HttpService, Request, Resources, Response, Session};
+use std::time::Duration;
+
+use hypervisor::{Fault, HttpService, Request, Resources, Response, Session, Sessions};
 use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     ServiceApis,
@@ -45,10 +48,8 @@ pub(crate) struct HttpAnswer {
 
 /// Tokens and what Placement said of this host's provider.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    placement: Option<Box<str>>,
-    network: Option<Box<str>>,
-    service_user: Option<Box<str>>,
+pub(crate) struct Accounts {
+    pub(crate) tokens: Sessions<Box<str>>,
     /// Aggregates of this host's provider.
     aggregates: Vec<String>,
     provider_generation: u64,
@@ -56,10 +57,10 @@ pub(crate) struct Sessions {
     evacuated: Value,
 }
 
-impl Sessions {
-    /// Of a hypervisor that ran before: it has to log in again.
-    pub(crate) fn known(provider_generation: u64) -> Self {
-        Self { provider_generation, ..Self::default() }
+impl Accounts {
+    /// Of a hypervisor that ran before.
+    pub(crate) fn known(provider_generation: u64, tokens: Sessions<Box<str>>) -> Self {
+        Self { tokens, provider_generation, ..Self::default() }
     }
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct Client<'a> {
     pub(crate) release: &'a Release,
     pub(crate) identity: &'a Identity,
     pub(crate) resources: &'a Resources,
-    pub(crate) sessions: &'a mut Sessions,
+    pub(crate) accounts: &'a mut Accounts,
     pub(crate) documents: &'a mut Documents,
     /// Of what it is a part of.
     pub(crate) context: &'a Context,
@@ -90,12 +91,12 @@ impl Client<'_> {
             HttpService::Glance => &self.apis.image_url,
         };
         let own = match service {
-            HttpService::Placement => &self.sessions.placement,
-            HttpService::Neutron | HttpService::Glance => &self.sessions.network,
+            HttpService::Placement => &self.accounts.tokens.placement,
+            HttpService::Neutron | HttpService::Glance => &self.accounts.tokens.network,
         };
         let (token, service_token) = match whose {
-            Token::User => (self.context.user_token(), self.sessions.service_user.clone()),
-            Token::Service => (own.clone(), self.sessions.service_user.clone()),
+            Token::User => (self.context.user_token(), self.accounts.tokens.service_user.clone()),
+            Token::Service => (own.clone(), self.accounts.tokens.service_user.clone()),
             Token::Alone => (own.clone(), None),
             Token::None => (None, None),
         };
@@ -137,13 +138,16 @@ impl Client<'_> {
 
     fn decode_token(&mut self, session: Session, answer: HttpAnswer) -> Result<Response, Fault> {
         let token = answer.subject_token.ok_or(Fault::Http(answer.status))?;
-        match session {
-            Session::Placement => self.sessions.placement = Some(token),
-            Session::Network => self.sessions.network = Some(token),
-            Session::ServiceUser => self.sessions.service_user = Some(token),
-        }
-        Ok(Response::Done)
+        *self.accounts.tokens.of(session) = Some(token);
+        // Without, it is good until somebody says that it is not.
+        Ok(lifetime(&answer.body).map_or(Response::Done, |lasts| Response::Token { lasts }))
     }
+}
+
+/// How long the token lasts that Keystone describes, by Keystone's clock.
+fn lifetime(body: &Value) -> Option<Duration> {
+    let at = |what: &str| OffsetDateTime::parse(body["token"][what].as_str()?, &Rfc3339).ok();
+    Duration::try_from(at("expires_at")? - at("issued_at")?).ok()
 }
 
 /// `Ok` for a status that means success.

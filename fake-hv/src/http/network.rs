@@ -64,8 +64,8 @@ impl Client<'_> {
             N::DeletePort { port, .. } => ("DELETE", format!("/v2.0/ports/{port}"), None, user),
         };
         // As `[service_user] send_service_user_token` has it: without it Neutron lets no user delete the port of a VM.
-        let service_token = self.sessions.service_user.clone();
-        let token = token.or_else(|| self.sessions.network.clone());
+        let service_token = self.accounts.tokens.service_user.clone();
+        let token = token.or_else(|| self.accounts.tokens.network.clone());
         let request_id = self.context.request_id();
         let url = format!("{}{path}", self.apis.network_url);
         Some(HttpRequest {
@@ -278,7 +278,7 @@ mod tests {
     use crate::{
         ServiceApis,
         contexts::Context,
-        http::Sessions,
+        http::Accounts,
         nova::{Documents, Identity, InstanceDocument, Release},
     };
 
@@ -306,7 +306,7 @@ mod tests {
             release: &Release::load("2026.2").expect("it ships"),
             identity: &Identity { host: "host".into(), node: Uuid::nil() },
             resources: &Resources::fake_driver(),
-            sessions: &mut Sessions::default(),
+            accounts: &mut Accounts::default(),
             context: &Context::Given(Value::Null),
             documents: &mut documents,
         };

@@ -21,7 +21,7 @@ impl Client<'_> {
             P::GetInventories => ("GET", provider("/inventories"), None, None),
             P::GetAggregates => ("GET", provider("/aggregates"), Some("1.19"), None),
             P::GetSharingProviders => {
-                let aggregates = self.sessions.aggregates.join(",");
+                let aggregates = self.accounts.aggregates.join(",");
                 let query = format!("member_of=in:{aggregates}&required=MISC_SHARES_VIA_AGGREGATE");
                 ("GET", format!("/resource_providers?{query}"), Some("1.18"), None)
             }
@@ -31,7 +31,7 @@ impl Client<'_> {
                 ("GET", format!("/allocations/{consumer}"), Some("1.28"), None)
             }
             P::RemoveAllocations(consumer) => {
-                ("PUT", format!("/allocations/{consumer}"), Some("1.28"), Some(self.sessions.evacuated.clone()))
+                ("PUT", format!("/allocations/{consumer}"), Some("1.28"), Some(self.accounts.evacuated.clone()))
             }
             P::DeleteAllocations(consumer) => ("DELETE", format!("/allocations/{consumer}"), None, None),
             P::PutInventories => ("PUT", provider("/inventories"), Some("1.26"), Some(self.inventories())),
@@ -43,7 +43,7 @@ impl Client<'_> {
         HttpRequest {
             method,
             url: format!("{}{path}", self.apis.placement_url),
-            token: self.sessions.placement.clone().filter(|_| *request != P::Discover),
+            token: self.accounts.tokens.placement.clone().filter(|_| *request != P::Discover),
             service_token: None,
             request_id: self.context.request_id().filter(|_| *request != P::Discover),
             placement_version: version,
@@ -59,7 +59,7 @@ impl Client<'_> {
                 "allocation_ratio": ratio})
         };
         json!({
-            "resource_provider_generation": self.sessions.provider_generation,
+            "resource_provider_generation": self.accounts.provider_generation,
             "inventories": {
                 "VCPU": inventory(offered.vcpus.into(), 0, offered.cpu_allocation_ratio),
                 "MEMORY_MB": inventory(offered.memory_mb, 512, offered.ram_allocation_ratio),
@@ -69,7 +69,7 @@ impl Client<'_> {
     }
 
     fn traits(&self) -> Value {
-        json!({"resource_provider_generation": self.sessions.provider_generation, "traits": self.release.traits})
+        json!({"resource_provider_generation": self.accounts.provider_generation, "traits": self.release.traits})
     }
 
     pub(super) fn decode_placement(
@@ -84,13 +84,13 @@ impl Client<'_> {
         }
         let generation = answer.body.get("resource_provider_generation").or_else(|| answer.body.get("generation"));
         if let Some(generation) = generation.and_then(Value::as_u64) {
-            self.sessions.provider_generation = generation;
+            self.accounts.provider_generation = generation;
         }
         Ok(match request {
             P::GetTree => {
                 let provider = answer.body.pointer("/resource_providers/0");
                 if let Some(generation) = provider.and_then(|p| p["generation"].as_u64()) {
-                    self.sessions.provider_generation = generation;
+                    self.accounts.provider_generation = generation;
                 }
                 Response::Found(provider.is_some())
             }
@@ -99,19 +99,19 @@ impl Client<'_> {
             }
             P::GetAggregates => {
                 let aggregates = answer.body["aggregates"].as_array().into_iter().flatten();
-                self.sessions.aggregates = aggregates.filter_map(Value::as_str).map(str::to_owned).collect();
-                Response::Found(!self.sessions.aggregates.is_empty())
+                self.accounts.aggregates = aggregates.filter_map(Value::as_str).map(str::to_owned).collect();
+                Response::Found(!self.accounts.aggregates.is_empty())
             }
             P::GetEvacuatedAllocations(_) => {
                 let mut elsewhere = answer.body.clone();
                 if let Some(allocations) = elsewhere["allocations"].as_object_mut() {
                     allocations.remove(&self.identity.node.to_string());
                 }
-                self.sessions.evacuated = elsewhere;
+                self.accounts.evacuated = elsewhere;
                 Response::Done
             }
             P::RemoveAllocations(_) => {
-                self.sessions.evacuated = Value::Null;
+                self.accounts.evacuated = Value::Null;
                 Response::Done
             }
             P::GetProviderAllocations => Response::Consumers(consumers(&answer.body)),

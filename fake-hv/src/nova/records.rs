@@ -70,6 +70,11 @@ impl Records {
         }
     }
 
+    /// Likewise of all VMs, such as those that a start-up took over, but those that something is being done to.
+    pub(crate) fn rest_but(&mut self, is_busy: impl Fn(Uuid) -> bool) {
+        self.kept.retain(|vm, document| is_busy(*vm) || !document.is_at_rest());
+    }
+
     /// How many there are.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(&self) -> usize {
@@ -114,6 +119,16 @@ mod tests {
         assert_eq!(kept_of(with_ports(&json!([{"id": vm}]).to_string())), 1);
         let deleted_meanwhile = InstanceDocument { next: Some(json!({})), ..with_ports("[]") };
         assert_eq!(kept_of(deleted_meanwhile), 1, "the delete goes on with it");
+    }
+
+    #[test]
+    fn of_what_a_start_up_takes_over_nothing_is_kept_but_what_is_being_worked_on() {
+        let (idle, busy) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let document = || InstanceDocument::new(json!({"nova_object.data": {}}));
+        let kept = Documents::from([(idle, document()), (busy, document())]);
+        let mut records = Records { kept, ..Records::default() };
+        records.rest_but(|vm| vm == busy);
+        assert!(records.kept.keys().eq([&busy]));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hypervisor::{ComputeOptions, ConductorCall, Hypervisor, Input, Instance, Milestone, Request, Rpc};
+use hypervisor::{
+    ComputeOptions, ConductorCall, Hypervisor, Input, Instance, Milestone, Request, Response, Rpc, Sessions,
+};
 
 use crate::driver::{Driver, VM, config, instance, rpc};
 
@@ -14,7 +16,7 @@ fn options() -> ComputeOptions {
 
 fn going_on(options: ComputeOptions, since_beat: Duration) -> Driver {
     let vm = Instance { vm_state: "active", ..instance(VM) };
-    let mut driver = Driver::with(Hypervisor::go_on(config(options), 7, vec![vm], since_beat));
+    let mut driver = Driver::with(Hypervisor::go_on(config(options), 7, vec![vm], since_beat, Sessions::default()));
     driver.input(Input::Tick);
     driver
 }
@@ -43,7 +45,8 @@ fn its_next_beat_is_as_late_as_its_last_one_was_early() {
 fn beats_that_lost_their_turn_are_not_all_at_once() {
     let mut firsts = Vec::new();
     for seed in 0..20 {
-        let mut driver = Driver::with(Hypervisor::go_on(config(options()), seed, Vec::new(), MINUTE * 8));
+        let mut driver =
+            Driver::with(Hypervisor::go_on(config(options()), seed, Vec::new(), MINUTE * 8, Sessions::default()));
         driver.input(Input::Tick);
         driver.run_for(MINUTE * 2);
         let beats = driver.times_of("Service.save");
@@ -62,7 +65,8 @@ fn its_periodic_tasks_run_once_in_each_interval() {
     let options = ComputeOptions { sync_power_state_interval: Some(every), ..quiet };
     let mut firsts = Vec::new();
     for seed in 0..20 {
-        let mut driver = Driver::with(Hypervisor::go_on(config(options.clone()), seed, Vec::new(), MINUTE));
+        let mut driver =
+            Driver::with(Hypervisor::go_on(config(options.clone()), seed, Vec::new(), MINUTE, Sessions::default()));
         driver.input(Input::Tick);
         driver.run_for(every * 2);
         let runs = driver.times_of("InstanceList.get_by_host");
@@ -84,4 +88,33 @@ fn its_servers_can_be_deleted() {
     // It is counted, so that the books change and the node is saved.
     let saved = |request: &Request| matches!(request, Request::Conductor(ConductorCall::SaveNode { usage, .. }) if usage.instances() == 0);
     assert!(driver.asked.iter().any(saved), "{:?}", driver.names());
+}
+
+const LOGIN: &str = "POST /v3/auth/tokens";
+
+/// Nothing but audits, one a minute, each with a request to Placement.
+fn audits() -> ComputeOptions {
+    ComputeOptions { update_resources_interval: Some(MINUTE), ..ComputeOptions::default().without_periodic_tasks() }
+}
+
+#[test]
+fn a_token_is_replaced_two_minutes_before_its_end() {
+    let mut driver = Driver::new(audits());
+    driver.told =
+        vec![(LOGIN, Response::Token { lasts: MINUTE * 10 }), (LOGIN, Response::Token { lasts: MINUTE * 60 })];
+    driver.input(Input::Tick);
+    driver.run_for(MINUTE * 30);
+    let logins = driver.times_of(LOGIN);
+    assert!(matches!(logins[..], [0.0, renewed] if (480.0..560.0).contains(&renewed)), "{logins:?}");
+    assert_eq!(driver.times_of("GET /v3"), [0.0], "where Keystone is has been asked before");
+}
+
+#[test]
+fn tokens_that_it_still_has_are_used() {
+    let sessions = Sessions { placement: Some(MINUTE * 10), ..Sessions::default() };
+    let mut driver = Driver::with(Hypervisor::go_on(config(audits()), 7, Vec::new(), MINUTE / 2, sessions));
+    driver.input(Input::Tick);
+    driver.run_for(MINUTE * 30);
+    let logins = driver.times_of(LOGIN);
+    assert!(matches!(logins[..], [renewed] if (600.0..680.0).contains(&renewed)), "{logins:?}");
 }
