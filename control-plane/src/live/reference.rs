@@ -53,8 +53,8 @@ pub(super) async fn stop(run: &Run<'_>) {
     }
 }
 
-/// Stops those of runs that were killed, of this one's name as well: a nova-compute that lives would make its service anew, and beat beside
-/// those that are measured.
+/// Stops those of runs that were killed, of this one's name as well: a nova-compute that lives would make its service anew, and beat
+/// beside those that are measured.
 pub(super) async fn stop_left(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = &run.target.own else { return Ok(()) };
     for (host, process) in real_compute::all(cloud).map_err(LiveError::RealCompute)? {

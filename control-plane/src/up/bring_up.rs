@@ -92,9 +92,9 @@ impl<'a> BringUp<'a> {
         self.part_connections()
     }
 
-    /// Those that are left alone if they run as wanted. When passwords are hashed anew the tokens of all services end, and of the threads
-    /// of one that learn this at the same moment only one gets another: the requests of the others fail (`invalidate` of keystoneauth),
-    /// which nova-scheduler takes for a lack of hosts. So none is left with a token.
+    /// Those that are left alone if they run as wanted. When passwords are hashed anew the tokens of all services end, and of the
+    /// threads of one that learn this at the same moment only one gets another: the requests of the others fail (`invalidate` of
+    /// keystoneauth), which nova-scheduler takes for a lack of hosts. So none is left with a token.
     fn may_run_on(&self) -> Vec<&Service> {
         let tokens_last = identity::is_hashed(self.settings);
         self.chosen(|at| tokens_last || at < order::APIS)

@@ -95,7 +95,7 @@ impl FleetSpec {
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// What each of so many processes has of it: as many of the hypervisors and of the connections that they share as all others, rounded up.
+    /// What each of so many processes has of it: its part of the hypervisors, and of the connections that they share, rounded up.
     fn part(&self, processes: u32) -> Self {
         let mut part = self.clone();
         part.plan.hypervisors = part.plan.hypervisors.div_ceil(processes);
