@@ -37,6 +37,9 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let recorder = run.scribe.recorder().clone();
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
+    if goes_on > 0 {
+        run.tell.note(&format!("goes on with {goes_on} hypervisors that an earlier run left"));
+    }
     let rpc_servers = Release::load(&run.plan.release).map_err(FleetError::from)?.rpc_topics().len() as u64;
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);

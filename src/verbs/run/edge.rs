@@ -71,6 +71,12 @@ pub(super) fn search(
     } else {
         print(&reports::edge_terminal(&report).trim_end());
     }
+    if report.searches.iter().any(|search| search.end.is_none()) {
+        let (scenario, out) = (&args.scenario, out.display());
+        eprintln!(
+            "not all searches have ended: `kagemusha run {scenario} --resume {out}`, with the same --target and --set, goes on"
+        );
+    }
     eprintln!("each trial: {}/…, all together: {}", out.display(), out.join(reports::EDGE_PAGE).display());
     Ok(status)
 }
