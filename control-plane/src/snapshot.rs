@@ -126,9 +126,8 @@ pub async fn restore_snapshot(state: &StateDir, name: &str) -> Result<(Snapshot,
 /// # Errors
 /// When one cannot be read.
 pub fn snapshots(state: &StateDir) -> Result<Vec<Snapshot>, UpError> {
-    let entries = fs::read_dir(state.join(FOLDER)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_name(name));
-    let mut all = names.map(|name| find(state, &name)).collect::<Result<Vec<_>, _>>()?;
+    let mut all =
+        names(state).filter(|name| is_name(name)).map(|name| find(state, &name)).collect::<Result<Vec<_>, _>>()?;
     all.sort_by(|a, b| a.made_at.cmp(&b.made_at));
     Ok(all)
 }
@@ -194,9 +193,13 @@ async fn copy(state: &StateDir, from: &Path, to: &Path, step: &str) -> Result<()
 
 /// What restores have left that did not come to their end.
 fn copies_cut_short(state: &StateDir) -> Vec<PathBuf> {
+    names(state).filter(|name| name.starts_with(RESTORING)).map(|name| state.join(FOLDER).join(name)).collect()
+}
+
+/// What lies in the folder of the snapshots.
+fn names(state: &StateDir) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(state.join(FOLDER)).into_iter().flatten().flatten();
-    let begun = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(RESTORING));
-    begun.map(|entry| entry.path()).collect()
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 fn make_parent(path: &Path) -> Result<(), UpError> {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release, Tokens};
+use fake_hv::{Fleet, FleetError, FleetSpec, KnownHost, Processes, Release};
 use rustix::process::{Resource, getrlimit};
 use scenarios::{
     options::{compute_options, service_down_time},
@@ -49,11 +49,6 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
             return Err(LiveError::FleetLost(reason));
         }
-        let refused = run.fleet.with(|fleet| fleet.stats().refused).unwrap_or_default();
-        if refused > 0 {
-            let why = "their nodes belong to hosts of other names (warnings of the run name them)";
-            return Err(LiveError::Register(format!("{refused} hypervisors do not start: {why}")));
-        }
         if let Some(now) = roll_call.call(hosts.len()).await.map_err(LiveError::Register)? {
             seen_up.extend(now.up.iter().cloned());
             roll = now;
@@ -61,14 +56,18 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
         let Roll { up, mapped, .. } = &roll;
         // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared.
         let all_up = up.len() >= hosts.len() && (goes_on == 0 || roll.beating >= hosts.len());
-        if run.fleet.with(|fleet| fleet.stats().registered).unwrap_or_default() >= hosts.len() as u64 {
+        let stats = run.fleet.with(Fleet::stats).unwrap_or_default();
+        if stats.refused > 0 {
+            let why = "their nodes belong to hosts of other names (warnings of the run name them)";
+            return Err(LiveError::Register(format!("{} hypervisors do not start: {why}", stats.refused)));
+        }
+        if stats.registered >= hosts.len() as u64 {
             registered.get_or_insert_with(Instant::now);
         }
         // A host that goes on is alive as soon as its RPC servers are there; one that starts, when it has beaten once.
-        let serving = run.fleet.with(|fleet| fleet.stats().serving).unwrap_or_default();
         let beating = match goes_on {
             0 => registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS),
-            _ => registered.is_some() && serving >= hosts.len() as u64 * rpc_servers,
+            _ => registered.is_some() && stats.serving >= hosts.len() as u64 * rpc_servers,
         };
         if all_up && beating && *mapped >= hosts.len() {
             return Ok(());
@@ -88,15 +87,13 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
 
 /// The hypervisors that an earlier run left, from the first one on, as long as there is no gap: the others start.
 async fn known(run: &Run<'_>, spec: &FleetSpec) -> Result<Vec<KnownHost>, LiveError> {
-    let Some((_, cloud)) = run.kept().zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
+    let keep = run.keep.filter(|keep| keep.kept.is_some());
+    let Some((keep, cloud)) = keep.zip(run.target.own.as_ref()) else { return Ok(Vec::new()) };
     let mut link = Link::new(&cloud.database);
     let hypervisors = spec.plan.hypervisors;
     records::close_the_gap(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
     let mut hosts = records::hosts(&mut link, &run.name, hypervisors).await.map_err(LiveError::Kept)?;
-    let mut tokens = match run.keep {
-        Some(keep) => Kept::tokens(&keep.state).map_err(|error| LiveError::Kept(error.to_string()))?,
-        None => Tokens::default(),
-    };
+    let mut tokens = Kept::tokens(&keep.state).map_err(|error| LiveError::Kept(error.to_string()))?;
     let known = (0..).zip(spec.host_names()).map_while(|(index, name)| {
         let host = hosts.remove(&name)?;
         Some(KnownHost { tokens: tokens.remove(&index).unwrap_or_default(), ..host })

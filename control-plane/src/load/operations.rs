@@ -162,8 +162,9 @@ impl Ground {
     async fn wait_for_boot(&self, user: &Session, id: &str, accepted: &Accepted, attempt: &Attempt) {
         attempt.is_about(id, user);
         let seen = self.poller.watch(id, Wait::Active).await;
-        let (at, is_active) = (Instant::now(), matches!(seen, Ok(Seen::Active)));
+        let at = Instant::now();
         let error = self.unless(user, id, seen, Seen::Active).await;
+        let is_active = error.is_none();
         let ended = Ended { error, server: Some(id.to_owned()), ..Ended::default() };
         // It has ended, even if the run does before it is known where its time went.
         attempt.end_at(at, ended.clone());

@@ -86,7 +86,7 @@ impl Host {
         }
         let _alone = self.acquire(LockName::Login).await;
         for session in needed.iter().filter(|session| !self.is_open(**session)) {
-            self.open(*session).await?;
+            self.log_in(*session).await?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Host {
         self.state().sessions.of(session).is_some_and(|until| now < until)
     }
 
-    async fn open(&self, session: Session) -> Result<(), Fault> {
+    async fn log_in(&self, session: Session) -> Result<(), Fault> {
         let is_new = self.state().sessions.of(session).is_none();
         // Where Keystone is and what it speaks is asked once; for both sessions with Neutron at the same time.
         if is_new && session != Session::Network {
@@ -106,12 +106,6 @@ impl Host {
         if is_new && session == Session::Placement {
             self.request(Request::Placement(PlacementRequest::Discover), self.timeout_of(session)).await?;
         }
-        *self.state().sessions.of(session) = Some(until);
-        Ok(())
-    }
-
-    async fn log_in(&self, session: Session) -> Result<(), Fault> {
-        let until = self.token(session).await?;
         *self.state().sessions.of(session) = Some(until);
         Ok(())
     }
