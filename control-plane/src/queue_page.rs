@@ -4,7 +4,8 @@
 pub(crate) const CONSUMERS: (&str, &str) = ("queue_consumer_count", "rabbitmq_detailed_queue_consumers");
 pub(crate) const MESSAGES: (&str, &str) = ("queue_coarse_metrics", "rabbitmq_detailed_queue_messages");
 
-/// Each queue with its value, of one of the families. A node's page has the queues that live there.
+/// Each queue that has any, with its value of one of the families. A node's page has the queues that live there. With tens of
+/// thousands of them it is megabytes long, so it is read as it comes.
 ///
 /// # Errors
 /// What the broker, or the network, said.
@@ -16,15 +17,23 @@ pub(crate) async fn queues(
     let mut queues = Vec::new();
     for url in metrics_urls {
         let url = format!("{url}/detailed?family={family}");
-        let page = client.get(&url).send().await?.error_for_status()?.text().await?;
-        queues.extend(read(&page, metric));
+        let mut page = client.get(&url).send().await?.error_for_status()?;
+        let mut unread = Vec::new();
+        while let Some(chunk) = page.chunk().await? {
+            unread.extend_from_slice(&chunk);
+            take_lines(&mut unread, metric, &mut queues);
+        }
     }
     Ok(queues)
 }
 
-fn read(page: &str, metric: &str) -> Vec<(String, f64)> {
-    let of_metric = page.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
-    of_metric.filter_map(series).collect()
+/// Reads the lines that are whole.
+fn take_lines(unread: &mut Vec<u8>, metric: &str, queues: &mut Vec<(String, f64)>) {
+    let end = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let text = String::from_utf8_lossy(&unread[..end]);
+    let of_metric = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
+    queues.extend(of_metric.filter_map(series).filter(|(_, value)| *value > 0.0));
+    unread.drain(..end);
 }
 
 /// `vhost="openstack",queue="conductor"} 12`
@@ -45,8 +54,17 @@ mod tests {
                     rabbitmq_detailed_queue_messages_ready{vhost=\"openstack\",queue=\"conductor\"} 12\n\
                     # TYPE rabbitmq_detailed_queue_messages gauge\n\
                     rabbitmq_detailed_queue_messages{vhost=\"openstack\",queue=\"scheduler\"} 3\n\
+                    rabbitmq_detailed_queue_messages{vhost=\"openstack\",queue=\"reply_1\"} 0\n\
                     rabbitmq_detailed_queue_messages{vhost=\"openstack\",queue=\"conductor\"} 14\n";
         let expected = [("scheduler".to_owned(), 3.0), ("conductor".to_owned(), 14.0)];
-        assert_eq!(read(page, MESSAGES.1), expected);
+        // However the network cuts it.
+        for size in 1..page.len() {
+            let (mut unread, mut queues) = (Vec::new(), Vec::new());
+            for chunk in page.as_bytes().chunks(size) {
+                unread.extend_from_slice(chunk);
+                take_lines(&mut unread, MESSAGES.1, &mut queues);
+            }
+            assert_eq!(queues, expected);
+        }
     }
 }

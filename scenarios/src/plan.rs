@@ -325,6 +325,11 @@ impl Operation {
             _ => 1,
         }
     }
+
+    /// Whether Nova's scheduler looks for a host.
+    pub fn chooses_hosts(&self) -> bool {
+        matches!(self, Self::Boot { .. } | Self::Resize)
+    }
 }
 
 const fn one() -> u32 {

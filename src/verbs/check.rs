@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             if args.json {
                 print(&format!("{:#}", json!({"errors": errors})));
             } else {
-                eprintln!("{errors}");
+                say!("{errors}");
             }
             return ExitCode::from(exit::COULD_NOT_RUN);
         }

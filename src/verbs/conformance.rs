@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     if args.list {
         chosen.names().for_each(|name| println!("{name}"));
-        skipped(args).for_each(|(name, reason)| eprintln!("not {name}: {reason}"));
+        skipped(args).for_each(|(name, reason)| say!("not {name}: {reason}"));
         return ExitCode::from(exit::OK);
     }
     let compared = runtime().map_err(LabError::from).and_then(|runtime| {
@@ -190,19 +190,19 @@ async fn on_one_stage(
     verdicts: &mut Vec<Verdict>,
 ) -> Result<bool, LabError> {
     let folder = tempfile::tempdir()?;
-    eprintln!("Starting two real nova-computes and two simulated ones ...");
+    say!("Starting two real nova-computes and two simulated ones ...");
     let kinds = [Kind::Real, Kind::Simulated];
     let lab = Lab::open(cloud, &kinds, stage, &quiet_options(false), &folder.path().join("run")).await?;
     let done = tokio::select! {
         done = do_all(&lab, args, chosen, verdicts) => done.map(|()| true),
         _ = tokio::signal::ctrl_c() => {
-            eprintln!("Interrupted; cleaning up ...");
+            say!("Interrupted; cleaning up ...");
             Ok(false)
         }
     };
     let left = lab.close().await?;
     if left != "nothing" {
-        eprintln!("left in the cloud: {left}");
+        say!("left in the cloud: {left}");
     }
     done
 }

@@ -55,7 +55,7 @@ async fn carry_out(args: &Args) -> Result<bool, LabError> {
     let complete =
         missing.is_empty() || record_missing(args, &recordings, &missing, &folder.path().join("run")).await?;
     if !complete {
-        eprintln!("Interrupted: nothing learned");
+        say!("Interrupted: nothing learned");
         return Ok(false);
     }
     let (mut pairs, mut release) = (Vec::new(), String::new());
@@ -67,7 +67,7 @@ async fn carry_out(args: &Args) -> Result<bool, LabError> {
     }
     let lesson = learn(&release, &pairs);
     for left in &lesson.left {
-        eprintln!("not understood: {left}");
+        say!("not understood: {left}");
     }
     let text = serde_json::to_string_pretty(&lesson.procedures).expect("procedures have text keys only");
     fs::write(&args.out, text + "\n")?;
@@ -128,7 +128,7 @@ async fn record_all(lab: &Lab, recordings: &Recordings, missing: &[[Turn; 2]]) -
         let recorded = record(lab, operation, &[*once, *again]).await?;
         for (variation, recorded) in [*once, *again].into_iter().zip(recorded) {
             let how = recorded.failure.clone().unwrap_or_else(|| "recorded".to_owned());
-            eprintln!("{:26} {} NICs: {how}", operation.name, variation.nics);
+            say!("{:26} {} NICs: {how}", operation.name, variation.nics);
             let take = Take { release: lab.release().to_owned(), variation, recorded: vec![recorded] };
             recordings.save(operation.name, 1, &take)?;
         }

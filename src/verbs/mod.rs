@@ -1,5 +1,13 @@
 //! The verbs of the command.
 
+/// A line on standard error. Whoever read it may have gone, as `head` does, and a verb ends what it began all the same.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_reads = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 pub(crate) mod check;
 pub(crate) mod conformance;
 pub(crate) mod doctor;
@@ -19,7 +27,7 @@ use control_plane::UpError;
 
 /// Tells why a verb could not be carried out.
 pub(crate) fn fail(error: &impl Display) -> ExitCode {
-    eprintln!("error: {error}");
+    say!("error: {error}");
     ExitCode::from(exit::COULD_NOT_RUN)
 }
 

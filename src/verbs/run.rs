@@ -48,7 +48,8 @@ pub(crate) struct Args {
     /// Folder of the run, which must not exist yet [default: runs/SCENARIO-TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with a search that did not end, in its folder: its trials count, and what --set says must be the same
+    /// Go on with a search that did not end, in its folder: its trials count, so all must be as it was but for the range, the
+    /// precision and the number of trials (edge.from, edge.to, edge.within, edge.most_trials)
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
     /// Print summary.json on standard output; everything else goes to standard error
@@ -126,14 +127,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let plan = match scenarios::resolve(&source, &args.sets, args.seed) {
         Ok(plan) => plan,
         Err(errors) => {
-            eprintln!("{errors}");
+            say!("{errors}");
             return ExitCode::from(exit::COULD_NOT_RUN);
         }
     };
     if args.resume.is_some() && plan.edge.is_none() {
         return fail(&format!("--resume goes on with a search, and {} has no [edge]: it is one run", plan.scenario));
     }
-    eprintln!("seed {}", plan.seed);
+    say!("seed {}", plan.seed);
     let status = match args.target {
         TargetKind::Sim => sim::run(args, &source, &plan),
         TargetKind::Live => live::run(args, &source, &plan),
@@ -182,7 +183,7 @@ fn show(args: &Args, summary: &Summary, out: &Path) {
     let report = out.join(reports::REPORT);
     if args.json {
         print(&reports::summary_json(summary).trim_end());
-        eprintln!("report: {}", report.display());
+        say!("report: {}", report.display());
     } else {
         print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
     }

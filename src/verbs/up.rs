@@ -134,7 +134,7 @@ impl Progress for Terminal {
     fn end(&self, step: &str, took: Duration) {
         let line = format!("{:>6.1}s ✓ {step}", took.as_secs_f64());
         match &self.spinners {
-            None => eprintln!("{line}"),
+            None => say!("{line}"),
             Some((all, bars)) => {
                 if let Some(bar) = bars.lock().expect("no holder of this lock panics").remove(step) {
                     bar.finish_and_clear();
@@ -147,7 +147,7 @@ impl Progress for Terminal {
 
     fn note(&self, text: &str) {
         match &self.spinners {
-            None => eprintln!("        · {text}"),
+            None => say!("        · {text}"),
             Some((all, _)) => {
                 let _ = all.println(format!("        · {text}"));
             }

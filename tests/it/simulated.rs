@@ -1,6 +1,6 @@
 //! The command in virtual time: what a newcomer runs first.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -45,6 +45,17 @@ fn a_run_ends_with_its_verdict_and_its_report() {
     assert!(stderr.starts_with("seed 1\n"), "{stderr}");
     assert!(stdout.contains("PASSED") && stdout.contains("20 of 20 boot operations succeeded"), "{stdout}");
     assert!(fs::read_to_string(folder.path().join("run/report.html")).unwrap().contains("virtual time"));
+}
+
+#[test]
+fn a_run_ends_what_it_began_when_nobody_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.toml"), SCENARIO).unwrap();
+    let (gone, mut command) = (io::pipe().unwrap().1, Command::new(env!("CARGO_BIN_EXE_kagemusha")));
+    let out = gone.try_clone().unwrap();
+    command.current_dir(folder.path()).args(["run", "small.toml", "--out", "run"]).stdout(out).stderr(gone);
+    assert!(command.status().unwrap().success());
+    assert!(folder.path().join("run/report.html").exists());
 }
 
 #[test]

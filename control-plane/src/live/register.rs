@@ -28,8 +28,32 @@ const FIRST_BEATS: Duration = Duration::from_secs(8);
 /// Hosts that an error names.
 const NAMED: usize = 5;
 
-/// Starts the fleet, and waits until Nova shows all of it up and has mapped it to its cell.
+/// Starts the fleet, and waits until Nova shows all of it up, has mapped it to its cell, and would build nowhere else.
 pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveError> {
+    let mut roll_call = roll_call(run);
+    come_up(run, login, &mut roll_call).await?;
+    others_go_down(run, &mut roll_call).await
+}
+
+/// The hypervisors that a smaller run leaves at rest: for `service_down_time` after their last heartbeat Nova takes them for up. It goes
+/// by for itself.
+async fn others_go_down(run: &Run<'_>, roll_call: &mut RollCall) -> Result<(), LiveError> {
+    let chooses_hosts = run.plan.load.iter().any(|load| load.operation.chooses_hosts());
+    let begun = Instant::now();
+    let hypervisors = run.plan.fleet.hypervisors as usize;
+    while chooses_hosts {
+        let roll = roll_call.call(hypervisors).await.map_err(LiveError::Register)?;
+        let Some(up) = roll.map(|roll| roll.up_at_rest).filter(|up| *up > 0) else { break };
+        let text = format!("{up} hypervisors are at rest, and Nova still takes them for up: waits until it does not");
+        let since = begun.elapsed();
+        run.tell.status(&Status { phase: Phase::Register, done: 0, total: None, text, since, planned_left: None });
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Starts the fleet, and waits until all of it is up.
+async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Result<(), LiveError> {
     let mut spec = fleet_spec(run, login);
     spec.processes = processes(run, &spec)?;
     let hosts: BTreeSet<String> = spec.host_names().collect();
@@ -43,7 +67,6 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
     let rpc_servers = Release::load(&run.plan.release).map_err(FleetError::from)?.rpc_topics().len() as u64;
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);
-    let mut roll_call = roll_call(run);
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
     loop {
         if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {

@@ -31,6 +31,8 @@ pub struct Roll {
     pub beating: usize,
     /// Hosts that the scheduler can choose.
     pub mapped: usize,
+    /// Hosts that an earlier, larger run left at rest, and that Nova still takes for up: builds would go there, and stay.
+    pub up_at_rest: usize,
 }
 
 /// Calls the roll.
@@ -82,8 +84,11 @@ impl RollCall {
         match &mut self.by {
             By::Records { link, times, hypervisors } => {
                 let rows: Vec<(String, i64, bool, bool)> = link.rows(QUERY).await?;
-                let ours = rows.into_iter().filter(|(host, ..)| self.run.owns_host(host, *hypervisors));
-                Ok(Some(roll(ours, *times)))
+                let (at_rest, ours): (Vec<_>, Vec<_>) = rows
+                    .into_iter()
+                    .filter(|(host, ..)| self.run.owns_host(host, u32::MAX))
+                    .partition(|(host, ..)| !self.run.owns_host(host, *hypervisors));
+                Ok(Some(Roll { up_at_rest: roll(at_rest, *times).up.len(), ..roll(ours, *times) }))
             }
             By::Api(admin) => {
                 let services = compute_services(admin, &self.run).await.map_err(|error| error.to_string())?;
@@ -91,13 +96,13 @@ impl RollCall {
                 let up: BTreeSet<String> =
                     services.into_iter().filter(|service| service.up).map(|service| service.host).collect();
                 let mapped = if up.len() >= wanted { mapped(admin, &self.run).await? } else { 0 };
-                Ok(Some(Roll { beating: up.len(), up, mapped }))
+                Ok(Some(Roll { beating: up.len(), up, mapped, up_at_rest: 0 }))
             }
         }
     }
 }
 
-fn roll(rows: impl Iterator<Item = (String, i64, bool, bool)>, times: Times) -> Roll {
+fn roll(rows: Vec<(String, i64, bool, bool)>, times: Times) -> Roll {
     let mut roll = Roll::default();
     for (host, silent_s, forced_down, mapped) in rows {
         roll.mapped += usize::from(mapped);
@@ -131,9 +136,9 @@ mod tests {
             row("d", 0, true, false),
         ];
         let times = Times { service_down_time_s: 60, late_after_s: 15 };
-        let late = roll(rows.clone().into_iter(), times);
-        assert_eq!(late, Roll { up: BTreeSet::from(["a".to_owned()]), beating: 0, mapped: 2 });
-        let on_time = roll(rows.into_iter(), Times { late_after_s: 60, ..times });
+        let late = roll(rows.to_vec(), times);
+        assert_eq!(late, Roll { up: BTreeSet::from(["a".to_owned()]), beating: 0, mapped: 2, up_at_rest: 0 });
+        let on_time = roll(rows.to_vec(), Times { late_after_s: 60, ..times });
         assert_eq!(on_time.beating, 1);
     }
 }

@@ -97,9 +97,12 @@ impl Trial {
             Verdict::Failed => broken.collect(),
             Verdict::Error if overwhelmed => {
                 let reason = summary.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
-                let registered =
-                    summary.hypervisors.registered.filter(|number| *number < summary.hypervisors.requested);
-                let short = registered.map(|number| format!("hypervisors.registered was {number}: {reason}"));
+                let hypervisors = &summary.hypervisors;
+                let registered = hypervisors.registered.filter(|number| *number < hypervisors.requested);
+                let short = registered.map(|number| {
+                    let (within_s, requested) = (plan.fleet.register_within.as_secs(), hypervisors.requested);
+                    format!("fleet.register_within: {number} of {requested} registered in {within_s} s: {reason}")
+                });
                 vec![short.unwrap_or_else(|| reason.to_owned())]
             }
             _ => summary.reason.clone().into_iter().collect(),
@@ -136,27 +139,35 @@ impl Search {
         self.trials.iter().filter_map(counts).collect()
     }
 
+    /// What is known of the edge, once trials lie on both sides of it: what is believed of sizes that nobody has tried is not told.
+    pub(crate) fn enclosed(&self) -> Option<Estimate> {
+        let tried = self.tried();
+        let any = |held: bool| tried.iter().any(|trial| trial.held == held);
+        self.estimate.filter(|_| any(true) && any(false))
+    }
+
     /// The edge in words.
     pub(crate) fn finding(&self, report: &EdgeReport) -> String {
-        let Some(Estimate { edge, low, high, .. }) = self.estimate else { return "nothing was tried".to_owned() };
-        let between = || format!("{} ({} to {})", report.words(edge), report.words(low), report.words(high));
-        let tried = self.tried();
-        let sizes = |held: bool| tried.iter().filter(move |trial| trial.held == held).map(|trial| trial.size);
         match self.end {
             Some(End::Beyond) => format!("beyond {}, the largest that was tried", report.words(report.to)),
             Some(End::Before) => format!("before {}, the smallest that was tried", report.words(report.from)),
-            Some(End::Found) => between(),
-            open => {
-                // What is believed of sizes that nobody has tried is not told.
-                let known = match (sizes(true).reduce(f64::max), sizes(false).reduce(f64::min)) {
-                    (Some(largest), None) => format!("beyond {}", report.words(largest)),
-                    (None, Some(smallest)) => format!("before {}", report.words(smallest)),
-                    _ => between(),
-                };
-                format!(
-                    "{known}, {}",
-                    if open.is_some() { "not as close as was asked" } else { "the search did not end" }
-                )
+            Some(End::Found) => self.known(report),
+            Some(End::Undecided) => format!("{}, not as close as was asked", self.known(report)),
+            None if self.estimate.is_none() => "nothing was tried".to_owned(),
+            None => format!("{}, the search did not end", self.known(report)),
+        }
+    }
+
+    fn known(&self, report: &EdgeReport) -> String {
+        if let Some(Estimate { edge, low, high, .. }) = self.enclosed() {
+            return format!("{} ({} to {})", report.words(edge), report.words(low), report.words(high));
+        }
+        let tried = self.tried();
+        match tried.iter().filter(|trial| trial.held).map(|trial| trial.size).reduce(f64::max) {
+            Some(largest) => format!("beyond {}", report.words(largest)),
+            None => {
+                let smallest = tried.iter().map(|trial| trial.size).fold(f64::INFINITY, f64::min);
+                format!("before {}", report.words(smallest))
             }
         }
     }
@@ -171,11 +182,12 @@ impl Search {
         if self.tuning.is_empty() { "as written" } else { &self.tuning }
     }
 
-    /// What broke, the most frequent first, without the figures: the metric of each gate, and how often it did not hold.
+    /// What broke, the most frequent first, without the figures: the metric of each gate, or the key that bounds the start, and how
+    /// often it did not hold.
     pub(crate) fn breaks(&self) -> Vec<(String, usize)> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for why in self.trials.iter().filter(|trial| trial.held == Some(false)).flat_map(|trial| &trial.why) {
-            let metric = why.split_whitespace().next().unwrap_or_default();
+            let metric = why.split([' ', ':']).next().unwrap_or_default();
             let name = if metric.contains('.') {
                 metric.to_owned()
             } else {

@@ -94,7 +94,7 @@ fn picture(report: &EdgeReport, search: &Search) -> String {
     };
     let count = search.trials.len() as f64;
     let mut layers = Vec::new();
-    if let Some(estimate) = search.estimate {
+    if let Some(estimate) = search.enclosed() {
         let line = |name: &str, size: f64, shape| Layer::new(name, "c3", shape, vec![(0.5, size), (count + 0.5, size)]);
         layers.push(line("edge", estimate.edge, Shape::Line));
         layers.push(line("lower end of the 95 % interval", estimate.low, Shape::Dashed));

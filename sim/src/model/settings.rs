@@ -126,6 +126,7 @@ const WHY_NOT: &[(&str, &str)] = &[
     ("oslo_messaging_rabbit.rabbit_stream_fanout", "its cost was not measured"),
     ("database.max_retries", "the database is there when a service first connects"),
     ("database.retry_interval", "the database is there when a service first connects"),
+    ("token.expiration", "tokens do not end"),
     ("DEFAULT.force_config_drive", "made on the hypervisor: part of fleet.times.spawn"),
 ];
 

@@ -42,7 +42,7 @@ async fn measure(args: &Args) -> Result<Option<LoadReport>, LabError> {
     let _mine = Lock::take(&state)?;
     let folder = tempfile::tempdir()?;
     let Options { hosts, idle, boots, .. } = args.load;
-    load(&cloud, &LoadPlan { hosts, idle, boots }, folder.path(), &|what| eprintln!("{what}")).await
+    load(&cloud, &LoadPlan { hosts, idle, boots }, folder.path(), &|what| say!("{what}")).await
 }
 
 /// Shows the report, and writes the file; whether no figure differs.

@@ -73,11 +73,11 @@ pub(super) fn search(
     }
     if report.searches.iter().any(|search| search.end.is_none()) {
         let (scenario, out) = (&args.scenario, out.display());
-        eprintln!(
+        say!(
             "not all searches have ended: `kagemusha run {scenario} --resume {out}`, with the same --target and --set, goes on"
         );
     }
-    eprintln!("each trial: {}/…, all together: {}", out.display(), out.join(reports::EDGE_PAGE).display());
+    say!("each trial: {}/…, all together: {}", out.display(), out.join(reports::EDGE_PAGE).display());
     Ok(status)
 }
 
@@ -137,12 +137,12 @@ fn one(
         // A trial that was killed has left a folder, and no result.
         let mut names = (number + 1..).map(|number| folder(&search.tuning, number, &edge.written(size)));
         let folder = names.find(|name| !out.join(name).exists()).expect("numbers do not end");
-        eprintln!("\ntrial {} of {}: {} = {}", number + 1, name(search), edge.vary, edge.written(size));
+        say!("\ntrial {} of {}: {} = {}", number + 1, name(search), edge.vary, edge.written(size));
         let plan = make(size, seed.wrapping_add(number as u64))?;
         let summary = carry_out(&plan, &out.join(&folder))?;
         let outcome: Outcome = read(&out.join(&folder).join("outcome.json"))?;
         let trial = Trial::of(size, &plan, outcome.kind, &summary, folder);
-        eprintln!("  {}", verdict(&trial));
+        say!("  {}", verdict(&trial));
         let (interrupted, outcome) = (trial.outcome == Verdict::Partial, trial.outcome);
         let search = &mut report.searches[index];
         search.trials.push(trial);

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
         runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
     } else if plan.cloud.bring_your_own.is_none() {
         let (openrc, down) = (state.join("openrc"), state.command("down"));
-        eprintln!("the cloud keeps running: `. {}` for the openstack client; `{down}` stops it", openrc.display());
+        say!("the cloud keeps running: `. {}` for the openstack client; `{down}` stops it", openrc.display());
     }
     Ok(status)
 }
@@ -159,6 +159,8 @@ async fn record(plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Pat
     let manifest = manifest::live(plan, target);
     let plan_json = serde_json::to_string_pretty(plan).expect("a plan is JSON");
     let recorder = Recorder::create(out, &manifest, &plan_json).map_err(words)?;
+    // For whoever has to kill it.
+    say!("recorded in {}", out.display());
     let origin = Instant::now();
     let (canceller, cancel) = Cancel::new();
     let signals = tokio::spawn(listen(canceller, out.to_owned())?);
@@ -168,7 +170,7 @@ async fn record(plan: &Plan, (target, keep): (&Target, Option<&Keep>), out: &Pat
     signals.abort();
     let finished = recorder.finish(&outcome);
     if let Some(reason) = outcome.failure() {
-        eprintln!("error: {reason}");
+        say!("error: {reason}");
     }
     let summary = reports::write(out).map_err(words)?;
     finished.map_err(words)?;
@@ -186,14 +188,12 @@ fn listen(canceller: Canceller, out: PathBuf) -> Result<impl Future<Output = ()>
                 _ = terminate.recv() => {}
             }
             if first {
-                eprintln!("\nstopping: nothing more is started, what is under way may end, then all is cleaned up");
-                eprintln!("once more stops at once and leaves what was made for the next run to remove");
+                say!("\nstopping: nothing more is started, what is under way may end, then all is cleaned up");
+                say!("once more stops at once and leaves what was made for the next run to remove");
                 canceller.cancel();
             } else {
-                eprintln!(
-                    "stopped at once: servers, tenants and hosts of the run stay until the next run removes them"
-                );
-                eprintln!("`kagemusha report {}` reports what was recorded", out.display());
+                say!("stopped at once: servers, tenants and hosts of the run stay until the next run removes them");
+                say!("`kagemusha report {}` reports what was recorded", out.display());
                 std::process::exit(exit::COULD_NOT_RUN.into());
             }
         }

@@ -23,9 +23,9 @@ pub(super) struct RunTerminal {
 impl RunTerminal {
     /// Says what is to come.
     pub(super) fn new(plan: &Plan) -> Self {
-        eprintln!("{}: {}", plan.scenario, plan.description);
+        say!("{}: {}", plan.scenario, plan.description);
         if let Some(takes) = Schedule::of(plan).map(|schedule| schedule.takes()) {
-            eprintln!("the load alone takes {} if the cloud keeps up", whole_seconds(takes));
+            say!("the load alone takes {} if the cloud keeps up", whole_seconds(takes));
         }
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
@@ -49,7 +49,7 @@ impl RunTerminal {
         let line = format!("{:>6.1}s {text}", self.begun.elapsed().as_secs_f64());
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => say!("{line}"),
         }
     }
 }

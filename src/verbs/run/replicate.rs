@@ -69,7 +69,7 @@ pub(crate) fn tell(replications: &Replications, out: &Path, json: bool) -> Resul
     } else {
         print(&reports::replications_terminal(replications));
     }
-    eprintln!("each run: {}/replication-…, all together: {}", out.display(), file.display());
+    say!("each run: {}/replication-…, all together: {}", out.display(), file.display());
     Ok(replications.exit_status())
 }
 
@@ -95,7 +95,7 @@ impl Done {
             bar.set_message(text);
         } else if so_far.2.elapsed() >= LINE_EVERY {
             so_far.2 = Instant::now();
-            eprintln!("  {text}");
+            say!("  {text}");
         }
     }
 

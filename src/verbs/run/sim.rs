@@ -38,16 +38,16 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
         return Err(objection);
     }
     let calibration = calibration(args, plan)?;
-    eprintln!("{}: {}", plan.scenario, plan.description);
+    say!("{}: {}", plan.scenario, plan.description);
     let not_modelled = sim::not_modelled(plan);
     if !not_modelled.is_empty() {
-        eprintln!("not modelled, so without effect:");
+        say!("not modelled, so without effect:");
     }
     for (option, value) in &not_modelled {
-        eprintln!("  {option} = {value}");
+        say!("  {option} = {value}");
     }
     for correction in sim::corrections(plan) {
-        eprintln!("note: {correction}");
+        say!("note: {correction}");
     }
     let stop = stop_on_signals()?;
     if let Some(edge) = &plan.edge {
@@ -194,13 +194,13 @@ impl Screen {
         let mut last = self.last_line.lock().expect("no holder of this lock panics");
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            eprintln!("  {text}");
+            say!("  {text}");
         }
     }
 
     fn line(&self, text: &str) {
         if !self.silent {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 
