@@ -38,18 +38,22 @@ pub(super) async fn register(run: &Run<'_>, login: &Login) -> Result<(), LiveErr
 /// The hypervisors that a smaller run leaves at rest: for `service_down_time` after their last heartbeat Nova takes them for up. It goes
 /// by for itself.
 async fn others_go_down(run: &Run<'_>, roll_call: &mut RollCall) -> Result<(), LiveError> {
-    let chooses_hosts = run.plan.load.iter().any(|load| load.operation.chooses_hosts());
+    if !run.plan.load.iter().any(|load| load.operation.chooses_hosts()) {
+        return Ok(());
+    }
     let begun = Instant::now();
     let hypervisors = run.plan.fleet.hypervisors as usize;
-    while chooses_hosts {
+    loop {
         let roll = roll_call.call(hypervisors).await.map_err(LiveError::Register)?;
-        let Some(up) = roll.map(|roll| roll.up_at_rest).filter(|up| *up > 0) else { break };
+        let up = roll.map_or(0, |roll| roll.up_at_rest);
+        if up == 0 {
+            return Ok(());
+        }
         let text = format!("{up} hypervisors are at rest, and Nova still takes them for up: waits until it does not");
         let since = begun.elapsed();
         run.tell.status(&Status { phase: Phase::Register, done: 0, total: None, text, since, planned_left: None });
         tokio::time::sleep(ASK_EVERY).await;
     }
-    Ok(())
 }
 
 /// Starts the fleet, and waits until all of it is up.
@@ -62,7 +66,10 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
     if goes_on > 0 {
-        run.tell.note(&format!("goes on with {goes_on} hypervisors that an earlier run left"));
+        let left = run.kept().map_or(goes_on, |kept| kept.fleet.hypervisors.into());
+        let at_rest = left.saturating_sub(goes_on);
+        let others = if at_rest > 0 { format!("; {at_rest} more stay at rest") } else { String::new() };
+        run.tell.note(&format!("goes on with {goes_on} hypervisors that an earlier run left{others}"));
     }
     let rpc_servers = Release::load(&run.plan.release).map_err(FleetError::from)?.rpc_topics().len() as u64;
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
