@@ -45,8 +45,7 @@ impl BrokerQueues {
         ours: &(dyn Fn(&RunName) -> bool + Sync),
     ) -> Result<Vec<String>, reqwest::Error> {
         let consumers = queue_page::queues(&self.client, &self.metrics_urls, queue_page::CONSUMERS).await?;
-        let used: BTreeSet<String> =
-            consumers.into_iter().filter(|(_, consumers)| *consumers > 0.0).map(|(queue, _)| queue).collect();
+        let used: BTreeSet<String> = consumers.into_iter().map(|(queue, _)| queue).collect();
         let mut left = self.names().await?;
         left.retain(|name| !used.contains(name));
         left.retain(|name| !before.contains(name) || run_of(name).is_some_and(|run| ours(&run)));

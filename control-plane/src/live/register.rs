@@ -66,8 +66,8 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
     if goes_on > 0 {
-        let left = run.kept().map_or(goes_on, |kept| kept.fleet.hypervisors.into());
-        let at_rest = left.saturating_sub(goes_on);
+        let left = run.kept().map_or(0, |kept| kept.fleet.hypervisors);
+        let at_rest = left.saturating_sub(run.plan.fleet.hypervisors);
         let others = if at_rest > 0 { format!("; {at_rest} more stay at rest") } else { String::new() };
         run.tell.note(&format!("goes on with {goes_on} hypervisors that an earlier run left{others}"));
     }

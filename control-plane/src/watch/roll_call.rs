@@ -102,7 +102,7 @@ impl RollCall {
     }
 }
 
-fn roll(rows: Vec<(String, i64, bool, bool)>, times: Times) -> Roll {
+fn roll(rows: impl IntoIterator<Item = (String, i64, bool, bool)>, times: Times) -> Roll {
     let mut roll = Roll::default();
     for (host, silent_s, forced_down, mapped) in rows {
         roll.mapped += usize::from(mapped);
@@ -136,9 +136,9 @@ mod tests {
             row("d", 0, true, false),
         ];
         let times = Times { service_down_time_s: 60, late_after_s: 15 };
-        let late = roll(rows.to_vec(), times);
+        let late = roll(rows.clone(), times);
         assert_eq!(late, Roll { up: BTreeSet::from(["a".to_owned()]), beating: 0, mapped: 2, up_at_rest: 0 });
-        let on_time = roll(rows.to_vec(), Times { late_after_s: 60, ..times });
+        let on_time = roll(rows, Times { late_after_s: 60, ..times });
         assert_eq!(on_time.beating, 1);
     }
 }

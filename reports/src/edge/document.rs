@@ -234,3 +234,33 @@ pub fn edge_terminal(report: &EdgeReport) -> String {
     }
     format!("{}: the largest {} at which all gates hold\n\n{}", report.scenario, report.vary, table(&rows))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_is_known_between_a_size_that_held_and_one_that_broke() {
+        let question = Question { from: 100.0, to: 8_000.0, within: 0.15, most_trials: 20 };
+        let enclosed = |sizes: &[(f64, bool)]| {
+            let trial = |(size, held): &(f64, bool)| Trial {
+                size: *size,
+                held: Some(*held),
+                seed: 1,
+                outcome: if *held { Verdict::Passed } else { Verdict::Failed },
+                why: Vec::new(),
+                duration_s: 1.0,
+                folder: String::new(),
+            };
+            let trials = sizes.iter().map(trial).collect();
+            let (tuning, options) = (String::new(), BTreeMap::new());
+            let search = Search { tuning, options, end: None, estimate: None, trials };
+            Search { estimate: question.estimate(&search.tried()), ..search }.enclosed()
+        };
+        assert_eq!(enclosed(&[]), None);
+        assert_eq!(enclosed(&[(100.0, true), (200.0, true)]), None, "what lies beyond was not tried");
+        assert_eq!(enclosed(&[(100.0, false)]), None);
+        let estimate = enclosed(&[(100.0, true), (400.0, false)]).expect("it lies between the two");
+        assert!((100.0..400.0).contains(&estimate.edge), "{estimate:?}");
+    }
+}
