@@ -98,12 +98,12 @@ impl Trial {
             Verdict::Error if overwhelmed => {
                 let reason = summary.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
                 let hypervisors = &summary.hypervisors;
-                let registered = hypervisors.registered.filter(|number| *number < hypervisors.requested);
-                let short = registered.map(|number| {
-                    let (within_s, requested) = (plan.fleet.register_within.as_secs(), hypervisors.requested);
-                    format!("fleet.register_within: {number} of {requested} registered in {within_s} s: {reason}")
-                });
-                vec![short.unwrap_or_else(|| reason.to_owned())]
+                // How many came up in which time, the reason says itself.
+                let key = match hypervisors.registered {
+                    Some(number) if number < hypervisors.requested => "fleet.register_within: ",
+                    _ => "",
+                };
+                vec![format!("{key}{reason}")]
             }
             _ => summary.reason.clone().into_iter().collect(),
         };
