@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    process::Child,
+    process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
 
-use scenarios::plan::OptionValue;
+use scenarios::{options::service_down_time, plan::OptionValue};
 
 use crate::{
     Cloud, ManagedProcess, StateDir, UpError,
@@ -16,9 +16,10 @@ use crate::{
     process::{Record, launch, load, procfs, stop_recorded},
     service,
     status::settings,
+    watch::{Link, is_up, whole_s},
 };
 
-/// How long it may take until Nova's service list shows it up.
+/// How long it may take until Nova takes it for up.
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
 /// In the log of one that will not start on a host like this.
@@ -70,7 +71,7 @@ impl Spec {
     }
 }
 
-/// Starts a nova-compute and waits until Nova's service list shows it up. `down` stops it, or [`stop`].
+/// Starts a nova-compute and waits until Nova takes it for up. `down` stops it, or [`stop`].
 ///
 /// Most fake drivers make up a new node identity at each start and never write it down, and Nova refuses a known host
 /// without its identity. So what Nova remembers of an earlier nova-compute of this name is deleted first, unless the driver
@@ -81,9 +82,8 @@ impl Spec {
 pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError> {
     let state = state_of(cloud)?;
     let settings = settings(&state, cloud)?;
-    let session = Session::new(&settings);
-    let (record, mut child) = begin(&settings, &state, &session, spec).await?;
-    let up = wait_up(&record, &spec.host, &session, || child.try_wait().ok().flatten()).await;
+    let (record, mut child) = begin(&settings, &state, cloud, spec).await?;
+    let up = wait_up(&record, &spec.host, cloud, || child.try_wait().ok().flatten()).await;
     if up.is_err() {
         stop_recorded(&state, std::slice::from_ref(&record)).await?;
     }
@@ -97,7 +97,7 @@ pub async fn start(cloud: &Cloud, spec: &Spec) -> Result<ManagedProcess, UpError
 pub async fn start_in_vain(cloud: &Cloud, spec: &Spec) -> Result<(), UpError> {
     let state = state_of(cloud)?;
     let settings = settings(&state, cloud)?;
-    let (record, mut child) = begin(&settings, &state, &Session::new(&settings), spec).await?;
+    let (record, mut child) = begin(&settings, &state, cloud, spec).await?;
     let log = &record.process.log_path;
     let failed = |reason: String| UpError::step(format!("start {} in vain", record.process.name), reason, Some(log));
     let started = Instant::now();
@@ -118,7 +118,7 @@ pub async fn start_in_vain(cloud: &Cloud, spec: &Spec) -> Result<(), UpError> {
 async fn begin(
     settings: &Settings<'_>,
     state: &StateDir,
-    session: &Session,
+    cloud: &Cloud,
     spec: &Spec,
 ) -> Result<(Record, Child), UpError> {
     let host = spec.host.as_str();
@@ -135,7 +135,7 @@ async fn begin(
         return Err(UpError::invalid(format!("{} runs already", launch_it.name)));
     }
     if spec.driver != KEEPS_ITS_NODE {
-        forget_host(session, host).await?;
+        forget_host(settings, cloud, host).await?;
     }
     launch(state, &launch_it)
 }
@@ -189,7 +189,7 @@ pub async fn stop(cloud: &Cloud, process: &ManagedProcess) -> Result<(), UpError
 /// When Nova still has servers on it.
 pub async fn forget(cloud: &Cloud, host: &str) -> Result<(), UpError> {
     let state = state_of(cloud)?;
-    forget_host(&Session::new(&settings(&state, cloud)?), host).await?;
+    forget_host(&settings(&state, cloud)?, cloud, host).await?;
     // Its node's identity goes with what was known of it.
     let folder = state.join(format!("data/nova-compute/{host}"));
     match fs::remove_dir_all(&folder) {
@@ -199,42 +199,60 @@ pub async fn forget(cloud: &Cloud, host: &str) -> Result<(), UpError> {
 }
 
 /// Deletes a compute service; Nova deletes its node, its host mapping and its resource provider with it.
-async fn forget_host(session: &Session, host: &str) -> Result<(), UpError> {
-    let known = session.get("nova", &service_path(host)).await?;
-    for row in known["services"].as_array().into_iter().flatten() {
-        session.delete("nova", &format!("/v2.1/os-services/{}", row["id"])).await?;
+async fn forget_host(settings: &Settings<'_>, cloud: &Cloud, host: &str) -> Result<(), UpError> {
+    let session = Session::new(settings);
+    for id in service_ids(cloud, host).await? {
+        session.delete("nova", &format!("/v2.1/os-services/{id}")).await?;
     }
     Ok(())
 }
 
-fn service_path(host: &str) -> String {
-    format!("/v2.1/os-services?binary=nova-compute&host={host}")
+/// What Nova's API calls the compute service of a host, by its records: for a list of one host the API makes objects of all, which
+/// takes seconds when there are thousands.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub(crate) async fn service_ids(cloud: &Cloud, host: &str) -> Result<Vec<String>, UpError> {
+    let query = format!("SELECT uuid FROM nova.services WHERE {}", service_of(host));
+    let failed = |reason: String| UpError::step(format!("look for the nova-compute of {host}"), reason, None);
+    Link::new(&cloud.database).rows(&query).await.map_err(failed)
+}
+
+fn service_of(host: &str) -> String {
+    format!("`binary` = 'nova-compute' AND deleted = 0 AND host = '{host}'")
 }
 
 async fn wait_up(
     record: &Record,
     host: &str,
-    session: &Session,
-    mut ended: impl FnMut() -> Option<std::process::ExitStatus>,
+    cloud: &Cloud,
+    mut ended: impl FnMut() -> Option<ExitStatus>,
 ) -> Result<(), UpError> {
-    let (step, log) = (format!("start {}", record.process.name), &record.process.log_path);
+    let log = &record.process.log_path;
+    let failed = |reason: String| UpError::step(format!("start {}", record.process.name), reason, Some(log));
+    let down_after_s = whole_s(service_down_time(&cloud.spec.release, &cloud.spec.tuning));
+    let query = format!(
+        "SELECT TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP()), COALESCE(forced_down, 0), report_count \
+         FROM nova.services WHERE {}",
+        service_of(host)
+    );
+    let mut link = Link::new(&cloud.database);
     let started = Instant::now();
     let mut first_beat = None;
     loop {
         if !procfs::is_alive(record.process.pid, record.process.start_ticks) {
-            let reason = ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"));
-            return Err(UpError::step(step, reason, Some(log)));
+            return Err(failed(ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"))));
         }
-        let answer = session.get("nova", &service_path(host)).await?;
-        let service = &answer["services"][0];
-        // One that was forced down counts as down, alive or not.
-        let beat = service["updated_at"].as_str().filter(|_| service["forced_down"] == true).map(str::to_owned);
-        let beats = beat.is_some() && first_beat.get_or_insert(beat.clone()) != &beat;
-        if service["state"] == "up" || beats {
-            return Ok(());
+        let services: Vec<(i64, bool, u64)> = link.rows(&query).await.map_err(failed)?;
+        if let Some((silent_s, forced_down, beats)) = services.first().copied() {
+            // One that was forced down counts as down, alive or not.
+            let beats = forced_down && *first_beat.get_or_insert(beats) != beats;
+            if beats || is_up(silent_s, forced_down, down_after_s) {
+                return Ok(());
+            }
         }
         if started.elapsed() > UP_WITHIN {
-            return Err(UpError::step(step, format!("not up within {} s", UP_WITHIN.as_secs()), Some(log)));
+            return Err(failed(format!("not up within {} s", UP_WITHIN.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

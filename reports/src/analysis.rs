@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hdrhistogram::Histogram;
-use recording::{Interval, LatencyStream, OutcomeKind, Recording, millis};
+use recording::{COUNTERS_EVERY, Interval, LatencyStream, OutcomeKind, Recording, millis};
 use scenarios::plan::{LoadPlan, Plan};
 
 use crate::{
@@ -174,12 +174,19 @@ fn rpc(recording: &Recording, window_ms: Option<(f64, f64)>) -> Vec<Rpc> {
                 |interval: &&Interval| window_ms.is_some_and(|(from, to)| (from..to).contains(&millis(interval.start)));
             let loaded = recording::merge(stream.intervals.iter().filter(loaded));
             let counter = |metric| max(recording.series.points(metric, call)).map_or(0, |most| most as u64);
+            let timed_out_by = |t_ms: f64| {
+                // Counters are written up to so much later.
+                let written_ms = t_ms + millis(COUNTERS_EVERY);
+                let points = recording.series.points("rpc.timed_out", call).iter();
+                points.take_while(|(t_ms, _)| *t_ms <= written_ms).last().map_or(0, |(_, count)| *count as u64)
+            };
             Rpc {
                 call: call.to_owned(),
                 // The counters of a killed run are up to five seconds older than its latency log.
                 count: histogram.len().max(counter("rpc.count")),
                 failed: counter("rpc.failed"),
                 timed_out: counter("rpc.timed_out"),
+                timed_out_load: window_ms.map(|(from, to)| timed_out_by(to).saturating_sub(timed_out_by(from))),
                 p50_ms: quantile_ms(&histogram, 0.5),
                 p99_ms: quantile_ms(&histogram, 0.99),
                 p50_load_ms: quantile_ms(&loaded, 0.5),

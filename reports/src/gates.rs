@@ -226,7 +226,7 @@ mod tests {
             let fields = entry.keys().filter(|field| *field != key);
             metrics.extend(fields.map(|field| format!("{section}.{name}.{field}")));
         }
-        assert_eq!(metrics.len(), 1 + 7 + 3 + 8 + 7 + 2);
+        assert_eq!(metrics.len(), 1 + 7 + 3 + 8 + 8 + 2);
         for metric in metrics {
             assert_eq!(scenarios::check_metric(&metric, &["boot", "boot.big"]), Ok(()), "{metric}");
         }

@@ -27,7 +27,11 @@ const PLAIN: [&str; 11] = [
 /// Figures of the summary of which there is one for each stream, call or process.
 const LISTED: [(&str, &str, &[&str]); 3] = [
     ("operations", "stream", &["intended", "started", "succeeded", "failed", "p50_ms", "p95_ms", "p99_ms", "max_ms"]),
-    ("rpc", "call", &["count", "failed", "timed_out", "p50_ms", "p99_ms", "p50_load_ms", "p99_load_ms"]),
+    (
+        "rpc",
+        "call",
+        &["count", "failed", "timed_out", "timed_out_load", "p50_ms", "p99_ms", "p50_load_ms", "p99_load_ms"],
+    ),
     ("processes", "process", &["cpu_s", "rss_peak_bytes"]),
 ];
 

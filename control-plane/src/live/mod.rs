@@ -122,11 +122,12 @@ impl Run<'_> {
         self.phase(Phase::Tenants, self.name.as_str());
         let tenants = self.unless_cancelled(self.make_tenants()).await?;
         let login = self.target.nova_service.as_ref().or(tenants.nova_service.as_ref());
+        // While the cloud has nothing else to do: beside thousands that come up it would take minutes.
+        self.unless_cancelled(reference::start(self)).await?;
         if let Some(login) = login.filter(|_| self.plan.fleet.hypervisors > 0) {
             self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
             self.unless_cancelled(register::register(self, login)).await?;
         }
-        self.unless_cancelled(reference::start(self)).await?;
         let servers = self.servers(&tenants).await?;
         let (there, asked) = (servers.len(), self.plan.fleet.servers);
         if there < asked as usize {

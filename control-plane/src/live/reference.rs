@@ -20,15 +20,14 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
         run.tell.note(&format!("starts a real nova-compute, {host}"));
         let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
         run.real.add(process);
-        disable(run, &host).await.map_err(LiveError::api("disable a real nova-compute"))?;
+        for id in real_compute::service_ids(cloud, &host).await.map_err(LiveError::RealCompute)? {
+            disable(run, &id).await.map_err(LiveError::api("disable a real nova-compute"))?;
+        }
     }
     Ok(())
 }
 
-async fn disable(run: &Run<'_>, host: &str) -> Result<(), crate::load::ApiError> {
-    let path = format!("/os-services?binary=nova-compute&host={host}");
-    let listed = run.admin.call(&Call::get("list services", Service::Compute, path)).await?;
-    let id = listed.text_at("/services/0/id")?;
+async fn disable(run: &Run<'_>, id: &str) -> Result<(), crate::load::ApiError> {
     let body = json!({"status": "disabled", "disabled_reason": DISABLED});
     run.admin.call(&Call::put("disable service", Service::Compute, format!("/os-services/{id}"), body)).await.map(drop)
 }

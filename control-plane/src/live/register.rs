@@ -75,6 +75,8 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
+    let in_time = service_down_time(&run.plan.release, &run.plan.tuning);
+    let mut all_there = None;
     loop {
         if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
             return Err(LiveError::FleetLost(reason));
@@ -84,8 +86,6 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
             roll = now;
         }
         let Roll { up, mapped, .. } = &roll;
-        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared.
-        let all_up = up.len() >= hosts.len() && (goes_on == 0 || roll.beating >= hosts.len());
         let stats = run.fleet.with(Fleet::stats).unwrap_or_default();
         if stats.refused > 0 {
             let why = "their nodes belong to hosts of other names (warnings of the run name them)";
@@ -99,7 +99,11 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
             0 => registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS),
             _ => registered.is_some() && stats.serving >= hosts.len() as u64 * rpc_servers,
         };
-        if all_up && beating && *mapped >= hosts.len() {
+        let there = up.len() >= hosts.len() && beating && *mapped >= hosts.len();
+        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared. Where they are late for
+        // longer than Nova would wait for one, it is the cloud that is slow.
+        let all_there_for = there.then(|| all_there.get_or_insert_with(Instant::now).elapsed());
+        if all_there_for.is_some_and(|time| goes_on == 0 || roll.beating >= hosts.len() || time > in_time) {
             return Ok(());
         }
         tell(run, (up.len(), *mapped), begun.elapsed());

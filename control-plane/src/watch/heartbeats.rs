@@ -27,6 +27,8 @@ pub(super) struct Heartbeats {
     pub(super) hypervisors: u32,
     pub(super) fleet: SharedFleet,
     pub(super) heard: Heard,
+    /// When the last look was.
+    pub(super) looked: Duration,
 }
 
 impl Sampler for Heartbeats {
@@ -43,18 +45,22 @@ impl Sampler for Heartbeats {
             return Ok(());
         }
         let ours = rows.into_iter().filter(|(host, ..)| self.run.owns_host(host, self.hypervisors));
-        let look = self.heard.next(ours.map(|(host, heard_s, now_s, forced_down)| Record {
+        let ours = ours.map(|(host, heard_s, now_s, forced_down)| Record {
             host,
             heard_s,
             silent_s: now_s - heard_s,
             forced_down,
-        }));
-        for up in look.up {
-            scribe.sample("fleet.up", "", up as f64);
+        });
+        let now = scribe.now();
+        for State { ago, up, events } in self.heard.next(ours) {
+            // Not before what the last look found.
+            let at = now.saturating_sub(ago).max(self.looked);
+            scribe.sample_at(at, "fleet.up", "", up as f64);
+            for (kind, host) in events {
+                scribe.event_at(at, kind, host);
+            }
         }
-        for (kind, host) in look.events {
-            scribe.event(kind, host);
-        }
+        self.looked = now;
         Ok(())
     }
 }
@@ -67,21 +73,24 @@ struct Record {
     forced_down: bool,
 }
 
-/// What a look found.
+/// What was so at one moment.
 #[derive(Debug, PartialEq)]
-struct Look {
-    /// How many hosts were up: now, and before it in between when some were down only then.
-    up: Vec<usize>,
+struct State {
+    /// How long before the look.
+    ago: Duration,
+    /// How many hosts were up.
+    up: usize,
+    /// What had changed.
     events: Vec<(&'static str, String)>,
 }
 
 /// Nova's rule. A time in the future is as bad as one that is long ago.
-pub(super) fn is_up(silent_s: i64, forced_down: bool, service_down_time_s: i64) -> bool {
+pub(crate) fn is_up(silent_s: i64, forced_down: bool, service_down_time_s: i64) -> bool {
     silent_s.abs() <= service_down_time_s && !forced_down
 }
 
 /// Whole seconds, as Nova's rule counts them.
-pub(super) fn whole_s(time: Duration) -> i64 {
+pub(crate) fn whole_s(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -97,20 +106,28 @@ impl Heard {
         Self { service_down_time_s: whole_s(service_down_time), last_s: BTreeMap::new(), flips: Flips::default() }
     }
 
-    fn next(&mut self, records: impl Iterator<Item = Record>) -> Look {
+    /// What is so now, and before it what was so in between, when some hosts were down only then.
+    fn next(&mut self, records: impl Iterator<Item = Record>) -> Vec<State> {
         let (mut between, mut now) = (Vec::new(), Vec::new());
+        let mut ago_s = i64::MAX;
         for Record { host, heard_s, silent_s, forced_down } in records {
             let up = is_up(silent_s, forced_down, self.service_down_time_s);
             let before_s = self.last_s.insert(host.clone(), heard_s).unwrap_or(heard_s);
             let was_silent = heard_s - before_s > self.service_down_time_s;
+            if up && was_silent {
+                // Both times have lost their fractions: a second earlier it was surely still down.
+                ago_s = ago_s.min(silent_s.saturating_add(1));
+            }
             between.push(ServiceState { host: host.clone(), up: up && !was_silent });
             now.push(ServiceState { host, up });
         }
-        let count = |states: &[ServiceState]| states.iter().filter(|state| state.up).count();
-        let mut up = vec![count(&between), count(&now)];
-        up.dedup();
-        let events = [&between, &now].map(|states| self.flips.next(states)).concat();
-        Look { up, events }
+        let mut state = |ago, states: &[ServiceState]| {
+            let up = states.iter().filter(|state| state.up).count();
+            State { ago, up, events: self.flips.next(states) }
+        };
+        let differs = ago_s < i64::MAX;
+        let between = differs.then(|| state(Duration::from_secs(u64::try_from(ago_s).unwrap_or(0)), &between));
+        between.into_iter().chain([state(Duration::ZERO, &now)]).collect()
     }
 }
 
@@ -119,7 +136,7 @@ mod tests {
     use super::*;
 
     /// Looks at hosts `a`, `b`, … that were last heard at these times.
-    fn look(heard: &mut Heard, now_s: i64, last_s: &[i64]) -> Look {
+    fn look(heard: &mut Heard, now_s: i64, last_s: &[i64]) -> Vec<State> {
         let record = |(host, heard_s): (char, &i64)| Record {
             host: host.into(),
             heard_s: *heard_s,
@@ -129,28 +146,34 @@ mod tests {
         heard.next(('a'..).zip(last_s).map(record))
     }
 
-    fn quiet(up: usize) -> Look {
-        Look { up: vec![up], events: Vec::new() }
+    fn quiet(up: usize) -> Vec<State> {
+        vec![state(0, up, &[])]
+    }
+
+    fn state(ago_s: u64, up: usize, events: &[(&'static str, &str)]) -> State {
+        let events = events.iter().map(|(kind, host)| (*kind, (*host).to_owned())).collect();
+        State { ago: Duration::from_secs(ago_s), up, events }
     }
 
     #[test]
     fn a_host_is_up_for_as_long_as_nova_takes_it_for_up() {
         let mut heard = Heard::new(Duration::from_secs(60));
         assert_eq!(look(&mut heard, 100, &[90, 40]), quiet(2));
-        assert_eq!(look(&mut heard, 101, &[90, 40]), Look { up: vec![1], events: vec![("host_down", "b".into())] });
-        assert_eq!(look(&mut heard, 103, &[100, 102]), Look { up: vec![1, 2], events: vec![("host_up", "b".into())] });
+        assert_eq!(look(&mut heard, 101, &[90, 40]), [state(0, 1, &[("host_down", "b")])]);
+        assert_eq!(look(&mut heard, 103, &[100, 102]), [state(2, 1, &[]), state(0, 2, &[("host_up", "b")])]);
         assert_eq!(look(&mut heard, 105, &[100, 102]), quiet(2));
         // A clock that is ahead is as bad as silence.
-        assert_eq!(look(&mut heard, 39, &[100, 102]).up, [0]);
+        let ahead = [state(0, 0, &[("host_down", "a"), ("host_down", "b")])];
+        assert_eq!(look(&mut heard, 39, &[100, 102]), ahead);
     }
 
     #[test]
-    fn a_host_that_was_down_between_two_looks_is_told() {
+    fn a_host_that_was_down_between_two_looks_is_told_of_the_time_when_it_was() {
         let mut heard = Heard::new(Duration::from_secs(60));
         assert_eq!(look(&mut heard, 160, &[100, 155]), quiet(2));
-        let events = vec![("host_down", "a".to_owned()), ("host_up", "a".to_owned())];
-        assert_eq!(look(&mut heard, 162, &[161, 155]), Look { up: vec![1, 2], events });
-        assert_eq!(look(&mut heard, 164, &[161, 163]), quiet(2));
+        let told = [state(5, 1, &[("host_down", "a")]), state(0, 2, &[("host_up", "a")])];
+        assert_eq!(look(&mut heard, 166, &[162, 155]), told);
+        assert_eq!(look(&mut heard, 168, &[162, 167]), quiet(2));
     }
 
     #[test]

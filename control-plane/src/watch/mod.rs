@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use database::Link;
 pub use database::global_status;
+pub(crate) use heartbeats::{is_up, whole_s};
 pub use roll_call::{Roll, RollCall};
 pub use services::{ServiceState, compute_services};
 
@@ -68,13 +69,23 @@ impl Scribe {
 
     /// Notes a value of a metric.
     pub fn sample(&self, metric: &str, instance: &str, value: f64) {
+        self.sample_at(self.now(), metric, instance, value);
+    }
+
+    /// Notes a value that a metric had at a time that has gone by.
+    pub(crate) fn sample_at(&self, at: Duration, metric: &str, instance: &str, value: f64) {
         let (metric, instance) = (metric.to_owned(), instance.to_owned());
-        self.recorder.sample(&Sample { t_ms: millis(self.now()), metric, instance, value });
+        self.recorder.sample(&Sample { t_ms: millis(at), metric, instance, value });
     }
 
     /// Notes something that happened.
     pub fn event(&self, kind: &str, detail: impl Into<String>) {
-        self.recorder.event(&Event { t_ms: millis(self.now()), kind: kind.to_owned(), detail: detail.into() });
+        self.event_at(self.now(), kind, detail);
+    }
+
+    /// Notes something that happened at a time that has gone by.
+    pub(crate) fn event_at(&self, at: Duration, kind: &str, detail: impl Into<String>) {
+        self.recorder.event(&Event { t_ms: millis(at), kind: kind.to_owned(), detail: detail.into() });
     }
 }
 
@@ -181,7 +192,7 @@ impl Watch {
         fleet: SharedFleet,
     ) {
         let (link, heard) = (database::Link::new(database), heartbeats::Heard::new(service_down_time));
-        self.add(heartbeats::Heartbeats { link, run, hypervisors, fleet, heard });
+        self.add(heartbeats::Heartbeats { link, run, hypervisors, fleet, heard, looked: Duration::ZERO });
     }
 
     /// Which hosts of the run Nova takes for up, as its API says.

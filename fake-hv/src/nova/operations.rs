@@ -15,6 +15,7 @@ use super::{Documents, Identity, InstanceDocument, Release, instance::LARGEST_SI
 use crate::{
     amqp::{Incoming, Raised, ReplyTo},
     procedure::{self, Beginning, INSTANCE, Scope, Step, Token, resolve},
+    values::free_emptied,
 };
 
 /// The procedures of a release, ready to be carried out.
@@ -314,7 +315,9 @@ impl Operations {
 
     /// Lets go of what was kept for an RPC: who still waits for its end, and the VM that it was about.
     pub(crate) fn end(&mut self, id: OperationId) -> (Option<ReplyTo>, Option<Uuid>) {
-        self.ongoing.remove(&id).map_or((None, None), |ongoing| (ongoing.reply_to, ongoing.instance))
+        let ended = self.ongoing.remove(&id);
+        free_emptied(&mut self.ongoing);
+        ended.map_or((None, None), |ongoing| (ongoing.reply_to, ongoing.instance))
     }
 
     /// Whether one of them is about this VM.

@@ -6,6 +6,7 @@ use hypervisor::{ConductorCall, LazyField, Milestone, Origin};
 use uuid::Uuid;
 
 use super::{Documents, InstanceDocument};
+use crate::values::free_emptied;
 
 /// A nova-compute's threads do not share the records of VMs. What was asked of it works on the record that came with that, and
 /// goes on with it; what an event or a periodic task reads or changes is seen there only when it is read from the database
@@ -42,6 +43,7 @@ impl Records {
     /// Nothing more is done for this reason.
     pub(crate) fn over(&mut self, origin: Origin) {
         self.apart.remove(&origin);
+        free_emptied(&mut self.apart);
     }
 
     /// Lets go of a VM's record, or of what was kept for its build, when nothing more can come of it.
@@ -57,6 +59,7 @@ impl Records {
                 let goes_on = self.kept.get_mut(&uuid).is_some_and(InstanceDocument::go_on);
                 if !goes_on {
                     self.kept.remove(&uuid);
+                    free_emptied(&mut self.kept);
                 }
             }
             _ => {}
@@ -67,12 +70,14 @@ impl Records {
     pub(crate) fn rest(&mut self, vm: Uuid) {
         if self.kept.get(&vm).is_some_and(InstanceDocument::is_at_rest) {
             self.kept.remove(&vm);
+            free_emptied(&mut self.kept);
         }
     }
 
     /// Likewise of all VMs, such as those that a start-up took over, but those that something is being done to.
     pub(crate) fn rest_but(&mut self, is_busy: impl Fn(Uuid) -> bool) {
         self.kept.retain(|vm, document| is_busy(*vm) || !document.is_at_rest());
+        free_emptied(&mut self.kept);
     }
 
     /// How many there are.

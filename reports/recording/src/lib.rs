@@ -33,3 +33,4 @@ pub use read::{Points, Recording, Series};
 pub use recorder::{Recorder, RpcResult, RpcStream};
 pub use text::millis;
 pub use types::{CalibrationFacts, Event, Manifest, OperationRecord, Outcome, OutcomeKind, Sample};
+pub use writer::COUNTERS_EVERY;

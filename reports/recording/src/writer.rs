@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How often the cumulative counters of the remote calls go to the series.
-const COUNTERS_EVERY: Duration = Duration::from_secs(5);
+pub const COUNTERS_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Writer {
     folder: PathBuf,

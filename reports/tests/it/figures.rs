@@ -64,7 +64,7 @@ fn the_figures_of_a_good_run() {
     assert_eq!((boot.intended, boot.started, boot.succeeded, boot.failed), (100, 100, 100, 0));
     assert!(boot.p50_ms < boot.p95_ms && boot.p95_ms < boot.p99_ms && boot.p99_ms <= boot.max_ms);
     let save = summary.rpc.iter().find(|rpc| rpc.call == "Service.save").unwrap();
-    assert_eq!((save.count, save.failed, save.timed_out), (190 * 5, 0, 0));
+    assert_eq!((save.count, save.failed, save.timed_out, save.timed_out_load), (190 * 5, 0, 0, Some(0)));
     assert!(summary.processes.iter().all(|process| process.cpu_s > 0.0 && process.rss_peak_bytes.is_some()));
     assert!(summary.harness.late_ms_p99.unwrap() < 100.0);
     assert_eq!(summary.gates.len(), 5);
@@ -101,6 +101,9 @@ fn a_killed_run_counts_what_it_intended_and_what_it_saw() {
 fn a_failed_run_says_which_gates_and_why() {
     let summary = summary_of(Kind::Failed);
     assert!(summary.hypervisors.up_min < Some(200) && summary.hypervisors.false_down > Some(0));
+    let save = summary.rpc.iter().find(|rpc| rpc.call == "Service.save").unwrap();
+    assert!(save.timed_out > 1);
+    assert_eq!(save.timed_out_load, Some(save.timed_out - 1), "one timed out before the load");
     let reason = summary.reason.unwrap();
     assert!(reason.contains("operations.boot.p99_ms was") && reason.contains("at most 15.0 s was asked"), "{reason}");
 }

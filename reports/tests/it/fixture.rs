@@ -220,7 +220,9 @@ impl Run {
             ][call as usize % 4];
             let strained = if self.kind == Kind::Failed && s > 90.0 { 40.0 } else { 1.0 };
             let latency = Duration::from_secs_f64(self.around(median * strained * (1.0 + busy), 0.7) / 1e3);
-            let timed_out = self.kind == Kind::Failed && s > 110.0 && self.rng.random_bool(0.02);
+            // One before the load.
+            let early = s == 10.0 && call == 0;
+            let timed_out = self.kind == Kind::Failed && (early || s > 110.0 && self.rng.random_bool(0.02));
             let (latency, result) =
                 if timed_out { (Duration::from_secs(60), RpcResult::TimedOut) } else { (latency, RpcResult::Ok) };
             self.recorder.rpc(name, at, latency, result);

@@ -96,6 +96,8 @@ impl Seen {
         if self.0.len() == DUPLICATES_REMEMBERED {
             self.0.pop_front();
         }
+        // Its final size at once: of thousands that grow in the course of their first heartbeats the process seems to leak.
+        self.0.reserve_exact(DUPLICATES_REMEMBERED - self.0.len());
         self.0.push_back(id);
         false
     }
