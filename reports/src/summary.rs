@@ -163,7 +163,7 @@ pub struct Rpc {
     pub failed: u64,
     /// How many got no reply in time.
     pub timed_out: u64,
-    /// How many of these were given up while the cloud was loaded, the start-up of the fleet left out; `None` when it never was.
+    /// How many of these were given up while the cloud was loaded, without the start-up of the fleet; `None` when it never was.
     #[serde(default)]
     pub timed_out_load: Option<u64>,
     /// Median latency of all that ended, in milliseconds; one that timed out counts with the time its caller waited.

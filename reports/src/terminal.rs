@@ -68,7 +68,8 @@ fn heartbeats(summary: &Summary) -> String {
     let latencies = [beat.p50_ms, beat.p99_ms, beat.p50_load_ms, beat.p99_load_ms];
     let [p50, p99, p50_load, p99_load] = latencies.map(|latency| words::or_none(latency, words::duration_ms));
     format!(
-        "  heartbeats (Service.save): {}, {} failed, {} timed out, p50 {p50}, p99 {p99}; under load {} timed out, {p50_load} and {p99_load}\n",
+        "  heartbeats (Service.save): {}, {} failed, {} timed out, p50 {p50}, p99 {p99}; \
+         under load {} timed out, {p50_load} and {p99_load}\n",
         words::count(beat.count),
         words::count(beat.failed),
         words::count(beat.timed_out),

@@ -100,8 +100,8 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
             _ => registered.is_some() && stats.serving >= hosts.len() as u64 * rpc_servers,
         };
         let there = up.len() >= hosts.len() && beating && *mapped >= hosts.len();
-        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared. Where they are late for
-        // longer than Nova would wait for one, it is the cloud that is slow.
+        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared. Where they are late
+        // for longer than Nova would wait for one, it is the cloud that is slow.
         let all_there_for = there.then(|| all_there.get_or_insert_with(Instant::now).elapsed());
         if all_there_for.is_some_and(|time| goes_on == 0 || roll.beating >= hosts.len() || time > in_time) {
             return Ok(());

@@ -49,21 +49,9 @@ pub(super) fn fleet(run: &Run<'_>) -> Section {
 }
 
 pub(super) fn rpc(run: &Run<'_>) -> Section {
-    const HEAD: [&str; 9] = [
-        "Call",
-        "Calls",
-        "Failed",
-        "Timed out",
-        "Timed out under load",
-        "p50",
-        "p99",
-        "p50 under load",
-        "p99 under load",
-    ];
     let row = |rpc: &Rpc| {
-        let Rpc { call, count, failed, timed_out, timed_out_load, p50_ms, p99_ms, p50_load_ms, p99_load_ms } = rpc;
-        let counts =
-            [*count, *failed, *timed_out].map(td_count).concat() + &timed_out_load.map_or(td_ms(None), td_count);
+        let Rpc { call, count, failed, timed_out, p50_ms, p99_ms, p50_load_ms, p99_load_ms, .. } = rpc;
+        let counts = [*count, *failed, *timed_out].map(td_count).concat();
         let latencies = [p50_ms, p99_ms, p50_load_ms, p99_load_ms].map(|latency| td_ms(*latency)).concat();
         format!("<td><code>{}</code></td>{counts}{latencies}", Esc(call))
     };
@@ -80,7 +68,11 @@ pub(super) fn rpc(run: &Run<'_>) -> Section {
         let note = "<p class=\"note\">What the hypervisors asked of the control plane, as they saw it: over RabbitMQ, and \
                     over HTTP where a service stands in front. A call that timed out counts with the time its caller \
                     waited.</p>\n";
-        format!("{note}{}{}", table(&HEAD, &rows), http(run.recording))
+        format!(
+            "{note}{}{}",
+            table(&["Call", "Calls", "Failed", "Timed out", "p50", "p99", "p50 under load", "p99 under load"], &rows),
+            http(run.recording)
+        )
     };
     Section { anchor: "rpc".into(), title: "Remote calls".into(), body }
 }
