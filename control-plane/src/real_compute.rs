@@ -201,19 +201,20 @@ pub async fn forget(cloud: &Cloud, host: &str) -> Result<(), UpError> {
 /// Deletes a compute service; Nova deletes its node, its host mapping and its resource provider with it.
 async fn forget_host(settings: &Settings<'_>, cloud: &Cloud, host: &str) -> Result<(), UpError> {
     let session = Session::new(settings);
-    for id in service_ids(cloud, host).await? {
+    // The session speaks the first version of the API, which knows numbers.
+    for (id, _) in service_ids(cloud, host).await? {
         session.delete("nova", &format!("/v2.1/os-services/{id}")).await?;
     }
     Ok(())
 }
 
-/// What Nova's API calls the compute service of a host, by its records: for a list of one host the API makes objects of all, which
-/// takes seconds when there are thousands.
+/// What Nova's API calls the compute service of a host, before version 2.53 and from it on, by its records: for a list of one host the
+/// API makes objects of all, which takes seconds when there are thousands.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub(crate) async fn service_ids(cloud: &Cloud, host: &str) -> Result<Vec<String>, UpError> {
-    let query = format!("SELECT uuid FROM nova.services WHERE {}", service_of(host));
+pub(crate) async fn service_ids(cloud: &Cloud, host: &str) -> Result<Vec<(u64, String)>, UpError> {
+    let query = format!("SELECT id, uuid FROM nova.services WHERE {}", service_of(host));
     let failed = |reason: String| UpError::step(format!("look for the nova-compute of {host}"), reason, None);
     Link::new(&cloud.database).rows(&query).await.map_err(failed)
 }

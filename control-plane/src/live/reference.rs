@@ -20,16 +20,19 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
         run.tell.note(&format!("starts a real nova-compute, {host}"));
         let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
         run.real.add(process);
-        for id in real_compute::service_ids(cloud, &host).await.map_err(LiveError::RealCompute)? {
-            disable(run, &id).await.map_err(LiveError::api("disable a real nova-compute"))?;
+        for (_, uuid) in real_compute::service_ids(cloud, &host).await.map_err(LiveError::RealCompute)? {
+            disable(run, &uuid).await.map_err(LiveError::api("disable a real nova-compute"))?;
         }
     }
     Ok(())
 }
 
-async fn disable(run: &Run<'_>, id: &str) -> Result<(), crate::load::ApiError> {
+async fn disable(run: &Run<'_>, uuid: &str) -> Result<(), crate::load::ApiError> {
     let body = json!({"status": "disabled", "disabled_reason": DISABLED});
-    run.admin.call(&Call::put("disable service", Service::Compute, format!("/os-services/{id}"), body)).await.map(drop)
+    run.admin
+        .call(&Call::put("disable service", Service::Compute, format!("/os-services/{uuid}"), body))
+        .await
+        .map(drop)
 }
 
 /// Stops them, and lets Nova forget them; one whose start was cut short as well.

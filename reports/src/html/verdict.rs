@@ -81,12 +81,9 @@ fn tiles(summary: &Summary) -> String {
     ));
     if let Some(beat) = summary.rpc.iter().find(|rpc| rpc.call == "Service.save") {
         let p99 = words::or_none(beat.p99_load_ms.or(beat.p99_ms), words::duration_ms);
-        let timed_out = beat.timed_out_load.unwrap_or(beat.timed_out);
-        tiles.push(tile(
-            "Heartbeat: 99th percentile",
-            &p99,
-            &format!("under load; {} timed out", words::count(timed_out)),
-        ));
+        let when = if beat.p99_load_ms.is_some() { "under load, " } else { "" };
+        let timed_out = words::count(beat.timed_out_load.unwrap_or(beat.timed_out));
+        tiles.push(tile("Heartbeat: 99th percentile", &p99, &format!("{when}{timed_out} timed out")));
     }
     // In virtual time nobody is late.
     if summary.target != "sim" {
