@@ -18,13 +18,16 @@ pub(crate) fn write(state: &StateDir, cloud: &Cloud) -> Result<(), UpError> {
         project = admin.project,
     );
     state.write_private("clouds.yaml", yaml.as_bytes())?;
+    // Without a place of its own, the client leaves a cache of its plugins in the home directory.
     let openrc = format!(
         "export OS_AUTH_URL={url}\nexport OS_USERNAME={user}\nexport OS_PASSWORD={password}\n\
          export OS_PROJECT_NAME={project}\nexport OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\n\
-         export OS_REGION_NAME={REGION}\nexport OS_IDENTITY_API_VERSION=3\nexport PATH={bin}:$PATH\n",
+         export OS_REGION_NAME={REGION}\nexport OS_IDENTITY_API_VERSION=3\nexport PATH=\"{bin}:$PATH\"\n\
+         openstack() {{ XDG_CACHE_HOME=\"{cache}\" command openstack \"$@\"; }}\n",
         user = admin.user,
         project = admin.project,
         bin = cloud.venv.join("bin").display(),
+        cache = state.join("run/cache").display(),
     );
     state.write_private("openrc", openrc.as_bytes())
 }

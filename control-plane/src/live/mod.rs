@@ -108,7 +108,9 @@ impl Run<'_> {
             let kind = if matches!(error, LiveError::Interrupted) { "interrupted" } else { "error" };
             self.scribe.event(kind, error.to_string());
         }
-        self.phase(Phase::CleanUp, "");
+        let stays =
+            if self.keep.is_some() { "tenants, hypervisors and servers stay for the next run" } else { "as it was" };
+        self.phase(Phase::CleanUp, stays);
         reference::stop(self).await;
         match self.keep {
             Some(keep) => tidy::leave(self, keep).await,

@@ -74,7 +74,6 @@ pub(super) async fn leave(run: &Run<'_>, keep: &Keep) {
             warn(run, &format!("the tokens of the hypervisors are lost, and they log in again the next time: {error}"));
         }
     }
-    run.tell.note("tenants, hypervisors and servers stay in the cloud for the next run");
 }
 
 /// Waits for the end of the fleet. A broker that has died answers no farewell.

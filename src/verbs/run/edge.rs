@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     super::{exit, scenarios::print},
-    Args, Failure, new_folder, words,
+    Args, Failure, TargetKind, manifest, new_folder, words,
 };
 
 /// Trials in a row that prove nothing, after which a search gives up.
@@ -81,8 +81,8 @@ pub(super) fn search(
     Ok(status)
 }
 
-/// A trial of another scenario, or of the same one at another target, with another `--calibration` or other overrides, says nothing of
-/// this search.
+/// A trial of another scenario, or of the same one at another target, on another machine, with another `--calibration` or other
+/// overrides, says nothing of this search.
 fn check(args: &Args, trial: &Trial, folder: &Path, plan: Plan) -> Result<(), Failure> {
     // Comments in a scenario may change, and a trial is no search.
     let alike = |plan: Plan| Plan { scenario_text: String::new(), edge: None, ..plan };
@@ -97,6 +97,8 @@ fn check(args: &Args, trial: &Trial, folder: &Path, plan: Plan) -> Result<(), Fa
             "it ran with {}",
             calibration.map_or_else(|| "no --calibration".to_owned(), |it| format!("--calibration {it}"))
         )
+    } else if let Some(there) = elsewhere(args, &manifest) {
+        format!("it ran on a machine with {there}")
     } else if alike(then) != alike(plan) {
         "the scenario, or what --set makes of it, is not what it was then".to_owned()
     } else {
@@ -104,6 +106,15 @@ fn check(args: &Args, trial: &Trial, folder: &Path, plan: Plan) -> Result<(), Fa
     };
     let (folder, size) = (folder.display(), trial.size);
     Err(format!("{folder}, the trial of {size}: {difference}; give the same, or begin a new search without --resume"))
+}
+
+/// What another machine had on which a live trial ran: what one keeps up says nothing of another.
+fn elsewhere(args: &Args, manifest: &Manifest) -> Option<String> {
+    let here = manifest::machine();
+    let same = |fact: &str| manifest.machine.get(fact) == here.get(fact);
+    let fact = |name: &str| manifest.machine.get(name).map_or("?", String::as_str);
+    let moved = args.target == TargetKind::Live && !(same("cores") && same("cpu"));
+    moved.then(|| format!("{} cores ({})", fact("cores"), fact("cpu")))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {

@@ -29,6 +29,7 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
                 return Err("a search leaves its hypervisors in the cloud, and is for the harness's own".to_owned());
             }
             edge::search(args, (source, plan), edge, |plan, folder| {
+                stop_cloud(&state)?;
                 carry_out(args, plan, &state, true, Some(folder)).map(|(_, summary)| summary)
             })?
         }
@@ -39,13 +40,21 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
         }
     };
     if args.down {
-        let runtime = runtime().map_err(words)?;
-        runtime.block_on(control_plane::down(&state, false)).map_err(words)?;
+        stop_cloud(&state)?;
     } else if plan.cloud.bring_your_own.is_none() {
         let (openrc, down) = (state.join("openrc"), state.command("down"));
         say!("the cloud keeps running: `. {}` for the openstack client; `{down}` stops it", openrc.display());
     }
     Ok(status)
+}
+
+/// Stops the cloud, if there is one; the next run starts it. Each trial of a search has one that was just started: a broker goes on
+/// for minutes with the farewells and the backlog of thousands of hypervisors, and its statistics grow from trial to trial.
+fn stop_cloud(state: &StateDir) -> Result<(), Failure> {
+    if state.exists() {
+        runtime().map_err(words)?.block_on(control_plane::down(state, false)).map_err(words)?;
+    }
+    Ok(())
 }
 
 /// Runs a plan on its cloud, into this folder or a new one.

@@ -97,7 +97,7 @@ fn deployment(plan: &Plan) -> BTreeMap<String, String> {
 }
 
 /// Facts of this machine, as far as the kernel tells them.
-fn machine() -> BTreeMap<String, String> {
+pub(super) fn machine() -> BTreeMap<String, String> {
     let cores = std::thread::available_parallelism().ok().map(|cores| cores.to_string());
     let memory = line_of("/proc/meminfo", "MemTotal").and_then(|text| bytes_of(&text)).map(|bytes| bytes.to_string());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());

@@ -93,7 +93,7 @@ fn in_words(phase: Phase) -> &'static str {
         Phase::Register => "registers the fleet",
         Phase::Load => "loads",
         Phase::Drain => "waits for what is under way",
-        Phase::CleanUp => "cleans up",
+        Phase::CleanUp => "leaves the cloud",
         Phase::End => "done",
     }
 }
