@@ -100,11 +100,7 @@ fn print_result(state: &StateDir, up: &Up, took: Duration) {
         println!("Slowest steps: {}.", slowest.join(", "));
     }
     println!("Try it:");
-    println!(
-        "  OS_CLIENT_CONFIG_FILE={clouds} OS_CLOUD=kagemusha {client} compute service list",
-        clouds = state.join("clouds.yaml").display(),
-        client = state.venv_bin("openstack").display()
-    );
+    println!("  . {}; openstack compute service list", state.join("openrc").display());
 }
 
 /// Progress on the terminal: a line per step with its time; while steps run, on a terminal, a spinner for each.

@@ -112,6 +112,14 @@ fn text(output: &Output) -> String {
 fn the_ordinary_client_works(state: &StateDir) {
     let services = text(&client(state, &["compute", "service", "list", "-f", "value", "-c", "Binary", "-c", "State"]));
     assert!(services.contains("nova-scheduler up") && services.contains("nova-conductor up"), "{services}");
+
+    // As somebody in a shell has it; and nothing is left at home.
+    let (home, script) = (tempfile::tempdir().unwrap(), ". \"$0\" && openstack project list -f value -c Name");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(state.join("openrc")).env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+    let output = shell.output().unwrap();
+    assert!(text(&output).contains("admin"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
 async fn a_second_up_does_nothing(state: &StateDir, spec: &CloudSpec) {
