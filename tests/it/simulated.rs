@@ -184,6 +184,24 @@ fn a_search_that_was_cut_short_goes_on_with_the_trials_that_it_has() {
     assert_eq!(sizes(&serde_json::from_str(&document()).unwrap()), sizes(&again), "nothing is lost");
 }
 
+/// The other count is refused as well, so that no cloud is brought up where the machine is not looked at.
+#[test]
+fn a_live_search_does_not_go_on_with_trials_of_another_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = |into: &[&str], more: &[&str]| run_into(folder.path(), into, &[&SEARCH[..], more].concat(), "1");
+    let (status, _, stderr) = search(&["--out", "run"], &["--set", "edge.most_trials=1"]);
+    assert!(status <= 1, "{stderr}");
+    let trial = fs::read_dir(folder.path().join("run")).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = trial.into_iter().find(|path| path.is_dir()).unwrap().join("manifest.json");
+    let mut there: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
+    there["target"] = "live".into();
+    there["machine"] = serde_json::json!({"cores": "4096", "cpu": "Deep Thought"});
+    fs::write(&manifest, there.to_string()).unwrap();
+    let live = ["--target", "live", "--state", "state", "--set", "load.boot.count=101"];
+    let (status, _, stderr) = search(&["--resume", "run"], &live);
+    assert!(status == 2 && stderr.contains("it ran on a machine with 4096 cores (Deep Thought)"), "{stderr}");
+}
+
 /// A search whose turn has not come keeps what it has.
 #[test]
 fn a_search_that_goes_on_leaves_those_after_it_alone() {

@@ -18,7 +18,7 @@ pub(crate) fn write(state: &StateDir, cloud: &Cloud) -> Result<(), UpError> {
         project = admin.project,
     );
     state.write_private("clouds.yaml", yaml.as_bytes())?;
-    // Without a place of its own, the client leaves a cache of its plugins in the home directory.
+    // The client leaves a cache of its plugins in the home directory. It is the one that the services have, whose home is `run`.
     let openrc = format!(
         "export OS_AUTH_URL={url}\nexport OS_USERNAME={user}\nexport OS_PASSWORD={password}\n\
          export OS_PROJECT_NAME={project}\nexport OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\n\
@@ -27,7 +27,7 @@ pub(crate) fn write(state: &StateDir, cloud: &Cloud) -> Result<(), UpError> {
         user = admin.user,
         project = admin.project,
         bin = cloud.venv.join("bin").display(),
-        cache = state.join("run/cache").display(),
+        cache = state.join("run/.cache").display(),
     );
     state.write_private("openrc", openrc.as_bytes())
 }

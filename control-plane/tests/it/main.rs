@@ -99,6 +99,7 @@ fn client(state: &StateDir, args: &[&str]) -> Output {
         .args(args)
         .env("OS_CLIENT_CONFIG_FILE", state.join("clouds.yaml"))
         .env("OS_CLOUD", "kagemusha")
+        .env("XDG_CACHE_HOME", state.join("run/.cache"))
         .output()
         .unwrap();
     assert!(output.status.success(), "openstack {args:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -110,10 +110,10 @@ fn check(args: &Args, trial: &Trial, folder: &Path, plan: Plan) -> Result<(), Fa
 
 /// What another machine had on which a live trial ran: what one keeps up says nothing of another.
 fn elsewhere(args: &Args, manifest: &Manifest) -> Option<String> {
-    let here = manifest::machine();
-    let same = |fact: &str| manifest.machine.get(fact) == here.get(fact);
-    let fact = |name: &str| manifest.machine.get(name).map_or("?", String::as_str);
-    let moved = args.target == TargetKind::Live && !(same("cores") && same("cpu"));
+    let (there, here) = (&manifest.machine, manifest::machine());
+    let differs = |fact: &str| there.get(fact) != here.get(fact);
+    let moved = args.target == TargetKind::Live && ["cores", "cpu"].into_iter().any(differs);
+    let fact = |name: &str| there.get(name).map_or("?", String::as_str);
     moved.then(|| format!("{} cores ({})", fact("cores"), fact("cpu")))
 }
 

@@ -29,12 +29,11 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
                 return Err("a search leaves its hypervisors in the cloud, and is for the harness's own".to_owned());
             }
             edge::search(args, (source, plan), edge, |plan, folder| {
-                stop_cloud(&state)?;
-                carry_out(args, plan, &state, true, Some(folder)).map(|(_, summary)| summary)
+                carry_out(args, plan, &state, Some(folder)).map(|(_, summary)| summary)
             })?
         }
         None => {
-            let (out, summary) = carry_out(args, plan, &state, args.keep, None)?;
+            let (out, summary) = carry_out(args, plan, &state, None)?;
             show(args, &summary, &out);
             summary.outcome.exit_status()
         }
@@ -48,26 +47,22 @@ pub(super) fn run(args: &Args, source: &Source, plan: &Plan) -> Result<u8, Failu
     Ok(status)
 }
 
-/// Stops the cloud, if there is one; the next run starts it. Each trial of a search has one that was just started: a broker goes on
-/// for minutes with the farewells and the backlog of thousands of hypervisors, and its statistics grow from trial to trial.
 fn stop_cloud(state: &StateDir) -> Result<(), Failure> {
-    if state.exists() {
-        runtime().map_err(words)?.block_on(control_plane::down(state, false)).map_err(words)?;
-    }
+    runtime().map_err(words)?.block_on(control_plane::down(state, false)).map_err(words)?;
     Ok(())
 }
 
-/// Runs a plan on its cloud, into this folder or a new one.
-fn carry_out(
-    args: &Args,
-    plan: &Plan,
-    state: &StateDir,
-    stays: bool,
-    out: Option<&Path>,
-) -> Result<(PathBuf, Summary), Failure> {
-    let keep = keep(stays, plan, state)?;
+/// Runs a plan on its cloud, into a new folder or that of a trial.
+///
+/// Hypervisors stay from one trial of a search to the next, and each has a cloud that was just started: a broker goes on for minutes
+/// with the farewells and the backlog of thousands of hypervisors, and its statistics grow from trial to trial.
+fn carry_out(args: &Args, plan: &Plan, state: &StateDir, trial: Option<&Path>) -> Result<(PathBuf, Summary), Failure> {
+    let keep = keep(args.keep || trial.is_some(), plan, state)?;
     only_modelled(plan, keep.as_ref())?;
-    let out = out.map_or_else(|| new_folder(args, plan), |out| Ok(out.to_owned()))?;
+    let out = trial.map_or_else(|| new_folder(args, plan), |folder| Ok(folder.to_owned()))?;
+    if trial.is_some() && state.exists() {
+        stop_cloud(state)?;
+    }
     let (target, _lock) = runtime().map_err(words)?.block_on(target(args, plan, state))?;
     // Threads inherit it, and so would the processes of the cloud: hence between two runtimes.
     let _first = Precedence::take();
@@ -197,7 +192,7 @@ fn listen(canceller: Canceller, out: PathBuf) -> Result<impl Future<Output = ()>
                 _ = terminate.recv() => {}
             }
             if first {
-                say!("\nstopping: nothing more is started, what is under way may end, then all is cleaned up");
+                say!("\nstopping: nothing more is started, what is under way may end, then the run ends as any other");
                 say!("once more stops at once and leaves what was made for the next run to remove");
                 canceller.cancel();
             } else {
