@@ -1,5 +1,7 @@
 //! Figures as people read them, the same on the page and in the terminal.
 
+use std::collections::BTreeMap;
+
 use crate::{GateVerdict, Hypervisors, Operation, Summary, Verdict};
 
 /// A number with its thousands set apart: `12,345`.
@@ -53,6 +55,19 @@ pub(crate) fn round_ms(ms: f64) -> String {
         ms if ms % 1e3 == 0.0 => format!("{} s", number(ms / 1e3)),
         ms => duration_ms(ms),
     }
+}
+
+/// Facts of the machine, or of the modelled ones, as the manifest has them.
+pub(crate) fn machine(facts: &BTreeMap<String, String>) -> String {
+    let fact = |(key, value): (&String, &String)| match (key.as_str(), value.parse::<f64>()) {
+        ("memory_bytes", Ok(size)) => format!("{} of memory", bytes(size)),
+        ("cores", _) => format!("{value} cores"),
+        ("kernel", _) => format!("kernel {value}"),
+        ("cpu", _) => value.clone(),
+        _ => format!("{key} {value}"),
+    };
+    let facts: Vec<String> = facts.iter().map(fact).collect();
+    if facts.is_empty() { "not recorded".to_owned() } else { facts.join(", ") }
 }
 
 /// Bytes in the unit that suits them: `64 KiB`, `150 MiB`, `1.9 GiB`.

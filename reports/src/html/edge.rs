@@ -30,7 +30,6 @@ pub(crate) fn edge_page(report: &EdgeReport) -> String {
 }
 
 fn facts(report: &EdgeReport) -> String {
-    let machine: Vec<String> = report.machine.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let target = format!("{} on {}", report.target, report.release);
     let range = format!(
         "{} to {}, to be known within {:.0} %",
@@ -38,7 +37,7 @@ fn facts(report: &EdgeReport) -> String {
         report.words(report.to),
         report.within * 100.0
     );
-    format!("<p>{}; {}; {}</p>\n", Esc(&target), Esc(&range), Esc(&machine.join(", ")))
+    format!("<p>{}; {}; {}</p>\n", Esc(&target), Esc(&range), Esc(&words::machine(&report.machine)))
 }
 
 fn edges(report: &EdgeReport) -> String {

@@ -32,7 +32,7 @@ pub(super) fn section(run: &Run<'_>) -> Section {
             ),
         ),
         ("Overrides", Esc(&overrides(manifest).join(", ")).to_string()),
-        (if modelled { "Deployment" } else { "Machine" }, Esc(&machine(manifest)).to_string()),
+        (if modelled { "Deployment" } else { "Machine" }, Esc(&words::machine(&manifest.machine)).to_string()),
         ("Service times", service_times.unwrap_or_default()),
         ("Began", if modelled { String::new() } else { Esc(&to_the_second(&manifest.started_at)).to_string() }),
         ("Lasted", words::duration_ms(run.analysis.summary.duration_s * 1e3)),
@@ -163,18 +163,6 @@ fn arrivals_words(arrivals: &Arrivals) -> String {
 
 fn time(time: Duration) -> String {
     words::round_ms(millis(time))
-}
-
-fn machine(manifest: &Manifest) -> String {
-    let fact = |(key, value): (&String, &String)| match (key.as_str(), value.parse::<f64>()) {
-        ("memory_bytes", Ok(bytes)) => format!("{} of memory", words::bytes(bytes)),
-        ("cores", _) => format!("{value} cores"),
-        ("kernel", _) => format!("kernel {value}"),
-        ("cpu", _) => value.clone(),
-        _ => format!("{key} {value}"),
-    };
-    let facts: Vec<String> = manifest.machine.iter().map(fact).collect();
-    if facts.is_empty() { "not recorded".to_owned() } else { facts.join(", ") }
 }
 
 /// The command as it was given, or one that has the same effect but for overrides, which older recordings do not have.
