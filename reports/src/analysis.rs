@@ -4,13 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use hdrhistogram::Histogram;
 use recording::{COUNTERS_EVERY, Interval, LatencyStream, OutcomeKind, Recording, millis};
-use scenarios::plan::{LoadPlan, Plan};
+use scenarios::{
+    MAY_GROW,
+    plan::{LoadPlan, Plan},
+};
 
 use crate::{
     error::ReportError,
     findings::findings,
     gates::judge,
-    summary::{Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict},
+    summary::{Growth, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict},
 };
 
 /// A recording, understood.
@@ -58,6 +61,7 @@ pub fn analyse(recording: &Recording) -> Result<Analysis, ReportError> {
         gates: Vec::new(),
         findings: Vec::new(),
         harness: harness(recording),
+        growth: window_ms.map_or_else(Vec::new, |window_ms| grown(recording, window_ms)),
     };
     summary.findings = findings(recording, &plan, &summary);
     summary.gates = judge(&summary, &plan.gates);
@@ -215,6 +219,26 @@ fn harness(recording: &Recording) -> Harness {
         rss_peak_bytes: max(recording.series.points("harness.rss_bytes", "")).map(|most| most as u64),
         late_ms_p99: late.reduce(f64::max),
     }
+}
+
+fn grown(recording: &Recording, window_ms: (f64, f64)) -> Vec<Growth> {
+    let ends = MAY_GROW.iter().filter_map(|metric| Some((metric, first_and_last(recording, metric, window_ms)?)));
+    ends.map(|(metric, (first, last))| Growth {
+        name: (*metric).to_owned(),
+        percent: (first > 0.0).then(|| (last / first - 1.0) * 100.0),
+    })
+    .collect()
+}
+
+/// Means of a series in the first and in the last tenth of a time; `None` where it was not watched.
+pub(crate) fn first_and_last(recording: &Recording, metric: &str, (from, to): (f64, f64)) -> Option<(f64, f64)> {
+    let mean = |from: f64, to: f64| {
+        let points = recording.series.points(metric, "").iter();
+        let within: Vec<f64> = points.filter(|(t_ms, _)| (from..=to).contains(t_ms)).map(|(_, value)| *value).collect();
+        (!within.is_empty()).then(|| within.iter().sum::<f64>() / within.len() as f64)
+    };
+    let tenth = (to - from) / 10.0;
+    Some((mean(from, from + tenth)?, mean(to - tenth, to)?))
 }
 
 fn max(points: &[(f64, f64)]) -> Option<f64> {

@@ -119,7 +119,7 @@ fn step<'a, 'b>(here: &'a Value, path: &'b str) -> Result<(&'a Value, &'b str), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Harness, Hypervisors, Process, Rpc, Verdict};
+    use crate::summary::{Growth, Harness, Hypervisors, Process, Rpc, Verdict};
 
     fn summary() -> Summary {
         let boot = Operation { name: "boot".into(), p99_ms: Some(512.0), succeeded: 9, ..Operation::default() };
@@ -140,6 +140,7 @@ mod tests {
             gates: Vec::new(),
             findings: Vec::new(),
             harness: Harness { late_ms_p99: Some(1.5), ..Harness::default() },
+            growth: vec![Growth { name: "broker.queues".into(), percent: Some(-0.5) }],
         }
     }
 
@@ -157,6 +158,7 @@ mod tests {
             ("rpc.Service.save.timed_out", 4.0),
             ("processes.nova-api.cpu_s", 3.0),
             ("harness.late_ms_p99", 1.5),
+            ("growth.broker.queues.percent", -0.5),
         ] {
             let verdict = judge_one(metric, Bound::Equals(value));
             assert_eq!((verdict.value, verdict.passed, verdict.reason), (Some(value), true, None), "{metric}");
@@ -220,13 +222,13 @@ mod tests {
         for section in ["hypervisors", "harness"] {
             metrics.extend(json[section].as_object().unwrap().keys().map(|field| format!("{section}.{field}")));
         }
-        for (section, key) in [("operations", "name"), ("rpc", "call"), ("processes", "name")] {
+        for (section, key) in [("operations", "name"), ("rpc", "call"), ("processes", "name"), ("growth", "name")] {
             let entry = json[section][0].as_object().unwrap();
             let name = entry[key].as_str().unwrap();
             let fields = entry.keys().filter(|field| *field != key);
             metrics.extend(fields.map(|field| format!("{section}.{name}.{field}")));
         }
-        assert_eq!(metrics.len(), 1 + 7 + 3 + 8 + 8 + 2);
+        assert_eq!(metrics.len(), 1 + 7 + 3 + 8 + 8 + 2 + 1);
         for metric in metrics {
             assert_eq!(scenarios::check_metric(&metric, &["boot", "boot.big"]), Ok(()), "{metric}");
         }

@@ -29,5 +29,5 @@ pub use folder::{REPORT, SUMMARY, replication_folders, summary_json, write};
 pub use gates::judge;
 pub use html::page;
 pub use replications::{Figure, REPLICATIONS, Replications, replications, replications_json, replications_terminal};
-pub use summary::{Finding, GateVerdict, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
+pub use summary::{Finding, GateVerdict, Growth, Harness, Hypervisors, Operation, Process, Rpc, Summary, Verdict};
 pub use terminal::terminal;

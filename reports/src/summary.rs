@@ -41,6 +41,9 @@ pub struct Summary {
     pub findings: Vec<Finding>,
     /// What the harness itself cost, and how late it was.
     pub harness: Harness,
+    /// What would grow for ever if something were not given back: one entry for each such series of the run.
+    #[serde(default)]
+    pub growth: Vec<Growth>,
 }
 
 impl Summary {
@@ -215,4 +218,14 @@ pub struct Harness {
     /// 99th percentile of how late it did what the plan wanted, in milliseconds: the worst of the streams
     /// `latency/harness/*.hlog`.
     pub late_ms_p99: Option<f64>,
+}
+
+/// What a series grew by under load: from its mean in the first tenth of the time from the event `phase load` until the end of
+/// the drain to that in the last tenth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    /// The series, such as `harness.rss_bytes`.
+    pub name: String,
+    /// In percent of what it was, below zero where it shrank; `null` when it was nothing.
+    pub percent: Option<f64>,
 }

@@ -117,6 +117,8 @@ pub(crate) fn by_metric(metric: &str, value: f64) -> String {
         bytes(value)
     } else if field.ends_with("_s") {
         duration_ms(value * 1e3)
+    } else if field == "percent" {
+        format!("{} %", number(value))
     } else {
         number(value)
     }
@@ -249,5 +251,6 @@ mod tests {
         assert_eq!(by_metric("operations.boot.p99_ms", 1500.0), "1.50 s");
         assert_eq!(by_metric("harness.late_ms_p99", 15.0), "15 ms");
         assert_eq!(by_metric("hypervisors.up_min", 200.0), "200");
+        assert_eq!(by_metric("growth.harness.rss_bytes.percent", 2.0), "2 %");
     }
 }

@@ -24,8 +24,19 @@ const PLAIN: [&str; 11] = [
     "harness.late_ms_p99",
 ];
 
-/// Figures of the summary of which there is one for each stream, call or process.
-const LISTED: [(&str, &str, &[&str]); 3] = [
+/// Series that would grow for ever if something were not given back. The summary says what each grew by.
+pub const MAY_GROW: [&str; 7] = [
+    "harness.rss_bytes",
+    "harness.tasks",
+    "harness.files",
+    "broker.connections",
+    "broker.channels",
+    "broker.queues",
+    "broker.consumers",
+];
+
+/// Figures of the summary of which there is one for each stream, call, process or series.
+const LISTED: [(&str, &str, &[&str]); 4] = [
     ("operations", "stream", &["intended", "started", "succeeded", "failed", "p50_ms", "p95_ms", "p99_ms", "max_ms"]),
     (
         "rpc",
@@ -33,6 +44,7 @@ const LISTED: [(&str, &str, &[&str]); 3] = [
         &["count", "failed", "timed_out", "timed_out_load", "p50_ms", "p99_ms", "p50_load_ms", "p99_load_ms"],
     ),
     ("processes", "process", &["cpu_s", "rss_peak_bytes"]),
+    ("growth", "series", &["percent"]),
 ];
 
 /// What the bounds `"all"` stand for: the whole of what a figure counts.
@@ -124,6 +136,11 @@ fn known(metric: &str, streams: &[String]) -> Result<(), Complaint> {
         };
         return Err(Complaint::new(format!("there is no stream `{element}`"), help));
     }
+    if group == "growth" && !MAY_GROW.contains(&element) {
+        let near = nearest::hint(element, MAY_GROW.iter().copied());
+        let help = format!("{near}there is growth of {}", MAY_GROW.join(", "));
+        return Err(Complaint::new(format!("the summary does not say what `{element}` grows by"), help));
+    }
     Ok(())
 }
 
@@ -196,12 +213,19 @@ mod tests {
             "rpc.a.call.with.dots.p50_ms",
             "processes.nova-conductor.cpu_s",
             "harness.late_ms_p99",
+            "growth.broker.queues.percent",
         ] {
             assert_eq!(check_metric(metric, &["boot"]), Ok(()));
         }
-        for metric in
-            ["", "operations", "operations.boot", "operations..p99_ms", "operations.list.p99_ms", "hypervisors"]
-        {
+        for metric in [
+            "",
+            "operations",
+            "operations.boot",
+            "operations..p99_ms",
+            "operations.list.p99_ms",
+            "hypervisors",
+            "growth.broker.queue.percent",
+        ] {
             assert!(check_metric(metric, &["boot"]).is_err(), "{metric:?} passed");
         }
     }

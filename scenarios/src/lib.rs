@@ -32,7 +32,7 @@ mod written;
 pub use arrivals::{ClosedLoop, Times};
 pub use describe::{delay, describe, start as show_start};
 pub use edge::trial;
-pub use gates::check_metric;
+pub use gates::{MAY_GROW, check_metric};
 pub use plan::Plan;
 pub use problem::{Errors, Problem, Source};
 pub use resolve::{DEFAULT_RELEASE, resolve, tuning_file};

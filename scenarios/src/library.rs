@@ -36,6 +36,7 @@ const SHIPPED: &[Shipped] = shipped![
     "yahoo-2014-live",
     "yahoo-2014-live-defaults",
     "yahoo-2014-fill",
+    "yahoo-2014-soak",
     "find-the-edge",
     "quickstart",
     "boot-storm",

@@ -7,7 +7,11 @@ use super::{
     chart::{Axis, Chart, Layer, Shape},
     cloud, points, table, td, td_count, td_ms,
 };
-use crate::{analysis::quantile_ms, words};
+use crate::{
+    Growth,
+    analysis::{first_and_last, quantile_ms},
+    words,
+};
 
 pub(super) fn section(run: &Run<'_>) -> Section {
     let harness = &run.analysis.summary.harness;
@@ -137,34 +141,28 @@ fn cost(run: &Run<'_>, memory: &[(f64, f64)], cpu: &[(f64, f64)]) -> Option<[f64
     Some([points::mean(&memory), crate::analysis::growth(&cpu) / (last - first) * 1e3])
 }
 
-/// What would grow for ever if something were not given back.
-const MAY_LEAK: [(&str, &str); 7] = [
-    ("harness.rss_bytes", "memory of the harness"),
-    ("harness.tasks", "tasks of its main process"),
-    ("harness.files", "its open files"),
-    ("broker.connections", "connections to RabbitMQ"),
-    ("broker.channels", "channels"),
-    ("broker.queues", "queues"),
-    ("broker.consumers", "consumers"),
-];
+/// What each of `scenarios::MAY_GROW` is called in a table.
+fn called(metric: &str) -> &str {
+    match metric {
+        "harness.rss_bytes" => "memory of the harness",
+        "harness.tasks" => "tasks of its main process",
+        "harness.files" => "its open files",
+        "broker.connections" => "connections to RabbitMQ",
+        other => other.trim_start_matches("broker."),
+    }
+}
 
-/// The first and the last tenth of the time under load, side by side.
+/// What would grow for ever if something were not given back.
 fn grown(run: &Run<'_>) -> String {
-    let (from, to) = (run.window_s.0 * 1e3, run.window_s.1 * 1e3);
-    let tenth = (to - from) / 10.0;
-    let row = |(metric, name): (&str, &str)| {
-        let points = run.recording.series.points(metric, "");
-        let mean = |from: f64, to: f64| {
-            let within = points::between(points, from, to);
-            (!within.is_empty()).then(|| points::mean(&within))
-        };
-        let (first, last) = (mean(from, from + tenth)?, mean(to - tenth, to)?);
+    let window_ms = (run.window_s.0 * 1e3, run.window_s.1 * 1e3);
+    let row = |growth: &Growth| {
+        let metric = growth.name.as_str();
+        let (first, last) = first_and_last(run.recording, metric, window_ms)?;
         let words = |value: f64| words::by_metric(metric, value);
-        let growth =
-            if first > 0.0 { format!("{:+.1} %", (last / first - 1.0) * 100.0) } else { words::NONE.to_owned() };
-        Some([td(name), td(&words(first)), td(&words(last)), td(&growth)].concat())
+        let percent = words::or_none(growth.percent, |percent| format!("{percent:+.1} %"));
+        Some([td(called(metric)), td(&words(first)), td(&words(last)), td(&percent)].concat())
     };
-    let rows: Vec<String> = MAY_LEAK.into_iter().filter_map(row).collect();
+    let rows: Vec<String> = run.analysis.summary.growth.iter().filter_map(row).collect();
     if rows.is_empty() {
         String::new()
     } else {

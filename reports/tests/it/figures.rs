@@ -71,6 +71,32 @@ fn the_figures_of_a_good_run() {
 }
 
 #[test]
+fn growth_is_from_the_first_tenth_of_the_load_to_the_last() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("run");
+    fixture::make(&folder, Kind::Passed);
+    let mut recording = Recording::open(&folder).unwrap();
+    let (from, to) = analyse(&recording).unwrap().window_ms.unwrap();
+    let at = |share: f64, value: f64| (from + share * (to - from), value);
+    let mut series = |metric: &str, points: Vec<(f64, f64)>| {
+        recording.series.0.insert(metric.to_owned(), [(String::new(), points)].into_iter().collect());
+    };
+    // What was before the load and in the middle of it does not count.
+    let memory = vec![(from - 1.0, 900.0), at(0.01, 90.0), at(0.09, 110.0), at(0.5, 900.0), at(0.95, 103.0)];
+    series("harness.rss_bytes", memory);
+    series("broker.queues", vec![at(0.05, 0.0), at(0.95, 7.0)]);
+    series("broker.channels", vec![at(0.5, 7.0)]);
+    let growth = analyse(&recording).unwrap().summary.growth;
+    let of = |name: &str| growth.iter().find(|growth| growth.name == name).map(|growth| growth.percent);
+    assert!((of("harness.rss_bytes").unwrap().unwrap() - 3.0).abs() < 1e-9);
+    assert_eq!(of("broker.queues"), Some(None), "of nothing nothing is a share");
+    assert_eq!(of("broker.channels"), None, "it was not watched at both ends");
+
+    recording.events.retain(|event| event.detail != "load");
+    assert!(analyse(&recording).unwrap().summary.growth.is_empty(), "without a load nothing grew under it");
+}
+
+#[test]
 fn percentiles_agree_with_the_records() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("run");
