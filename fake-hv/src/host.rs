@@ -337,7 +337,10 @@ impl Host {
 
     fn take_asked(&mut self, id: RequestId) -> Option<Asked> {
         let at = self.asked.iter().position(|asked| asked.id == id)?;
-        Some(self.asked.remove(at))
+        let asked = self.asked.remove(at);
+        // On a slow cloud most hosts have more than one under way at some time.
+        self.asked.shrink_to_fit();
+        Some(asked)
     }
 
     /// Notes the calls whose time is over; the state machine has given them up by itself.

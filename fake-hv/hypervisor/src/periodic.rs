@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     ComputeOptions, ConductorCall, Fault, Instance, InstanceState, LazyField, Milestone, NetworkRequest, Notice,
-    Response, Time,
+    Origin, Response, Time,
     executor::Host,
     lock::{InstanceLockName, LockName},
     network::{self, Refresh},
@@ -115,6 +115,10 @@ async fn run_due(host: &Host, entries: &mut [Entry]) -> Duration {
         }
         // A failed task is logged and runs again at its next turn. Boxed for the same reason as a beat (`heartbeat`).
         let _failed = Box::pin(perform(host, entry.task)).await.err();
+    }
+    if begun {
+        // The next turn may be half an hour away: what this one has read of VMs is not kept until then.
+        host.set_origin(Origin::StartUp);
     }
     idle_for
 }

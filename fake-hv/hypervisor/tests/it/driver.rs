@@ -4,8 +4,8 @@ use std::{rc::Rc, time::Duration};
 
 use hypervisor::{
     AgentCall, AgentPort, ComputeOptions, ConductorCall, Config, Delay, Fault, Habits, Hypervisor, Input, Instance,
-    Lookup, Milestone, NetworkRequest, Notice, Output, Request, RequestId, Resources, Response, Rpc, Servers, Services,
-    Ticket, Time, Times,
+    Lookup, Milestone, NetworkRequest, Notice, Origin, Output, Request, RequestId, Resources, Response, Rpc, Servers,
+    Services, Ticket, Time, Times,
 };
 use uuid::Uuid;
 
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     pub(crate) told: Vec<(&'static str, Response)>,
     /// Whether the L2 agent's report makes Neutron tell Nova.
     pub(crate) plug: bool,
+    /// Why something was asked for, but for the start-up, until it is said to be over.
+    pub(crate) going_on: Vec<Origin>,
 }
 
 pub(crate) fn config(options: ComputeOptions) -> Rc<Config> {
@@ -102,6 +104,7 @@ impl Driver {
             unanswered: Vec::new(),
             told: Vec::new(),
             plug: true,
+            going_on: Vec::new(),
         }
     }
 
@@ -150,8 +153,11 @@ impl Driver {
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Over(_) => {}
-            Output::Request { id, request, .. } => {
+            Output::Over(origin) => self.going_on.retain(|other| *other != origin),
+            Output::Request { id, request, origin, .. } => {
+                if origin != Origin::StartUp && !self.going_on.contains(&origin) {
+                    self.going_on.push(origin);
+                }
                 self.note(request.name());
                 self.asked.push(request.clone());
                 if self.mute == Some(request.name()) {

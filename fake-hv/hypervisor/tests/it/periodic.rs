@@ -42,6 +42,15 @@ fn with_power_sync() -> Driver {
     driver
 }
 
+/// The driver keeps what a task has read until it is told that the task is over.
+#[test]
+fn a_task_is_over_when_it_ends_and_not_at_the_next() {
+    let mut driver = with_power_sync();
+    let said = second_run(&mut driver, refreshed(1, "active"));
+    assert_eq!(said, ["InstanceList.get_by_host", "Instance.refresh"]);
+    assert_eq!(driver.going_on, []);
+}
+
 fn refreshed(power_state: u8, vm_state: &'static str) -> Vec<(&'static str, Response)> {
     vec![
         ("InstanceList.get_by_host", Response::Instances(vec![active(VM)])),
