@@ -259,6 +259,29 @@ async fn wait_up(
     }
 }
 
+/// Waits until the nova-compute of this host, which [`start`] started anew, has sent its first heartbeat: it serves calls then.
+///
+/// # Errors
+/// When it has ended, or sends none in time.
+pub(crate) async fn wait_for_a_beat(cloud: &Cloud, host: &str) -> Result<(), UpError> {
+    let query = format!("SELECT report_count FROM nova.services WHERE {}", service_of(host));
+    let failed =
+        |reason: String| UpError::step(format!("wait for a heartbeat of the nova-compute of {host}"), reason, None);
+    let mut link = Link::new(&cloud.database);
+    let started = Instant::now();
+    while started.elapsed() < UP_WITHIN {
+        let beats: Vec<u64> = link.rows(&query).await.map_err(failed)?;
+        if beats.iter().any(|beats| *beats > 0) {
+            return Ok(());
+        }
+        if find(cloud, host)?.is_none() {
+            return Err(failed("it ended; its log says why".to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Err(failed(format!("there was none within {} s", UP_WITHIN.as_secs())))
+}
+
 /// The state folder that a cloud lies in.
 fn state_of(cloud: &Cloud) -> Result<StateDir, UpError> {
     let path = cloud.venv.parent().expect("the environment lies in the state folder");

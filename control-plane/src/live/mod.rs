@@ -126,9 +126,13 @@ impl Run<'_> {
         let login = self.target.nova_service.as_ref().or(tenants.nova_service.as_ref());
         // While the cloud has nothing else to do: beside thousands that come up it would take minutes.
         self.unless_cancelled(reference::start(self)).await?;
+        let disable = reference::disable(self);
         if let Some(login) = login.filter(|_| self.plan.fleet.hypervisors > 0) {
             self.phase(Phase::Register, &format!("{} hypervisors", self.plan.fleet.hypervisors));
-            self.unless_cancelled(register::register(self, login)).await?;
+            let register = register::register(self, login);
+            self.unless_cancelled(async { tokio::try_join!(register, disable).map(drop) }).await?;
+        } else {
+            self.unless_cancelled(disable).await?;
         }
         let servers = self.servers(&tenants).await?;
         let (there, asked) = (servers.len(), self.plan.fleet.servers);

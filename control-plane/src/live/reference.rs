@@ -12,7 +12,7 @@ use crate::{
 /// Why no servers are put on them: when they end, their fake driver forgets what it had.
 const DISABLED: &str = "a reference beside simulated hypervisors";
 
-/// Starts as many as the plan asks for. The scheduler leaves them alone.
+/// Starts as many as the plan asks for; [`disable`] is to follow before anything is loaded.
 pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = own(run) else { return Ok(()) };
     for number in 1..=run.plan.fleet.real {
@@ -20,14 +20,26 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
         run.tell.note(&format!("starts a real nova-compute, {host}"));
         let process = real_compute::start(cloud, &Spec::plain(&host)).await.map_err(LiveError::RealCompute)?;
         run.real.add(process);
+    }
+    Ok(())
+}
+
+/// Has the scheduler leave them alone. Nova's API calls the nova-compute for that, and waits for all of `rpc_response_timeout` for one
+/// that does not serve calls yet: it is up for Nova when it has made its service, and serves calls a moment later. Its first heartbeat
+/// is after both.
+pub(super) async fn disable(run: &Run<'_>) -> Result<(), LiveError> {
+    let Some(cloud) = own(run) else { return Ok(()) };
+    for number in 1..=run.plan.fleet.real {
+        let host = run.name.numbered("real", number);
+        real_compute::wait_for_a_beat(cloud, &host).await.map_err(LiveError::RealCompute)?;
         for (_, uuid) in real_compute::service_ids(cloud, &host).await.map_err(LiveError::RealCompute)? {
-            disable(run, &uuid).await.map_err(LiveError::api("disable a real nova-compute"))?;
+            disable_service(run, &uuid).await.map_err(LiveError::api("disable a real nova-compute"))?;
         }
     }
     Ok(())
 }
 
-async fn disable(run: &Run<'_>, uuid: &str) -> Result<(), crate::load::ApiError> {
+async fn disable_service(run: &Run<'_>, uuid: &str) -> Result<(), crate::load::ApiError> {
     let body = json!({"status": "disabled", "disabled_reason": DISABLED});
     run.admin
         .call(&Call::put("disable service", Service::Compute, format!("/os-services/{uuid}"), body))
