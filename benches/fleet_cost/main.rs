@@ -31,6 +31,11 @@ use control_plane::{
 use fake_hv::{Fleet, FleetSpec};
 use recording::{Manifest, Outcome, OutcomeKind, Recorder};
 use scenarios::{Plan, Source, options::compute_options};
+use tikv_jemallocator::Jemalloc;
+
+/// The one that `kagemusha` has.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const SCENARIO: &str = r#"
 name = "fleet-cost"
