@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 
-/// Messages that are taken apart leave holes between what lives long, which glibc's allocator keeps: 7,000 hypervisors under load
-/// had 126 MB with it, and have 110 with this one, of which 86 are in use. `_RJEM_MALLOC_CONF=stats_print:true` tells by which sizes.
+/// Messages that are taken apart leave holes between what lives long, which glibc's allocator keeps: 7,000 hypervisors under
+/// load had 126 MB with it, and have 110 with this one, of which 86 are in use. `_RJEM_MALLOC_CONF=stats_print:true` tells by
+/// which sizes.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

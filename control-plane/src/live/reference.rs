@@ -24,9 +24,9 @@ pub(super) async fn start(run: &Run<'_>) -> Result<(), LiveError> {
     Ok(())
 }
 
-/// Has the scheduler leave them alone. Nova's API calls the nova-compute for that, and waits for all of `rpc_response_timeout` for one
-/// that does not serve calls yet: it is up for Nova when it has made its service, and serves calls a moment later. Its first heartbeat
-/// is after both.
+/// Has the scheduler leave them alone. Nova's API calls the nova-compute for that, and waits for all of `rpc_response_timeout`
+/// for one that does not serve calls yet: it is up for Nova when it has made its service, and serves calls a moment later. Its
+/// first heartbeat is after both.
 pub(super) async fn disable(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = own(run) else { return Ok(()) };
     for number in 1..=run.plan.fleet.real {
