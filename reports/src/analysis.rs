@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hdrhistogram::Histogram;
-use recording::{COUNTERS_EVERY, Interval, LatencyStream, OutcomeKind, Recording, millis};
+use recording::{COUNTERS_EVERY, Interval, LatencyStream, OutcomeKind, Points, Recording, millis};
 use scenarios::{
     MAY_GROW,
     plan::{LoadPlan, Plan},
@@ -232,13 +232,22 @@ fn grown(recording: &Recording, window_ms: (f64, f64)) -> Vec<Growth> {
 
 /// Means of a series in the first and in the last tenth of a time; `None` where it was not watched.
 pub(crate) fn first_and_last(recording: &Recording, metric: &str, (from, to): (f64, f64)) -> Option<(f64, f64)> {
-    let mean = |from: f64, to: f64| {
-        let points = recording.series.points(metric, "").iter();
-        let within: Vec<f64> = points.filter(|(t_ms, _)| (from..=to).contains(t_ms)).map(|(_, value)| *value).collect();
-        (!within.is_empty()).then(|| within.iter().sum::<f64>() / within.len() as f64)
+    let mean_of = |from: f64, to: f64| {
+        let within = between(recording.series.points(metric, ""), from, to);
+        (!within.is_empty()).then(|| mean(&within))
     };
     let tenth = (to - from) / 10.0;
-    Some((mean(from, from + tenth)?, mean(to - tenth, to)?))
+    Some((mean_of(from, from + tenth)?, mean_of(to - tenth, to)?))
+}
+
+/// Those of a time, ends included, in the recording's milliseconds.
+pub(crate) fn between(points: &[(f64, f64)], from_ms: f64, to_ms: f64) -> Points {
+    points.iter().copied().filter(|(t_ms, _)| (from_ms..=to_ms).contains(t_ms)).collect()
+}
+
+/// Mean of the values.
+pub(crate) fn mean(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64
 }
 
 fn max(points: &[(f64, f64)]) -> Option<f64> {

@@ -3,6 +3,7 @@
 use recording::{Points, Recording};
 
 use super::chart::{Layer, Shape};
+pub(super) use crate::analysis::{between, mean};
 
 /// Buckets that a line over the page's width is thinned to; more could not be told apart.
 const BUCKETS: usize = 180;
@@ -35,16 +36,6 @@ pub(super) fn line(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// A metric without instances as one layer.
 pub(super) fn metric(recording: &Recording, metric: &str, name: &str, class: &'static str, shape: Shape) -> Layer {
     Layer::new(name, class, shape, line(recording.series.points(metric, "")))
-}
-
-/// Those of a time, ends included, in the recording's milliseconds.
-pub(super) fn between(points: &[(f64, f64)], from_ms: f64, to_ms: f64) -> Points {
-    points.iter().copied().filter(|(t_ms, _)| (from_ms..=to_ms).contains(t_ms)).collect()
-}
-
-/// Mean of the values.
-pub(super) fn mean(points: &[(f64, f64)]) -> f64 {
-    points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64
 }
 
 /// Piles series up into areas on a common grid: those of the ranking in its order, with its colours, the first at the
