@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpStream,
     runtime::Handle as Runtime,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, oneshot},
     time::Duration,
 };
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     EventSender, HostIndex,
     channel::Channel,
-    connection::{Command, Connection, Handle},
+    connection::{Command, Commands, Connection, Handle},
     frames::{Cutter, Frame},
     handshake::{self, HandshakeError, Terms},
     link::{Channels, Others},
@@ -94,7 +94,7 @@ struct Inner {
 #[derive(Default)]
 struct Shared {
     /// `None` until the first hypervisor wants it.
-    commands: Option<mpsc::UnboundedSender<Command>>,
+    commands: Option<Commands>,
     last_channel: u16,
     free_channels: Vec<u16>,
 }
@@ -240,7 +240,7 @@ impl Broker {
     /// The channel of a link that was closed can be used again.
     pub(crate) fn release(&self, handle: &Handle) {
         let is_its = |shared: &&mut Shared| {
-            shared.commands.as_ref().is_some_and(|commands| commands.same_channel(&handle.commands))
+            shared.commands.as_ref().is_some_and(|commands| commands.same_receiver(&handle.commands))
         };
         if let Some(shared) = self.shared().iter_mut().find(is_its) {
             shared.free_channels.push(handle.channel);
@@ -253,7 +253,7 @@ impl Broker {
         let mut waiting = Vec::new();
         for commands in shared.into_iter().filter_map(|shared| shared.commands) {
             let (done, closed) = oneshot::channel();
-            if commands.send(Command::End(done)).is_ok() {
+            if commands.unbounded_send(Command::End(done)).is_ok() {
                 waiting.push(closed);
             }
         }
@@ -263,9 +263,9 @@ impl Broker {
     }
 }
 
-fn attach(commands: mpsc::UnboundedSender<Command>, channel: Channel) -> Handle {
+fn attach(commands: Commands, channel: Channel) -> Handle {
     let number = channel.number();
-    let _runtime_gone = commands.send(Command::Attach(Box::new(channel)));
+    let _runtime_gone = commands.unbounded_send(Command::Attach(Box::new(channel)));
     Handle { commands, channel: number }
 }
 
@@ -315,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn all_shared_connections_are_used_whichever_hosts_are_here() {
         let broker = shared(3);
-        let (events, _events) = mpsc::unbounded_channel();
+        let (events, _events) = tokio::sync::mpsc::unbounded_channel();
         let open = |host| broker.open_channels(host, "host", &events, broker.nova_compute(), None);
         let links: Vec<Channels> = (0..9).map(|number| open(1 + 3 * number)).collect();
         let used = |broker: &Broker| -> Vec<usize> { broker.shared().iter().map(Shared::channels).collect() };
@@ -326,6 +326,6 @@ mod tests {
         assert_eq!(used(&broker), [3, 1, 3]);
         let again = open(100);
         assert_eq!(used(&broker), [3, 2, 3]);
-        assert!(again.send.commands.same_channel(&links[4].send.commands) && again.send.channel <= 3);
+        assert!(again.send.commands.same_receiver(&links[4].send.commands) && again.send.channel <= 3);
     }
 }

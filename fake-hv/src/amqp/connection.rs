@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use futures_channel::mpsc;
 use rand_pcg::Pcg64Mcg;
 use scenarios::seed::generator;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{Duration, Instant},
 };
 
@@ -32,10 +33,19 @@ pub(crate) enum Command {
     End(oneshot::Sender<()>),
 }
 
+/// Where commands for a connection are put. Of the channels there are, this one holds nothing while it is empty: Tokio's keeps blocks for
+/// 32 messages, one of them at first and two from the 33rd message on, of 640 bytes for each connection.
+pub(crate) type Commands = mpsc::UnboundedSender<Command>;
+
+/// A queue of commands, and its other end.
+pub(crate) fn commands() -> (Commands, mpsc::UnboundedReceiver<Command>) {
+    mpsc::unbounded()
+}
+
 /// A way to a channel.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) commands: Commands,
     pub(crate) channel: u16,
 }
 
@@ -59,14 +69,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Nothing happens until one of its channels has something to do.
-    pub(crate) fn spawn(broker: &Broker, name: &str, own: bool) -> mpsc::UnboundedSender<Command> {
+    pub(crate) fn spawn(broker: &Broker, name: &str, own: bool) -> Commands {
         let (connection, sender) = Self::new(broker, name, own);
         broker.runtime().spawn(connection.run());
         sender
     }
 
-    pub(crate) fn new(broker: &Broker, name: &str, own: bool) -> (Self, mpsc::UnboundedSender<Command>) {
-        let (sender, commands) = mpsc::unbounded_channel();
+    pub(crate) fn new(broker: &Broker, name: &str, own: bool) -> (Self, Commands) {
+        let (sender, commands) = commands();
         let connection = Self {
             broker: broker.clone(),
             name: name.into(),
@@ -117,7 +127,7 @@ impl Connection {
     async fn idle(&mut self) {
         while !self.ended && !self.channels.values().any(|channel| channel.is_wanted()) {
             let command = self.commands.recv().await;
-            self.offline(command);
+            self.offline(command.ok());
         }
     }
 
@@ -141,7 +151,7 @@ impl Connection {
         let until = Instant::now() + time;
         while !self.ended {
             match tokio::time::timeout_at(until, self.commands.recv()).await {
-                Ok(command) => self.offline(command),
+                Ok(command) => self.offline(command.ok()),
                 Err(_elapsed) => return,
             }
         }

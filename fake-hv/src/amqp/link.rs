@@ -166,14 +166,14 @@ impl Link {
 
     /// A link whose orders go to `commands` instead of a connection.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn detached(broker: Broker, process: Arc<Process>, commands: mpsc::UnboundedSender<Command>) -> Self {
+    pub(crate) fn detached(broker: Broker, process: Arc<Process>, commands: super::connection::Commands) -> Self {
         let channels = Channels { send: Handle { commands, channel: 1 }, others: None };
         Self { broker, host: 0, process, channels }
     }
 
     fn to(&self, handle: &Handle, order: Order) {
         // The task ends only when its senders are gone, or with its runtime, when nothing matters any more.
-        let _gone = handle.commands.send(Command::Order(handle.channel, Box::new(order)));
+        let _gone = handle.commands.unbounded_send(Command::Order(handle.channel, Box::new(order)));
     }
 
     /// Publishes a call. Its answer comes as [`LinkEvent::Reply`], if it comes; giving up is the caller's business. `timeout`
@@ -210,7 +210,7 @@ impl Link {
     /// Loses its connections, as behind a switch that restarts. A connection that many share is lost to all of them.
     pub fn cut(&self) {
         for handle in self.handles() {
-            let _gone = handle.commands.send(Command::Cut);
+            let _gone = handle.commands.unbounded_send(Command::Cut);
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) use topology::TOPICS;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use {
     channel::Channel,
-    connection::{Command, Connection},
+    connection::{Command, Connection, commands},
     dialogue::Dialogue,
     handshake::{Terms, greet},
     outbox::write_frame,

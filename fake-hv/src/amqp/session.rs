@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
         let due = self.due();
         tokio::select! {
             ready = self.stream.ready(interest) => if ready?.is_readable() { self.read()? },
-            command = self.dialogue.connection.commands.recv() => self.dialogue.take_orders(command),
+            command = self.dialogue.connection.commands.recv() => self.dialogue.take_orders(command.ok()),
             () = tokio::time::sleep_until(due) => self.tick()?,
         }
         if self.dialogue.connection.cut { Err(Lost::Cut) } else { Ok(()) }

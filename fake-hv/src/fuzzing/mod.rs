@@ -8,18 +8,19 @@ mod wire;
 
 use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
+use futures_channel::mpsc::UnboundedReceiver;
 use hypervisor::{
     ComputeOptions, ConductorCall, Config, Driver, Input, Milestone, Reconnect, Request, RequestId, Resources,
     Services, Time, Times,
 };
 use scenarios::plan::ConnectionMode;
 use serde_json::Value;
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::runtime::Runtime;
 
 use crate::{
     Broker, BrokerAddress, BrokerNode, Release, Secret, ServiceApis,
     agent::AgentRelease,
-    amqp::{Command, Incoming, Link, Order, Process, Reply, read_reply, read_request, write_reply},
+    amqp::{Command, Incoming, Link, Order, Process, Reply, commands, read_reply, read_request, write_reply},
     host::{Agents, Common, Effect, Host},
     http::HttpAnswer,
     nova::{Catalogue, Identity},
@@ -56,7 +57,7 @@ pub enum Asked {
 pub struct LoneHost {
     common: Rc<Common>,
     host: Host,
-    orders: mpsc::UnboundedReceiver<Command>,
+    orders: UnboundedReceiver<Command>,
     now: Time,
     effects: Vec<Effect>,
     /// Not yet taken.
@@ -130,7 +131,7 @@ impl LoneHost {
     /// A host that has begun its start-up, with ports that are plugged or, as with Nova's fake driver, are not.
     pub fn new(plugging: bool) -> Self {
         let common = COMMON.with(|common| Rc::clone(&common[usize::from(!plugging)]));
-        let (sender, orders) = mpsc::unbounded_channel();
+        let (sender, orders) = commands();
         let identity = Identity { host: "realfake-2".into(), node: uuid::Uuid::from_u128(2) };
         let link = Link::detached(no_broker(), Process::nova_compute(), sender.clone());
         let beside = Link::detached(no_broker(), std::sync::Arc::clone(&common.agents.process), sender);

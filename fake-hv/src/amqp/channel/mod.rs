@@ -237,7 +237,8 @@ impl Channel {
         let ready = self.replies.as_ref().is_some_and(|replies| replies.ready);
         let Some(sender) = self.sender.as_ref().filter(|_| ready) else { return };
         for message in self.held.drain(..) {
-            let _gone = sender.commands.send(Command::Order(sender.channel, Box::new(Order::Forwarded(message))));
+            let _gone =
+                sender.commands.unbounded_send(Command::Order(sender.channel, Box::new(Order::Forwarded(message))));
         }
     }
 

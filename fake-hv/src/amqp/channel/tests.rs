@@ -8,7 +8,7 @@ use tokio::{
 
 use super::*;
 use crate::amqp::{
-    Message, ReplyTo, Target,
+    Message, ReplyTo, Target, commands,
     envelope::read_request,
     frames::{Cutter, Frame, FrameError},
 };
@@ -298,7 +298,7 @@ async fn closing_deletes_the_queues_of_the_host_and_ends_even_when_the_connectio
 #[tokio::test]
 async fn in_faithful_mode_a_call_leaves_elsewhere_once_the_reply_queue_is_there() {
     let mut fixture = Fixture::new();
-    let (commands, mut elsewhere) = mpsc::unbounded_channel();
+    let (commands, mut elsewhere) = commands();
     fixture.channel.sender = Some(Handle { commands, channel: 1 });
     fixture.open();
     fixture.call(MINUTE);
