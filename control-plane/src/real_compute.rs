@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mysql_async::prelude::FromRow;
 use scenarios::{options::service_down_time, plan::OptionValue};
 
 use crate::{
@@ -232,31 +233,19 @@ async fn wait_up(
     let log = &record.process.log_path;
     let failed = |reason: String| UpError::step(format!("start {}", record.process.name), reason, Some(log));
     let down_after_s = whole_s(service_down_time(&cloud.spec.release, &cloud.spec.tuning));
-    let query = format!(
-        "SELECT TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP()), COALESCE(forced_down, 0), report_count \
-         FROM nova.services WHERE {}",
-        service_of(host)
-    );
-    let mut link = Link::new(&cloud.database);
-    let started = Instant::now();
+    let columns = "TIMESTAMPDIFF(SECOND, COALESCE(last_seen_up, created_at), UTC_TIMESTAMP()), COALESCE(forced_down, 0), \
+                   report_count";
+    let gone = || {
+        let ended = || ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"));
+        Ok((!procfs::is_alive(record.process.pid, record.process.start_ticks)).then(ended))
+    };
     let mut first_beat = None;
-    loop {
-        if !procfs::is_alive(record.process.pid, record.process.start_ticks) {
-            return Err(failed(ended().map_or("it ended".to_owned(), |status| format!("it ended with {status}"))));
-        }
-        let services: Vec<(i64, bool, u64)> = link.rows(&query).await.map_err(failed)?;
-        if let Some((silent_s, forced_down, beats)) = services.first().copied() {
-            // One that was forced down counts as down, alive or not.
-            let beats = forced_down && *first_beat.get_or_insert(beats) != beats;
-            if beats || is_up(silent_s, forced_down, down_after_s) {
-                return Ok(());
-            }
-        }
-        if started.elapsed() > UP_WITHIN {
-            return Err(failed(format!("not up within {} s", UP_WITHIN.as_secs())));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    wait_for(cloud, (host, columns), failed, gone, |(silent_s, forced_down, beats): (i64, bool, u64)| {
+        // One that was forced down counts as down, alive or not.
+        let beats_anew = forced_down && *first_beat.get_or_insert(beats) != beats;
+        beats_anew || is_up(silent_s, forced_down, down_after_s)
+    })
+    .await
 }
 
 /// Waits until the nova-compute of this host, which [`start`] started anew, has sent its first heartbeat: it serves calls then.
@@ -264,22 +253,36 @@ async fn wait_up(
 /// # Errors
 /// When it has ended, or sends none in time.
 pub(crate) async fn wait_for_a_beat(cloud: &Cloud, host: &str) -> Result<(), UpError> {
-    let query = format!("SELECT report_count FROM nova.services WHERE {}", service_of(host));
     let failed =
         |reason: String| UpError::step(format!("wait for a heartbeat of the nova-compute of {host}"), reason, None);
+    let gone = || Ok(find(cloud, host)?.is_none().then(|| "it ended; its log says why".to_owned()));
+    wait_for(cloud, (host, "report_count"), failed, gone, |beats: u64| beats > 0).await
+}
+
+/// Waits until these columns of a host's compute service are as `wanted`; `gone` says how its nova-compute ended, once it has.
+async fn wait_for<T: FromRow + Send + 'static>(
+    cloud: &Cloud,
+    (host, columns): (&str, &str),
+    failed: impl Fn(String) -> UpError,
+    mut gone: impl FnMut() -> Result<Option<String>, UpError>,
+    mut wanted: impl FnMut(T) -> bool,
+) -> Result<(), UpError> {
+    let query = format!("SELECT {columns} FROM nova.services WHERE {}", service_of(host));
     let mut link = Link::new(&cloud.database);
     let started = Instant::now();
-    while started.elapsed() < UP_WITHIN {
-        let beats: Vec<u64> = link.rows(&query).await.map_err(failed)?;
-        if beats.iter().any(|beats| *beats > 0) {
+    loop {
+        if let Some(how) = gone()? {
+            return Err(failed(how));
+        }
+        let services = link.rows(&query).await.map_err(&failed)?;
+        if services.into_iter().next().is_some_and(&mut wanted) {
             return Ok(());
         }
-        if find(cloud, host)?.is_none() {
-            return Err(failed("it ended; its log says why".to_owned()));
+        if started.elapsed() > UP_WITHIN {
+            return Err(failed(format!("not within {} s", UP_WITHIN.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(failed(format!("there was none within {} s", UP_WITHIN.as_secs())))
 }
 
 /// The state folder that a cloud lies in.
