@@ -107,8 +107,8 @@ pub(crate) struct Counters {
     waiting_peak: AtomicU64,
     /// Start-ups that are over, well or not, of hypervisors that restarted as well.
     start_ups_over: AtomicU64,
-    /// Somebody waits for start-ups to end, or for RPC servers.
-    more: Notify,
+    /// Somebody waits for start-ups to end.
+    through: Notify,
     timelines: Mutex<BTreeMap<Uuid, BuildTimeline>>,
     /// Of hypervisors that have stopped.
     tokens: Mutex<Tokens>,
@@ -139,13 +139,7 @@ impl Counters {
     pub(crate) fn start_up_over(&self, counter: &AtomicU64) {
         add(counter);
         add(&self.start_ups_over);
-        self.more.notify_waiters();
-    }
-
-    /// An RPC server of a compute service has begun to consume.
-    pub(crate) fn serves(&self) {
-        add(&self.serving);
-        self.more.notify_waiters();
+        self.through.notify_waiters();
     }
 
     /// Start-ups that are over by now.
@@ -155,18 +149,9 @@ impl Counters {
 
     /// Waits until so many start-ups are over.
     pub(crate) async fn through(&self, start_ups: u64) {
-        self.reaches(&self.start_ups_over, start_ups).await;
-    }
-
-    /// Waits until so many RPC servers have begun to consume.
-    pub(crate) async fn serving(&self, servers: u64) {
-        self.reaches(&self.serving, servers).await;
-    }
-
-    async fn reaches(&self, counter: &AtomicU64, count: u64) {
         loop {
-            let more = self.more.notified();
-            if counter.load(Ordering::Relaxed) >= count {
+            let more = self.through.notified();
+            if self.start_ups_over() >= start_ups {
                 return;
             }
             more.await;
@@ -249,7 +234,7 @@ impl Counters {
         grow(&self.http_under_way, then.http_under_way, stats.http_under_way);
         self.waiting(now.waiting_peak);
         grow(&self.start_ups_over, before.start_ups_over, now.start_ups_over);
-        self.more.notify_waiters();
+        self.through.notify_waiters();
     }
 
     /// Everything that is counted.

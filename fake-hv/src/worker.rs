@@ -253,7 +253,7 @@ impl Worker {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
                 self.event("link_lost", index, &reason);
             }
-            LinkEvent::Serving(topic) if TOPICS.contains(&topic) => self.counters.serves(),
+            LinkEvent::Serving(topic) if TOPICS.contains(&topic) => add(&self.counters.serving),
             LinkEvent::Serving(_) => {}
             LinkEvent::Restored => {
                 // One that an earlier life of the host had lost is counted no more.

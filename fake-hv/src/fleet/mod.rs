@@ -3,7 +3,6 @@
 mod process;
 mod serve;
 mod told;
-mod turns;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -185,8 +184,8 @@ impl Fleet {
         Self::go_on(spec, Vec::new(), recorder, origin).await
     }
 
-    /// Goes on with hypervisors that ran before, as the cloud's records have them, as fast as the broker takes them: with those of the
-    /// plan from the first one on. Those after them start.
+    /// Goes on with hypervisors that ran before, as the cloud's records have them, all at once: with those of the plan from the first
+    /// one on. Those after them start.
     ///
     /// # Errors
     /// As [`Fleet::start`].
@@ -197,7 +196,6 @@ impl Fleet {
         origin: Instant,
     ) -> Result<Self, FleetError> {
         let counters = Arc::new(Counters::default());
-        let servers_each = Release::load(&spec.release)?.rpc_topics().len() as u64;
         let (report_loss, lost) = watch::channel(None);
         let (mut crews, mut senders) = (Vec::new(), Vec::new());
         match spec.processes.clone().filter(|processes| processes.count > 1) {
@@ -219,7 +217,7 @@ impl Fleet {
         }
         let orders = Orders(senders.into());
         let (hypervisors, seed) = (spec.plan.hypervisors, spec.seed);
-        let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), (known, servers_each)));
+        let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), known));
         Ok(Self { hypervisors, seed, orders, counters, starting, crews, lost })
     }
 
@@ -278,8 +276,7 @@ impl Fleet {
         let hosts = self.chosen(share);
         async move {
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            turns::in_turn(start, count, seed, &counters, |number| orders.give(Order::Restart(hosts[number as usize])))
-                .await;
+            in_turn(start, count, seed, &counters, |number| orders.give(Order::Restart(hosts[number as usize]))).await;
         }
     }
 
@@ -402,24 +399,38 @@ fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
         .block_on(worker::run(setup, orders));
 }
 
-/// Those that are known go on; the others start when the plan says. `servers_each`: RPC servers of a nova-compute.
-async fn start_all(
-    spec: FleetSpec,
-    orders: Orders,
-    counters: Arc<Counters>,
-    (known, servers_each): (Vec<KnownHost>, u64),
-) {
-    let first = known.len().min(spec.plan.hypervisors as usize) as u32;
-    let go_on = |index, host: KnownHost| {
+/// Those that are known go on at once; the others start when the plan says.
+async fn start_all(spec: FleetSpec, orders: Orders, counters: Arc<Counters>, known: Vec<KnownHost>) {
+    let mut hosts = 0..spec.plan.hypervisors;
+    for (index, host) in hosts.by_ref().take(known.len()).zip(known) {
         let identity = Identity { node: host.node.uuid, ..spec.identity(index) };
-        orders.give(Order::Start(index, identity, Some(Box::new(host))))
-    };
-    if !turns::go_on((0..first).zip(known).collect(), servers_each, &counters, go_on).await {
-        return;
+        if !orders.give(Order::Start(index, identity, Some(Box::new(host)))) {
+            return;
+        }
     }
-    turns::in_turn(spec.plan.start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
+    let first = hosts.start;
+    let start = spec.plan.start;
+    in_turn(start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
         let index = first + number;
         orders.give(Order::Start(index, spec.identity(index), None))
     })
     .await;
+}
+
+/// Does something for each of so many hypervisors when it is its turn, until it says `false`. What is done ends in a start-up.
+async fn in_turn(start: Start, count: u32, seed: u64, counters: &Counters, act: impl Fn(u32) -> bool) {
+    let moments = start.moments(count, seed);
+    let (begun, over) = (tokio::time::Instant::now(), counters.start_ups_over());
+    for number in 0..count {
+        match (&moments, start) {
+            (Some(moments), _) => tokio::time::sleep_until(begun + moments[number as usize]).await,
+            (None, Start::UnderWay { hypervisors }) => {
+                counters.through(over + u64::from((number + 1).saturating_sub(hypervisors))).await;
+            }
+            (None, _) => {}
+        }
+        if !act(number) {
+            return;
+        }
+    }
 }
