@@ -31,8 +31,10 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// Start a hypervisor; one that is known goes on.
+    /// Start a hypervisor; one that is known connects to the broker, and rests.
     Start(HostIndex, Identity, Option<Box<KnownHost>>),
+    /// All that rest go on.
+    GoOn,
     /// The connections of a hypervisor are lost.
     Cut(HostIndex),
     /// A hypervisor ends, and starts again.
@@ -48,7 +50,7 @@ impl Order {
     pub(crate) fn host(&self) -> Option<HostIndex> {
         match self {
             Self::Start(host, ..) | Self::Cut(host) | Self::Restart(host) | Self::Bridge { host, .. } => Some(*host),
-            Self::Stop(_) => None,
+            Self::GoOn | Self::Stop(_) => None,
         }
     }
 }
@@ -81,6 +83,8 @@ struct Worker {
     orders: mpsc::WeakUnboundedSender<Order>,
     /// Each on its own: the nodes of the map are half empty.
     hosts: BTreeMap<HostIndex, Box<Host>>,
+    /// They are known, and wait for the word to go on.
+    resting: Vec<HostIndex>,
     /// Starts so far: what was asked for in a host's life before a restart is not for the next one.
     lives: u32,
     /// Wake-ups; one that is not the host's latest is skipped.
@@ -110,6 +114,7 @@ pub(crate) async fn run(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>
                     }
                     worker.start(index, identity, known);
                 }
+                Some(Order::GoOn) => worker.go_on(),
                 Some(Order::Cut(index)) => worker.cut(index),
                 Some(Order::Restart(index)) => worker.restart(index),
                 Some(Order::Bridge { host, added, removed }) => worker.change_bridge(host, Input::Bridge { added, removed }),
@@ -139,6 +144,7 @@ impl Worker {
             origin,
             orders,
             hosts: BTreeMap::new(),
+            resting: Vec::new(),
             lives: 0,
             due: BinaryHeap::new(),
             events,
@@ -163,14 +169,31 @@ impl Worker {
         let beside = has_agent.then(|| link.beside(&identity.host, &self.events, &self.common.agents.process));
         // Each hypervisor draws from a generator of its own, so that one more does not change the others.
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let rests = known.is_some();
         let mut host = match known {
             Some(known) => Host::known(&self.common, identity, seed, (link, beside), *known),
             None => Host::new(&self.common, identity, seed, link, beside),
         };
         self.lives = self.lives.wrapping_add(1);
         host.life = self.lives;
+        if rests {
+            host.rejoin(&self.common);
+            self.resting.push(index);
+        }
         self.hosts.insert(index, Box::new(host));
         add(&self.counters.started);
+        if !rests {
+            self.tick(index);
+        }
+    }
+
+    fn go_on(&mut self) {
+        for index in std::mem::take(&mut self.resting) {
+            self.tick(index);
+        }
+    }
+
+    fn tick(&mut self, index: HostIndex) {
         self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
     }
 
@@ -227,7 +250,7 @@ impl Worker {
             let wanted = self.hosts.get_mut(&index).is_some_and(|host| host.woken(due));
             if wanted {
                 self.note_lateness(now - due);
-                self.with_host(index, |host, common, now, effects| host.handle(common, now, Input::Tick, effects));
+                self.tick(index);
             }
         }
     }
@@ -345,6 +368,8 @@ impl Worker {
 
     /// Closes all links, as many at once as the broker opens connections for.
     async fn stop(&mut self, farewell: Farewell) {
+        // One that still rests knows only then until when its tokens are used.
+        self.go_on();
         let hosts = std::mem::take(&mut self.hosts);
         if farewell == Farewell::Leave {
             let now = self.now();

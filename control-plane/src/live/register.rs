@@ -22,8 +22,11 @@ use crate::{
 
 /// How often the roll is called while hosts come up.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How often the fleet is asked how many of those that go on are at the broker.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Nova calls a service up from the moment it is created, although its start-up may still wait for Placement; the first
-/// heartbeat comes five seconds after that. Only then does "up" say that a host is alive.
+/// heartbeat comes five seconds after that. Only then does "up" say that a host is alive. Of those that go on, which beat once in an
+/// interval, some have beaten by then.
 const FIRST_BEATS: Duration = Duration::from_secs(8);
 /// Hosts that an error names.
 const NAMED: usize = 5;
@@ -74,6 +77,9 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let rpc_servers = Release::load(&run.plan.release).map_err(FleetError::from)?.rpc_topics().len() as u64;
     let fleet = Fleet::go_on(spec, known, recorder, run.scribe.origin()).await?;
     run.fleet.put(fleet);
+    if goes_on > 0 {
+        rejoin(run, goes_on, rpc_servers).await?;
+    }
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
     let in_time = service_down_time(&run.plan.release, &run.plan.tuning);
     let mut all_there = None;
@@ -94,14 +100,11 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
         if stats.registered >= hosts.len() as u64 {
             registered.get_or_insert_with(Instant::now);
         }
-        // A host that goes on is alive as soon as its RPC servers are there; one that starts, when it has beaten once.
-        let beating = match goes_on {
-            0 => registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS),
-            _ => registered.is_some() && stats.serving >= hosts.len() as u64 * rpc_servers,
-        };
+        let serving = goes_on == 0 || stats.serving >= hosts.len() as u64 * rpc_servers;
+        let beating = serving && registered.is_some_and(|at: Instant| at.elapsed() > FIRST_BEATS);
         let there = up.len() >= hosts.len() && beating && *mapped >= hosts.len();
-        // Of a fleet that goes on all at once the first heartbeats wait for thousands of queues to be declared. Where they are late
-        // for longer than Nova would wait for one, it is the cloud that is slow.
+        // Of those that go on each has a beat that is due within the first interval. Where beats are late for longer than Nova would
+        // wait for one, it is the cloud that is slow.
         let all_there_for = there.then(|| all_there.get_or_insert_with(Instant::now).elapsed());
         if all_there_for.is_some_and(|time| goes_on == 0 || roll.beating >= hosts.len() || time > in_time) {
             return Ok(());
@@ -116,6 +119,39 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
             return Err(LiveError::Overwhelmed(missing(run, &hosts, up, *mapped)));
         }
         tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Waits until those that go on have connected to the broker and declared their queues, and wakes them. That time, too, is left out of
+/// Nova's records: with it each heartbeat would be overdue at the first moment, and 7,000 that come together are late for minutes.
+async fn rejoin(run: &Run<'_>, goes_on: u64, rpc_servers: u64) -> Result<(), LiveError> {
+    let Some(cloud) = run.target.own.as_ref() else { return Ok(()) };
+    let mut link = Link::new(&cloud.database);
+    let leave_out_every = service_down_time(&run.plan.release, &run.plan.tuning) / 4;
+    let (begun, mut left_out) = (Instant::now(), Instant::now());
+    loop {
+        if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
+            return Err(LiveError::FleetLost(reason));
+        }
+        let back = run.fleet.with(Fleet::stats).unwrap_or_default().serving / rpc_servers;
+        let over = back >= goes_on || begun.elapsed() > run.plan.fleet.register_within;
+        if over || left_out.elapsed() > leave_out_every {
+            left_out = Instant::now();
+            records::close_the_gap(&mut link, &run.name, run.plan.fleet.hypervisors).await.map_err(LiveError::Kept)?;
+        }
+        if over {
+            run.fleet.with(Fleet::wake);
+            return Ok(());
+        }
+        run.tell.status(&Status {
+            phase: Phase::Register,
+            done: back,
+            total: Some(goes_on),
+            text: format!("{back} of {goes_on} hypervisors have their queues again"),
+            since: begun.elapsed(),
+            planned_left: None,
+        });
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

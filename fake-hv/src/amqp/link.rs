@@ -85,6 +85,8 @@ pub(crate) enum Order {
     },
     /// A call whose reply queue, on another connection, is there.
     Forwarded(Outgoing),
+    /// Have the reply queue before the first call.
+    Replies,
     /// Start the RPC server of this topic.
     Serve {
         server: usize,
@@ -113,7 +115,7 @@ impl Order {
                 Some(Outgoing::new(Exchange::Default, to.queue, body).mandatory())
             }
             Self::Forwarded(message) => Some(message),
-            Self::Call { .. } | Self::Serve { .. } | Self::Close(..) => None,
+            Self::Call { .. } | Self::Replies | Self::Serve { .. } | Self::Close(..) => None,
         }
     }
 
@@ -179,8 +181,16 @@ impl Link {
     /// Publishes a call. Its answer comes as [`LinkEvent::Reply`], if it comes; giving up is the caller's business. `timeout`
     /// is the message's time to live. The reply queue is declared with the first call.
     pub fn call(&self, id: RequestId, target: Target, message: Message, timeout: Duration) {
-        let handle = self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.reply);
-        self.to(handle, Order::Call { id, target, message, timeout });
+        self.to(self.replies(), Order::Call { id, target, message, timeout });
+    }
+
+    /// Declares the reply queue, which otherwise comes with the first call.
+    pub(crate) fn want_replies(&self) {
+        self.to(self.replies(), Order::Replies);
+    }
+
+    fn replies(&self) -> &Handle {
+        self.channels.others.as_ref().map_or(&self.channels.send, |others| &others.reply)
     }
 
     /// Publishes a cast.

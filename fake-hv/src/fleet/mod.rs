@@ -2,7 +2,10 @@
 
 mod process;
 mod serve;
+#[cfg(test)]
+mod testing;
 mod told;
+mod turns;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -165,6 +168,7 @@ pub struct Fleet {
     orders: Orders,
     counters: Arc<Counters>,
     starting: JoinHandle<()>,
+    awake: watch::Sender<bool>,
     crews: Vec<Crew>,
     lost: watch::Receiver<Option<String>>,
 }
@@ -184,8 +188,8 @@ impl Fleet {
         Self::go_on(spec, Vec::new(), recorder, origin).await
     }
 
-    /// Goes on with hypervisors that ran before, as the cloud's records have them, all at once: with those of the plan from the first
-    /// one on. Those after them start.
+    /// Hypervisors that ran before, as the cloud's records have them: those of the plan from the first one on. They connect to the broker
+    /// all at once, and rest there until [`Fleet::wake`]. Those after them start when the former go on.
     ///
     /// # Errors
     /// As [`Fleet::start`].
@@ -217,8 +221,14 @@ impl Fleet {
         }
         let orders = Orders(senders.into());
         let (hypervisors, seed) = (spec.plan.hypervisors, spec.seed);
-        let starting = tokio::spawn(start_all(spec, orders.clone(), Arc::clone(&counters), known));
-        Ok(Self { hypervisors, seed, orders, counters, starting, crews, lost })
+        let (awake, wake) = watch::channel(known.is_empty());
+        let starting = tokio::spawn(turns::start_all(spec, orders.clone(), Arc::clone(&counters), (known, wake)));
+        Ok(Self { hypervisors, seed, orders, counters, starting, awake, crews, lost })
+    }
+
+    /// Has those that rest go on: each beats when its next beat is due, counted from now.
+    pub fn wake(&self) {
+        self.awake.send_replace(true);
     }
 
     /// Counters at this moment.
@@ -276,7 +286,8 @@ impl Fleet {
         let hosts = self.chosen(share);
         async move {
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            in_turn(start, count, seed, &counters, |number| orders.give(Order::Restart(hosts[number as usize]))).await;
+            turns::in_turn(start, count, seed, &counters, |number| orders.give(Order::Restart(hosts[number as usize])))
+                .await;
         }
     }
 
@@ -397,40 +408,4 @@ fn run_worker(setup: Setup, orders: mpsc::UnboundedReceiver<Order>) {
     runtime
         .expect("a runtime with a timer alone asks the system for nothing that it could refuse")
         .block_on(worker::run(setup, orders));
-}
-
-/// Those that are known go on at once; the others start when the plan says.
-async fn start_all(spec: FleetSpec, orders: Orders, counters: Arc<Counters>, known: Vec<KnownHost>) {
-    let mut hosts = 0..spec.plan.hypervisors;
-    for (index, host) in hosts.by_ref().take(known.len()).zip(known) {
-        let identity = Identity { node: host.node.uuid, ..spec.identity(index) };
-        if !orders.give(Order::Start(index, identity, Some(Box::new(host)))) {
-            return;
-        }
-    }
-    let first = hosts.start;
-    let start = spec.plan.start;
-    in_turn(start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
-        let index = first + number;
-        orders.give(Order::Start(index, spec.identity(index), None))
-    })
-    .await;
-}
-
-/// Does something for each of so many hypervisors when it is its turn, until it says `false`. What is done ends in a start-up.
-async fn in_turn(start: Start, count: u32, seed: u64, counters: &Counters, act: impl Fn(u32) -> bool) {
-    let moments = start.moments(count, seed);
-    let (begun, over) = (tokio::time::Instant::now(), counters.start_ups_over());
-    for number in 0..count {
-        match (&moments, start) {
-            (Some(moments), _) => tokio::time::sleep_until(begun + moments[number as usize]).await,
-            (None, Start::UnderWay { hypervisors }) => {
-                counters.through(over + u64::from((number + 1).saturating_sub(hypervisors))).await;
-            }
-            (None, _) => {}
-        }
-        if !act(number) {
-            return;
-        }
-    }
 }

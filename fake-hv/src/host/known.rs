@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Host {
-    /// One that ran before, as the cloud's records have it.
+    /// One that ran before, as the cloud's records have it. It goes on with its first input; [`Host::rejoin`] is to come before.
     pub(crate) fn known(
         common: &Common,
         identity: Identity,
@@ -36,6 +36,12 @@ impl Host {
             accounts: Accounts::known(provider_generation, tokens),
             ..Self::with(common, identity, machine, link, beside)
         }
+    }
+
+    /// Connects to the broker, and has there what a nova-compute has that runs: nothing but queues and consumers is missing then.
+    pub(crate) fn rejoin(&self, common: &Common) {
+        self.link.want_replies();
+        self.link.serve(&common.release.rpc_topics);
     }
 
     /// Its tokens, for a next time.
