@@ -84,9 +84,7 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let in_time = service_down_time(&run.plan.release, &run.plan.tuning);
     let mut all_there = None;
     loop {
-        if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
-            return Err(LiveError::FleetLost(reason));
-        }
+        has_all_processes(run)?;
         if let Some(now) = roll_call.call(hosts.len()).await.map_err(LiveError::Register)? {
             seen_up.extend(now.up.iter().cloned());
             roll = now;
@@ -122,6 +120,13 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     }
 }
 
+fn has_all_processes(run: &Run<'_>) -> Result<(), LiveError> {
+    match run.fleet.with(Fleet::loss).flatten() {
+        Some(reason) => Err(LiveError::FleetLost(reason)),
+        None => Ok(()),
+    }
+}
+
 /// Waits until those that go on have connected to the broker and declared their queues, and wakes them. That time, too, is left out of
 /// Nova's records: with it each heartbeat would be overdue at the first moment, and 7,000 that come together are late for minutes.
 async fn rejoin(run: &Run<'_>, goes_on: u64, rpc_servers: u64) -> Result<(), LiveError> {
@@ -130,9 +135,7 @@ async fn rejoin(run: &Run<'_>, goes_on: u64, rpc_servers: u64) -> Result<(), Liv
     let leave_out_every = service_down_time(&run.plan.release, &run.plan.tuning) / 4;
     let (begun, mut left_out) = (Instant::now(), Instant::now());
     loop {
-        if let Some(reason) = run.fleet.with(Fleet::loss).flatten() {
-            return Err(LiveError::FleetLost(reason));
-        }
+        has_all_processes(run)?;
         let back = run.fleet.with(Fleet::stats).unwrap_or_default().serving / rpc_servers;
         let over = back >= goes_on || begun.elapsed() > run.plan.fleet.register_within;
         if over || left_out.elapsed() > leave_out_every {
