@@ -86,6 +86,8 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     /// Whether its start-up went through; the worker's to count.
     pub(crate) registered: bool,
+    /// Its RPC servers that have begun to consume, a bit for each topic; the worker's to count.
+    pub(crate) serving: u8,
     /// Of its connections, those that are lost; the worker's to count.
     pub(crate) links_down: u64,
     /// The wake-up that counts; earlier ones in the worker's queue are stale.
@@ -115,6 +117,7 @@ impl Host {
             asked: SmallVec::new(),
             life: 0,
             registered: false,
+            serving: 0,
             links_down: 0,
             wake: None,
         }

@@ -22,13 +22,13 @@ pub type Tokens = BTreeMap<HostIndex, Sessions<KnownToken>>;
 /// Counters of a fleet at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetStats {
-    /// Hypervisors whose start-up has begun.
+    /// Hypervisors whose start-up has begun, and those that go on.
     pub started: u64,
     /// Hypervisors whose start-up went through.
     pub registered: u64,
     /// Hypervisors that refused to start, as a nova-compute does whose host was renamed.
     pub refused: u64,
-    /// RPC servers of compute services that have begun to consume; those that did so again after a loss count again.
+    /// RPC servers of compute services that have begun to consume.
     pub serving: u64,
     /// Links that are lost at this moment.
     pub links_down: u64,

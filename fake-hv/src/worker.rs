@@ -1,6 +1,9 @@
 //! The thread that runs the state machines: it takes events in, wakes hypervisors when they are due, and sends nothing
 //! itself that could block.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -83,8 +86,9 @@ struct Worker {
     orders: mpsc::WeakUnboundedSender<Order>,
     /// Each on its own: the nodes of the map are half empty.
     hosts: BTreeMap<HostIndex, Box<Host>>,
-    /// They are known, and wait for the word to go on.
-    resting: Vec<HostIndex>,
+    /// They are known, and wait for the word to go on. What somebody asked of them meanwhile waits with them: the first thing that a state
+    /// machine hears has it go on.
+    resting: BTreeMap<HostIndex, Vec<LinkEvent>>,
     /// Starts so far: what was asked for in a host's life before a restart is not for the next one.
     lives: u32,
     /// Wake-ups; one that is not the host's latest is skipped.
@@ -144,7 +148,7 @@ impl Worker {
             origin,
             orders,
             hosts: BTreeMap::new(),
-            resting: Vec::new(),
+            resting: BTreeMap::new(),
             lives: 0,
             due: BinaryHeap::new(),
             events,
@@ -171,14 +175,14 @@ impl Worker {
         let seed = self.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let rests = known.is_some();
         let mut host = match known {
-            Some(known) => Host::known(&self.common, identity, seed, (link, beside), *known),
+            Some(known) => Host::known(&self.common, identity, (seed, self.now()), (link, beside), *known),
             None => Host::new(&self.common, identity, seed, link, beside),
         };
         self.lives = self.lives.wrapping_add(1);
         host.life = self.lives;
         if rests {
             host.rejoin(&self.common);
-            self.resting.push(index);
+            self.resting.insert(index, Vec::new());
         }
         self.hosts.insert(index, Box::new(host));
         add(&self.counters.started);
@@ -188,8 +192,11 @@ impl Worker {
     }
 
     fn go_on(&mut self) {
-        for index in std::mem::take(&mut self.resting) {
+        for (index, asked) in std::mem::take(&mut self.resting) {
             self.tick(index);
+            for event in asked {
+                self.link_event(index, event);
+            }
         }
     }
 
@@ -206,9 +213,11 @@ impl Worker {
     /// Its L2 agent restarts as well.
     fn restart(&mut self, index: HostIndex) {
         let Some(host) = self.hosts.remove(&index) else { return };
+        self.resting.remove(&index);
         if host.registered {
             self.counters.registered.fetch_sub(1, Ordering::Relaxed);
         }
+        self.counters.serving.fetch_sub(host.serving.count_ones().into(), Ordering::Relaxed);
         // It will not tell of them any more.
         self.counters.links_down.fetch_sub(host.links_down, Ordering::Relaxed);
         let (identity, orders) = (host.identity.clone(), self.orders.clone());
@@ -260,6 +269,9 @@ impl Worker {
     }
 
     fn link_event(&mut self, index: HostIndex, event: LinkEvent) {
+        if let (LinkEvent::Request(_) | LinkEvent::Broadcast(_), Some(asked)) = (&event, self.resting.get_mut(&index)) {
+            return asked.push(event);
+        }
         match event {
             LinkEvent::Reply(id, answer) => {
                 self.with_host(index, |host, common, now, effects| host.replied(common, now, id, answer, effects));
@@ -276,8 +288,7 @@ impl Worker {
                 self.counters.links_down.fetch_add(1, Ordering::Relaxed);
                 self.event("link_lost", index, &reason);
             }
-            LinkEvent::Serving(topic) if TOPICS.contains(&topic) => add(&self.counters.serving),
-            LinkEvent::Serving(_) => {}
+            LinkEvent::Serving(topic) => self.serves(index, topic),
             LinkEvent::Restored => {
                 // One that an earlier life of the host had lost is counted no more.
                 let Some(host) = self.hosts.get_mut(&index).filter(|host| host.links_down > 0) else { return };
@@ -285,6 +296,17 @@ impl Worker {
                 self.counters.links_down.fetch_sub(1, Ordering::Relaxed);
                 self.event("link_restored", index, "");
             }
+        }
+    }
+
+    /// Counts an RPC server of a compute service once, whatever is lost and made again.
+    fn serves(&mut self, index: HostIndex, topic: &str) {
+        let server = TOPICS.iter().position(|known| *known == topic);
+        if let Some((host, server)) = self.hosts.get_mut(&index).zip(server)
+            && host.serving & 1 << server == 0
+        {
+            host.serving |= 1 << server;
+            add(&self.counters.serving);
         }
     }
 
@@ -368,8 +390,6 @@ impl Worker {
 
     /// Closes all links, as many at once as the broker opens connections for.
     async fn stop(&mut self, farewell: Farewell) {
-        // One that still rests knows only then until when its tokens are used.
-        self.go_on();
         let hosts = std::mem::take(&mut self.hosts);
         if farewell == Farewell::Leave {
             let now = self.now();

@@ -64,7 +64,6 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     let mut spec = fleet_spec(run, login);
     spec.processes = processes(run, &spec)?;
     let hosts: BTreeSet<String> = spec.host_names().collect();
-    let begun = Instant::now();
     let recorder = run.scribe.recorder().clone();
     let known = known(run, &spec).await?;
     let goes_on = known.len() as u64;
@@ -80,6 +79,7 @@ async fn come_up(run: &Run<'_>, login: &Login, roll_call: &mut RollCall) -> Resu
     if goes_on > 0 {
         rejoin(run, goes_on, rpc_servers).await?;
     }
+    let begun = Instant::now();
     let (mut registered, mut roll, mut seen_up) = (None, Roll::default(), BTreeSet::new());
     let in_time = service_down_time(&run.plan.release, &run.plan.tuning);
     let mut all_there = None;
@@ -143,6 +143,10 @@ async fn rejoin(run: &Run<'_>, goes_on: u64, rpc_servers: u64) -> Result<(), Liv
             records::close_the_gap(&mut link, &run.name, run.plan.fleet.hypervisors).await.map_err(LiveError::Kept)?;
         }
         if over {
+            if back < goes_on {
+                let text = format!("the hypervisors go on, of which {back} of {goes_on} have their queues again");
+                run.scribe.event("warning", text);
+            }
             run.fleet.with(Fleet::wake);
             return Ok(());
         }

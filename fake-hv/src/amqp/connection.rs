@@ -33,8 +33,8 @@ pub(crate) enum Command {
     End(oneshot::Sender<()>),
 }
 
-/// Where commands for a connection are put. Of the channels there are, this one holds nothing while it is empty: Tokio's keeps blocks for
-/// 32 messages, one of them at first and two from the 33rd message on, of 640 bytes for each connection.
+/// Where commands for a connection are put. Empty, it holds one small node. Tokio's channel keeps blocks for 32 messages, of 640 bytes: one
+/// at first, two from the 33rd message on, for each connection.
 pub(crate) type Commands = mpsc::UnboundedSender<Command>;
 
 /// A queue of commands, and its other end.

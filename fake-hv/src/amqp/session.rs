@@ -64,6 +64,8 @@ impl<'a> Session<'a> {
             command = self.dialogue.connection.commands.recv() => self.dialogue.take_orders(command.ok()),
             () = tokio::time::sleep_until(due) => self.tick()?,
         }
+        // Of what is waited for, the queue of commands does not count towards this task's turn by itself.
+        tokio::task::consume_budget().await;
         if self.dialogue.connection.cut { Err(Lost::Cut) } else { Ok(()) }
     }
 

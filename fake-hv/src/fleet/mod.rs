@@ -3,7 +3,7 @@
 mod process;
 mod serve;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod told;
 mod turns;
 
@@ -168,7 +168,7 @@ pub struct Fleet {
     orders: Orders,
     counters: Arc<Counters>,
     starting: JoinHandle<()>,
-    awake: watch::Sender<bool>,
+    wake: watch::Sender<bool>,
     crews: Vec<Crew>,
     lost: watch::Receiver<Option<String>>,
 }
@@ -189,7 +189,7 @@ impl Fleet {
     }
 
     /// Hypervisors that ran before, as the cloud's records have them: those of the plan from the first one on. They connect to the broker
-    /// all at once, and rest there until [`Fleet::wake`]. Those after them start when the former go on.
+    /// all at once, and rest there until [`Fleet::wake`]. Those after them start when the former have gone on.
     ///
     /// # Errors
     /// As [`Fleet::start`].
@@ -221,14 +221,14 @@ impl Fleet {
         }
         let orders = Orders(senders.into());
         let (hypervisors, seed) = (spec.plan.hypervisors, spec.seed);
-        let (awake, wake) = watch::channel(known.is_empty());
-        let starting = tokio::spawn(turns::start_all(spec, orders.clone(), Arc::clone(&counters), (known, wake)));
-        Ok(Self { hypervisors, seed, orders, counters, starting, awake, crews, lost })
+        let (wake, awake) = watch::channel(known.is_empty());
+        let starting = tokio::spawn(turns::start_all(spec, orders.clone(), Arc::clone(&counters), (known, awake)));
+        Ok(Self { hypervisors, seed, orders, counters, starting, wake, crews, lost })
     }
 
     /// Has those that rest go on: each beats when its next beat is due, counted from now.
     pub fn wake(&self) {
-        self.awake.send_replace(true);
+        self.wake.send_replace(true);
     }
 
     /// Counters at this moment.

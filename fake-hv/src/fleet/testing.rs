@@ -9,7 +9,7 @@ use super::FleetSpec;
 use crate::{BrokerAddress, BrokerNode, Secret, ServiceApis};
 
 /// Two hypervisors that start at once.
-pub(super) fn spec() -> FleetSpec {
+pub(crate) fn spec() -> FleetSpec {
     let secret = || Secret::new("secret");
     let url = || "http://nowhere".to_owned();
     FleetSpec {

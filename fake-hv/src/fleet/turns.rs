@@ -27,6 +27,8 @@ pub(super) async fn start_all(
     }
     orders.give_all(|| Order::GoOn);
     let first = hosts.start;
+    // Going on counts as a start-up that is over: once all have, the others' start-ups can be counted.
+    counters.through(first.into()).await;
     in_turn(spec.plan.start, spec.plan.hypervisors - first, spec.seed, &counters, |number| {
         let index = first + number;
         orders.give(Order::Start(index, spec.identity(index), None))
@@ -72,13 +74,17 @@ mod tests {
         };
         let (orders, mut queue) = mpsc::unbounded_channel();
         let (wake, awake) = watch::channel(false);
-        let starting = start_all(spec(), Orders([orders].into()), Arc::default(), (vec![known], awake));
+        let counters = Arc::<Counters>::default();
+        let starting = start_all(spec(), Orders([orders].into()), Arc::clone(&counters), (vec![known], awake));
         let starting = tokio::spawn(starting);
         assert!(matches!(queue.recv().await, Some(Order::Start(0, _, Some(_)))));
         time::sleep(time::Duration::from_secs(60)).await;
         assert!(queue.try_recv().is_err(), "it rests");
         wake.send_replace(true);
         assert!(matches!(queue.recv().await, Some(Order::GoOn)));
+        time::sleep(time::Duration::from_secs(60)).await;
+        assert!(queue.try_recv().is_err(), "it has not gone on yet");
+        counters.start_up_over(&counters.registered);
         assert!(matches!(queue.recv().await, Some(Order::Start(1, _, None))));
         starting.await.expect("it ends");
     }

@@ -110,7 +110,7 @@ fn common(driver: Driver) -> Rc<Common> {
 }
 
 /// A broker that nobody connects to.
-fn no_broker() -> Broker {
+pub(crate) fn no_broker() -> Broker {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing")

@@ -123,6 +123,7 @@ fn chosen(bits: u8) -> impl Iterator<Item = Order> {
         Order::Call { id, target: Target::nova("conductor"), message: message("call"), timeout },
         Order::Cast { target: Target::nova("conductor"), message: message("cast") },
         Order::Fanout { topic: "scheduler", message: message("fanout") },
+        Order::Replies,
     ];
     all.into_iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, order)| order)
 }

@@ -20,15 +20,15 @@ impl Host {
     pub(crate) fn known(
         common: &Common,
         identity: Identity,
-        seed: u64,
+        (seed, now): (u64, Time),
         (link, beside): (Link, Option<Link>),
         known: KnownHost,
     ) -> Self {
         let KnownHost { service, node, provider_generation, since_beat, vms, tokens } = known;
         let vms = vms.into_iter().map(nova::known_instance).collect();
         let now_s = unix_s();
-        let left = |token: KnownToken| Duration::from_secs(token.until_unix_s.saturating_sub(now_s));
-        let sessions = tokens.clone().map(left);
+        let until = |token: KnownToken| now + Duration::from_secs(token.until_unix_s.saturating_sub(now_s));
+        let sessions = tokens.clone().map(until);
         let tokens = tokens.map(|token| token.token.reveal().into());
         let machine = Hypervisor::go_on(Rc::clone(&common.config), seed, vms, since_beat, sessions);
         Self {
@@ -38,7 +38,8 @@ impl Host {
         }
     }
 
-    /// Connects to the broker, and has there what a nova-compute has that runs: nothing but queues and consumers is missing then.
+    /// Connects to the broker, and has there the queues and consumers that a nova-compute has that runs. In `faithful` mode the connection
+    /// on which it sends comes with its first beat.
     pub(crate) fn rejoin(&self, common: &Common) {
         self.link.want_replies();
         self.link.serve(&common.release.rpc_topics);

@@ -176,6 +176,18 @@ async fn the_first_call_declares_the_reply_queue_and_the_exchange_the_second_nei
 }
 
 #[tokio::test]
+async fn the_reply_queue_can_be_had_before_the_first_call_and_is_declared_once() {
+    let mut fixture = Fixture::new();
+    fixture.order(Order::Replies);
+    assert!(fixture.channel.is_wanted(), "for this alone a connection is made");
+    fixture.open();
+    assert_eq!(fixture.written(), ["open", "queue reply", "consume 1 reply"]);
+    fixture.order(Order::Replies);
+    fixture.call(MINUTE);
+    assert_eq!(fixture.written(), ["exchange topic nova", "confirm", "publish nova/conductor"]);
+}
+
+#[tokio::test]
 async fn what_was_not_confirmed_is_published_again_in_order() {
     let mut fixture = Fixture::new();
     fixture.open();
