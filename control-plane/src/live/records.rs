@@ -67,19 +67,22 @@ pub(super) async fn servers(link: &mut Link, run: &RunName, hypervisors: u32) ->
     vms.into_iter().map(|columns| Ok(vm(columns)?.0)).collect()
 }
 
-/// The time that the cloud stood still is left out for the hypervisors that go on: the newest sign of life is of now, and the others are as much older as they
-/// were.
+/// The time that the cloud stood still is left out for the hypervisors that go on: the newest sign of life is of now, and the others
+/// are as much older as they were. As to Nova, that a service was made is a sign, too, until it beats.
 pub(super) async fn close_the_gap(link: &mut Link, run: &RunName, hypervisors: u32) -> Result<(), String> {
     let hosts = run.hosts_sql("host", hypervisors);
     let services = format!("`binary` = 'nova-compute' AND deleted = 0 AND {hosts}");
-    let shift = |table: &str, column: &str, which: &str| {
+    let shift = |table: &str, column: &str, sign: &str, which: &str| {
         format!(
-            "UPDATE {table}, (SELECT TIMESTAMPDIFF(SECOND, MAX({column}), UTC_TIMESTAMP()) AS gap_s FROM {table} \
-             WHERE {which}) AS still SET {column} = {column} + INTERVAL gap_s SECOND WHERE {which} AND gap_s > 0"
+            "UPDATE {table}, (SELECT TIMESTAMPDIFF(SECOND, MAX({sign}), UTC_TIMESTAMP()) AS gap_s FROM {table} \
+             WHERE {which}) AS still SET {column} = {sign} + INTERVAL gap_s SECOND WHERE {which} AND gap_s > 0"
         )
     };
-    let _nothing: Vec<(u8,)> = link.rows(&shift("nova.services", "last_seen_up", &services)).await?;
-    let _nothing: Vec<(u8,)> = link.rows(&shift("neutron.agents", "heartbeat_timestamp", &hosts)).await?;
+    let services = shift("nova.services", "last_seen_up", "COALESCE(last_seen_up, created_at)", &services);
+    let agents = shift("neutron.agents", "heartbeat_timestamp", "heartbeat_timestamp", &hosts);
+    for statement in [services, agents] {
+        let _nothing: Vec<(u8,)> = link.rows(&statement).await?;
+    }
     Ok(())
 }
 
