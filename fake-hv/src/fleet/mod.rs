@@ -121,6 +121,18 @@ impl FleetSpec {
         format!("{prefix}-{:05}", self.first_host + index)
     }
 
+    /// What each hypervisor is made with.
+    pub(crate) fn config(&self, release: &Release) -> Config {
+        Config {
+            options: self.options.clone(),
+            resources: self.plan.resources.clone(),
+            times: self.plan.times.clone(),
+            driver: self.driver,
+            services: self.services,
+            habits: release.habits(),
+        }
+    }
+
     fn identity(&self, index: u32) -> Identity {
         let host = self.host_name(index);
         // A nova-compute keeps its node's UUID on disk; ours follows from its first name and the seed.
@@ -368,14 +380,7 @@ impl Hands {
         let services_each = if spec.services == Services::ComputeOnly { 1 } else { 2 };
         broker.probe(spec.plan.hypervisors * services_each).await?;
         let setup = Setup {
-            config: Config {
-                options: spec.options.clone(),
-                resources: spec.plan.resources.clone(),
-                times: spec.plan.times.clone(),
-                driver: spec.driver,
-                services: spec.services,
-                habits: release.habits(),
-            },
+            config: spec.config(&release),
             release,
             apis: spec.apis.clone(),
             broker,

@@ -13,17 +13,9 @@ use crate::{
 fn worker() -> Worker {
     let spec = spec();
     let release = Release::load(&spec.release).expect("it ships");
-    let config = hypervisor::Config {
-        options: spec.options.clone(),
-        resources: spec.plan.resources.clone(),
-        times: spec.plan.times.clone(),
-        driver: spec.driver,
-        services: spec.services,
-        habits: release.habits(),
-    };
     let origin = Instant::now().checked_sub(Duration::from_secs(300)).expect("this machine has run for longer");
     let setup = Setup {
-        config,
+        config: spec.config(&release),
         release,
         apis: spec.apis.clone(),
         broker: no_broker(),
