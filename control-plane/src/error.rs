@@ -100,6 +100,15 @@ impl UpError {
     }
 }
 
+/// The innermost cause of an error says what happened; those around it repeat what was tried.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 15;
 /// Bytes read from the end of a log to find them.

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use crate::{
     Credentials, UpError,
     config::{REGION, Settings, fingerprint},
+    error::innermost,
 };
 
 /// The project of the services' own users.
@@ -71,13 +72,13 @@ impl Session {
             if let Some(body) = body {
                 request = request.json(body);
             }
-            let response = request.send().await.map_err(|error| failed(error.to_string()))?;
+            let response = request.send().await.map_err(|error| failed(innermost(&error)))?;
             let status = response.status();
             if status == reqwest::StatusCode::UNAUTHORIZED && attempt == 0 {
                 *self.token.lock().await = None;
                 continue;
             }
-            let text = response.text().await.map_err(|error| failed(error.to_string()))?;
+            let text = response.text().await.map_err(|error| failed(innermost(&error)))?;
             return match status.is_success() {
                 true => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
                 false => Err(failed(format!("{status}: {text}"))),
@@ -94,7 +95,7 @@ impl Session {
         let url = format!("{}/v3/auth/tokens", self.urls["keystone"]);
         let failed = |answer: String| UpError::Api { request: format!("POST {url}"), answer };
         let response = self.http.post(&url).json(&login(&self.admin)).send().await;
-        let response = response.map_err(|error| failed(error.to_string()))?;
+        let response = response.map_err(|error| failed(innermost(&error)))?;
         let status = response.status();
         let token = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let token = token.ok_or_else(|| failed(format!("{status}, and no token")))?;

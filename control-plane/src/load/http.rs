@@ -7,6 +7,7 @@ use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
 use super::{ApiError, error};
+use crate::error::innermost;
 
 /// A service of OpenStack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +192,7 @@ impl Http {
 
     async fn exchange(&self, call: &Call, request: reqwest::RequestBuilder, name: String) -> Result<Answer, ApiError> {
         let sent = Instant::now();
-        let no_answer = |error: reqwest::Error| ApiError::NoAnswer { request: name.clone(), reason: innermost(&error) };
+        let no_answer = |error: reqwest::Error| ApiError::NoAnswer { request: name.clone(), reason: reason(&error) };
         let response = request.send().await.map_err(no_answer)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(no_answer)?.to_vec();
@@ -214,16 +215,12 @@ impl Http {
     }
 }
 
-/// The innermost cause says what happened; those around it repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("nothing within {} s", ANSWER_WITHIN.as_secs());
+/// Why there was no answer.
+fn reason(error: &reqwest::Error) -> String {
+    match error.is_timeout() {
+        true => format!("nothing within {} s", ANSWER_WITHIN.as_secs()),
+        false => innermost(error),
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod stop;
 
 pub(crate) use records::{Record, forget, load, save};
 pub(crate) use spawn::{Launch, RunAs, launch, run_command};
-pub(crate) use stop::{kill_all, reload, stop_all, stop_recorded};
+pub(crate) use stop::{kill_all, reload_nginx, stop_all, stop_recorded};
 
 /// Environment variable that every process of a cloud carries: the path of its state folder.
 pub(crate) const MARK: &str = "KAGEMUSHA_PROCESS_OF";

@@ -50,6 +50,12 @@ pub fn is_alive(pid: u32, start_ticks: u64) -> bool {
     stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks && stat.state != 'Z')
 }
 
+/// What a process was called with, or what it has written over that to say what it is; empty when it has ended.
+pub(crate) fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
 /// CPU and memory of each process by name, from one pass over `/proc`. Processes that ended are left out.
 pub fn usage(processes: &[ManagedProcess]) -> BTreeMap<String, Usage> {
     let everything = all();

@@ -14,6 +14,8 @@ use crate::{StateDir, UpError};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a process may take to disappear after SIGKILL.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
+/// How long nginx may take to hand over to new workers: milliseconds, on a machine that is not busy.
+const RELOADED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Stops everything of a state folder: what is recorded, latest first, then whatever else carries its mark.
 /// Returns the names of what was stopped.
@@ -107,14 +109,33 @@ pub(super) fn signal_group(leader: u32, signal: Signal) {
     }
 }
 
-/// Makes a process read its configuration again, which for nginx also closes connections that are idle.
+/// Makes nginx close the connections that are idle, which it does when it reads its configuration again: new workers take over
+/// from those that run. Waits until these accept nothing more: one that was connected to an old worker at that moment would find
+/// its connection closed under its next request.
 ///
 /// # Errors
-/// When the records cannot be read.
-pub(crate) fn reload(state: &StateDir, name: &str) -> Result<(), UpError> {
-    let records = load(state)?;
-    let running = records.iter().filter(|record| record.process.name == name && record.is_alive());
-    running.for_each(|record| signal_one(record.process.pid, Signal::HUP));
+/// When the records cannot be read, or nginx does not do as it is told.
+pub(crate) async fn reload_nginx(state: &StateDir) -> Result<(), UpError> {
+    let Some(record) = load(state)?.into_iter().find(|record| record.process.name == "nginx" && record.is_alive())
+    else {
+        return Ok(());
+    };
+    let master = record.process.pid;
+    let old: Vec<procfs::Stat> =
+        procfs::all().into_iter().filter(|stat| stat.group == master && stat.pid != master).collect();
+    signal_one(master, Signal::HUP);
+    let accepts = |worker: &procfs::Stat| {
+        procfs::is_alive(worker.pid, worker.start_ticks)
+            && !procfs::command_line(worker.pid).contains("is shutting down")
+    };
+    let started = Instant::now();
+    while old.iter().any(accepts) {
+        if started.elapsed() >= RELOADED_WITHIN {
+            let reason = format!("after {} s its old workers still accept connections", RELOADED_WITHIN.as_secs());
+            return Err(UpError::step("reload nginx", reason, Some(&record.process.log_path)));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     Ok(())
 }
 

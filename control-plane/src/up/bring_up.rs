@@ -10,7 +10,7 @@ use crate::{
     database, identity,
     identity::Session,
     install,
-    process::{load, reload},
+    process::{load, reload_nginx},
     progress::Steps,
     service::{self, Service, order},
 };
@@ -89,7 +89,7 @@ impl<'a> BringUp<'a> {
             self.processes.start(&daemons)?;
         }
         self.steps.run("start the daemons", self.processes.wait_ready(&daemons, &self.session)).await?;
-        self.part_connections()
+        self.part_connections().await
     }
 
     /// Those that are left alone if they run as wanted. When passwords are hashed anew the tokens of all services end, and of the
@@ -103,9 +103,9 @@ impl<'a> BringUp<'a> {
     /// nova-scheduler's workers are forked with the connections to Placement and Keystone that their master has opened, and until
     /// these are closed two that ask at the same moment get each other's answers: boots fail with `KeyError: 'allocations'`. A
     /// reload closes connections that are idle, and each opens its own.
-    fn part_connections(&self) -> Result<(), UpError> {
+    async fn part_connections(&self) -> Result<(), UpError> {
         match self.processes.has_started("nova-scheduler") {
-            true => reload(self.settings.state, "nginx"),
+            true => reload_nginx(self.settings.state).await,
             false => Ok(()),
         }
     }
