@@ -49,14 +49,14 @@ async fn look_at_disks(host: &Host, instance: Uuid) -> Result<(), Fault> {
 }
 
 /// `_error_out_instances_whose_build_was_interrupted`: VMs with an allocation here that start-up did not find.
-pub(crate) async fn find_interrupted_builds(host: &Host) -> Result<(), Fault> {
-    let consumers = host.placement(PlacementRequest::GetProviderAllocations).await?.consumers();
-    for consumer in consumers {
+pub(crate) async fn find_interrupted_builds(host: &Host) {
+    // The original logs that it cannot, and goes on: a node whose first start-up was cut off has no provider yet.
+    let Ok(answer) = host.placement(PlacementRequest::GetProviderAllocations).await else { return };
+    for consumer in answer.consumers() {
         if !host.peek().guests.contains_key(&consumer) {
             let _unknown = host.conductor(ConductorCall::GetInstance(consumer)).await.err();
         }
     }
-    Ok(())
 }
 
 /// `_init_compute_node`: creates the record when neither the host nor the UUID is known.

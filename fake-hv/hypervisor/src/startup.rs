@@ -115,7 +115,7 @@ async fn init_host(host: &Host) -> Result<(), Exit> {
         host.state().guests.insert(guest.instance.uuid, guest);
     }
     if node_known {
-        resources::find_interrupted_builds(host).await?;
+        resources::find_interrupted_builds(host).await;
     }
     if found && host.peek().config.options.track_instance_changes {
         host.notice(Notice::InstancesAtStart);

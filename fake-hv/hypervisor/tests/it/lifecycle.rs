@@ -92,6 +92,22 @@ fn start_up_follows_the_recording() {
     );
 }
 
+/// A start-up that was cut off may leave a service and a node, and no resource provider.
+#[test]
+fn a_node_without_a_provider_gets_one() {
+    let mut driver = Driver::new(quiet());
+    let there = ["Service.get_by_host_and_binary", "ComputeNodeList.get_all_by_uuids", "ComputeNode.get_by_uuid"];
+    driver.told = there.map(|name| (name, Response::Found(true))).to_vec();
+    driver.told.push(("GET /resource_providers", Response::Found(false)));
+    driver.failing = Some(("GET /resource_providers/{uuid}/allocations", Fault::Http(404)));
+    driver.input(Input::Tick);
+    assert!(driver.told.is_empty(), "{:?}", driver.told);
+    assert_eq!(driver.times_of("POST /resource_providers").len(), 1, "{:?}", driver.names());
+    driver.failing = None;
+    driver.run_for(Duration::from_secs(3));
+    assert!(driver.serving);
+}
+
 #[test]
 fn boot_and_delete_without_nic_follow_the_recording() {
     let mut driver = Driver::started(quiet());
