@@ -240,7 +240,7 @@ async fn wait_up(
         Ok((!procfs::is_alive(record.process.pid, record.process.start_ticks)).then(ended))
     };
     let mut first_beat = None;
-    wait_for(cloud, (host, columns), failed, gone, |(silent_s, forced_down, beats): (i64, bool, u64)| {
+    wait_for(cloud, (host, columns, UP_WITHIN), failed, gone, |(silent_s, forced_down, beats): (i64, bool, u64)| {
         // One that was forced down counts as down, alive or not.
         let beats_anew = forced_down && *first_beat.get_or_insert(beats) != beats;
         beats_anew || is_up(silent_s, forced_down, down_after_s)
@@ -251,18 +251,18 @@ async fn wait_up(
 /// Waits until the nova-compute of this host, which [`start`] started anew, has sent its first heartbeat: it serves calls then.
 ///
 /// # Errors
-/// When it has ended, or sends none in time.
-pub(crate) async fn wait_for_a_beat(cloud: &Cloud, host: &str) -> Result<(), UpError> {
+/// When it has ended, or sends none within this time: beside a fleet that comes up it takes as long as the cloud is busy with that.
+pub(crate) async fn wait_for_a_beat(cloud: &Cloud, host: &str, within: Duration) -> Result<(), UpError> {
     let failed =
         |reason: String| UpError::step(format!("wait for a heartbeat of the nova-compute of {host}"), reason, None);
     let gone = || Ok(find(cloud, host)?.is_none().then(|| "it ended; its log says why".to_owned()));
-    wait_for(cloud, (host, "report_count"), failed, gone, |beats: u64| beats > 0).await
+    wait_for(cloud, (host, "report_count", within), failed, gone, |beats: u64| beats > 0).await
 }
 
 /// Waits until these columns of a host's compute service are as `wanted`; `gone` says how its nova-compute ended, once it has.
 async fn wait_for<T: FromRow + Send + 'static>(
     cloud: &Cloud,
-    (host, columns): (&str, &str),
+    (host, columns, within): (&str, &str, Duration),
     failed: impl Fn(String) -> UpError,
     mut gone: impl FnMut() -> Result<Option<String>, UpError>,
     mut wanted: impl FnMut(T) -> bool,
@@ -278,8 +278,8 @@ async fn wait_for<T: FromRow + Send + 'static>(
         if services.into_iter().next().is_some_and(&mut wanted) {
             return Ok(());
         }
-        if started.elapsed() > UP_WITHIN {
-            return Err(failed(format!("not within {} s", UP_WITHIN.as_secs())));
+        if started.elapsed() > within {
+            return Err(failed(format!("not within {} s", within.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

@@ -31,7 +31,9 @@ pub(super) async fn disable(run: &Run<'_>) -> Result<(), LiveError> {
     let Some(cloud) = own(run) else { return Ok(()) };
     for number in 1..=run.plan.fleet.real {
         let host = run.name.numbered("real", number);
-        real_compute::wait_for_a_beat(cloud, &host).await.map_err(LiveError::RealCompute)?;
+        real_compute::wait_for_a_beat(cloud, &host, run.plan.fleet.register_within)
+            .await
+            .map_err(LiveError::RealCompute)?;
         for (_, uuid) in real_compute::service_ids(cloud, &host).await.map_err(LiveError::RealCompute)? {
             disable_service(run, &uuid).await.map_err(LiveError::api("disable a real nova-compute"))?;
         }
