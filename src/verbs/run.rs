@@ -3,6 +3,7 @@
 mod edge;
 mod live;
 mod manifest;
+mod pace;
 mod progress;
 pub(super) mod replicate;
 mod sim;

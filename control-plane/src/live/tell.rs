@@ -52,24 +52,6 @@ pub struct Status {
     pub planned_left: Option<Duration>,
 }
 
-/// One in so many things has to be done before the rest is judged by it.
-const ENOUGH: u64 = 10;
-
-impl Status {
-    /// What the rest takes: by the plan where it has one, else as long as it takes if it goes on like this; `None` when
-    /// nothing can be said yet.
-    pub fn estimate(&self) -> Option<Duration> {
-        if let Some(left) = self.planned_left {
-            return Some(left);
-        }
-        let (done, total) = (self.done, self.total?);
-        let left = total.checked_sub(done)?;
-        // A fleet registers slowly at first, when all of it asks for tokens: the first few of a thousand say nothing.
-        let enough = done > 0 && done.saturating_mul(ENOUGH) >= total;
-        enough.then(|| self.since.mul_f64(left as f64 / done as f64))
-    }
-}
-
 /// Someone who wants to know how far a run is.
 pub trait Tell: Send + Sync {
     /// A phase began.
@@ -112,23 +94,5 @@ impl Canceller {
     /// Utters the wish.
     pub fn cancel(&self) {
         self.0.send_replace(true);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_estimate_needs_something_to_go_by() {
-        let status = |done, total| {
-            let (text, since) = (String::new(), Duration::from_secs(10));
-            Status { phase: Phase::Load, done, total, text, since, planned_left: None }.estimate()
-        };
-        assert_eq!(status(0, Some(10)), None);
-        assert_eq!(status(9, Some(100)), None);
-        assert_eq!(status(5, None), None);
-        assert_eq!(status(25, Some(100)), Some(Duration::from_secs(30)));
-        assert_eq!(status(10, Some(10)), Some(Duration::ZERO));
     }
 }

@@ -10,6 +10,8 @@ use control_plane::live::{Phase, Status, Tell};
 use indicatif::{ProgressBar, ProgressStyle};
 use scenarios::{Plan, Schedule, show_time};
 
+use super::pace::Pace;
+
 /// Time between lines when standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -18,6 +20,7 @@ pub(super) struct RunTerminal {
     begun: Instant,
     bar: Option<ProgressBar>,
     last_line: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
 }
 
 impl RunTerminal {
@@ -35,7 +38,7 @@ impl RunTerminal {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { begun: Instant::now(), bar, last_line: Mutex::default() }
+        Self { begun: Instant::now(), bar, last_line: Mutex::default(), pace: Mutex::default() }
     }
 
     /// No more progress comes.
@@ -61,10 +64,8 @@ impl Tell for RunTerminal {
     }
 
     fn status(&self, status: &Status) {
-        let left = status
-            .estimate()
-            .filter(|left| !left.is_zero())
-            .map(|left| format!(", about {} left", whole_seconds(left)));
+        let left = self.pace.lock().expect("no holder of this lock panics").left(status).filter(|left| !left.is_zero());
+        let left = left.map(|left| format!(", about {} left", whole_seconds(left)));
         let text = format!("{}{}", status.text, left.unwrap_or_default());
         if let Some(bar) = &self.bar {
             bar.set_message(text);
