@@ -1,5 +1,8 @@
 //! The `kagemusha` command: one file per verb, each thin.
 
+// A line on standard output is `tell!`, which does not mind that its reader has gone.
+#![warn(clippy::print_stdout)]
+
 mod verbs;
 
 use std::process::ExitCode;

@@ -147,7 +147,10 @@ fn fleet(page: &mut Page, plan: &Plan) {
     page.row(
         "connections",
         &match fleet.connections {
-            ConnectionMode::Faithful => "faithful: as many as nova-compute opens".to_owned(),
+            ConnectionMode::Faithful if fleet.l2_agent => {
+                "faithful: four as nova-compute, thirteen as its L2 agent".to_owned()
+            }
+            ConnectionMode::Faithful => "faithful: four as nova-compute".to_owned(),
             ConnectionMode::Single => "single: one for each hypervisor".to_owned(),
             ConnectionMode::Shared { connections } => format!("shared: {connections} for the whole fleet"),
         },

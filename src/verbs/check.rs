@@ -5,10 +5,7 @@ use std::process::ExitCode;
 use scenarios::Plan;
 use serde_json::json;
 
-use super::{
-    exit, fail,
-    scenarios::{load, print},
-};
+use super::{exit, fail, scenarios::load};
 
 /// Validates a scenario and prints the resolved plan: every value that a run would use.
 ///
@@ -41,7 +38,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let source = match load(&args.scenario) {
         Ok(source) => source,
         Err(error) if args.json => {
-            print(&format!("{:#}", json!({"errors": [{"message": error}]})));
+            tell!("{:#}", json!({"errors": [{"message": error}]}));
             return ExitCode::from(exit::COULD_NOT_RUN);
         }
         Err(error) => return fail(&error),
@@ -49,19 +46,19 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match scenarios::resolve(&source, &args.sets, args.seed) {
         Ok(plan) if let Some(objection) = sim::objection(&plan).filter(|_| sim::only_live(&plan).is_none()) => {
             if args.json {
-                print(&format!("{:#}", json!({"errors": [{"message": objection}]})));
+                tell!("{:#}", json!({"errors": [{"message": objection}]}));
                 return ExitCode::from(exit::COULD_NOT_RUN);
             }
             return fail(&objection);
         }
-        Ok(plan) if args.json => print(&serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
+        Ok(plan) if args.json => tell!("{}", serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
         Ok(plan) if let Some(only_live) = sim::only_live(&plan) => {
-            print(&format!("{}\n\nnote: {only_live}", scenarios::describe(&plan).trim_end()));
+            tell!("{}\n\nnote: {only_live}", scenarios::describe(&plan).trim_end());
         }
-        Ok(plan) => print(&format!("{}\n\n{}", scenarios::describe(&plan).trim_end(), processes(&plan))),
+        Ok(plan) => tell!("{}\n\n{}", scenarios::describe(&plan).trim_end(), processes(&plan)),
         Err(errors) => {
             if args.json {
-                print(&format!("{:#}", json!({"errors": errors})));
+                tell!("{:#}", json!({"errors": errors}));
             } else {
                 say!("{errors}");
             }

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(&error),
     };
     if args.list {
-        chosen.names().for_each(|name| println!("{name}"));
+        chosen.names().for_each(|name| tell!("{name}"));
         skipped(args).for_each(|(name, reason)| say!("not {name}: {reason}"));
         return ExitCode::from(exit::OK);
     }
@@ -242,11 +242,11 @@ async fn do_all(lab: &Lab, args: &Args, chosen: &Chosen, verdicts: &mut Vec<Verd
 fn tell(args: &Args, verdict: &Verdict) {
     let Verdict { name, first_difference, differences, compared, .. } = verdict;
     match first_difference {
-        None => println!("{name:26} identical ({compared} messages and requests)"),
-        Some(first) if !args.all_differences => println!("{name:26} differs: {first}"),
+        None => tell!("{name:26} identical ({compared} messages and requests)"),
+        Some(first) if !args.all_differences => tell!("{name:26} differs: {first}"),
         Some(_) => {
-            println!("{name:26} differs in {}:", differences.len());
-            differences.iter().for_each(|difference| println!("    {difference}"));
+            tell!("{name:26} differs in {}:", differences.len());
+            differences.iter().for_each(|difference| tell!("    {difference}"));
         }
     }
 }
@@ -260,19 +260,19 @@ fn skipped(args: &Args) -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Sums up, and writes the file; whether all were identical.
 fn finish(args: &Args, verdicts: &[Verdict]) -> Result<bool, LabError> {
     let identical = verdicts.iter().filter(|verdict| verdict.identical).count();
-    skipped(args).for_each(|(name, reason)| println!("{name:26} skipped: {reason}"));
+    skipped(args).for_each(|(name, reason)| tell!("{name:26} skipped: {reason}"));
     for Verdict { name, identical, attempts, .. } in verdicts.iter().filter(|verdict| verdict.attempts > 1) {
         match identical {
-            true => println!(
+            true => tell!(
                 "{name:26} identical over {attempts} attempts: what differed in one, the other kind did in another"
             ),
             false => {
-                println!("{name:26} differs over {attempts} attempts: one kind did something that the other never did")
+                tell!("{name:26} differs over {attempts} attempts: one kind did something that the other never did")
             }
         }
     }
     let at_once = verdicts.iter().filter(|verdict| verdict.identical && verdict.attempts == 1).count();
-    println!("{identical} of {} operations identical, {at_once} of them at the first attempt", verdicts.len());
+    tell!("{identical} of {} operations identical, {at_once} of them at the first attempt", verdicts.len());
     if let Some(path) = &args.json {
         let skipped = skipped(args).map(|(name, reason)| json!({"name": name, "reason": reason}));
         let result = json!({"operations": verdicts, "skipped": skipped.collect::<Vec<_>>()});

@@ -36,7 +36,7 @@ fn examine(args: &Args) -> Result<bool, UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let findings = control_plane::doctor(&state, args.base_port)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings).expect("findings have text keys only"));
+        tell!("{}", serde_json::to_string_pretty(&findings).expect("findings have text keys only"));
     } else {
         for finding in &findings {
             let mark = match finding.verdict {
@@ -44,9 +44,9 @@ fn examine(args: &Args) -> Result<bool, UpError> {
                 Verdict::Warning => "warning",
                 Verdict::Missing => "MISSING",
             };
-            println!("{mark}  {:16} {}", finding.subject, finding.found);
+            tell!("{mark}  {:16} {}", finding.subject, finding.found);
             if !finding.remedy.is_empty() {
-                println!("{:26}→ {}", "", finding.remedy);
+                tell!("{:26}→ {}", "", finding.remedy);
             }
         }
     }

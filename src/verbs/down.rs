@@ -32,17 +32,17 @@ fn stop(args: &Args) -> Result<(), UpError> {
     let stopped = match runtime()?.block_on(control_plane::down(&state, args.purge)) {
         Err(UpError::NoCloud(state)) if !state.path().exists() => {
             // What was asked for is the case already: a clean-up may come twice.
-            println!("There is no {}: nothing to stop.", state.path().display());
+            tell!("There is no {}: nothing to stop.", state.path().display());
             return Ok(());
         }
         stopped => stopped?,
     };
     match stopped.len() {
-        0 => println!("Nothing was running."),
-        count => println!("Stopped {count} processes; none is left."),
+        0 => tell!("Nothing was running."),
+        count => tell!("Stopped {count} processes; none is left."),
     }
     if args.purge {
-        println!("Removed {}.", state.path().display());
+        tell!("Removed {}.", state.path().display());
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ async fn carry_out(args: &Args) -> Result<bool, LabError> {
     }
     let text = serde_json::to_string_pretty(&lesson.procedures).expect("procedures have text keys only");
     fs::write(&args.out, text + "\n")?;
-    println!("{} procedures written to {}", lesson.procedures.procedures.len(), args.out.display());
+    tell!("{} procedures written to {}", lesson.procedures.procedures.len(), args.out.display());
     Ok(lesson.left.is_empty())
 }
 

@@ -1,6 +1,14 @@
 //! The verbs of the command.
 
-/// A line on standard error. Whoever read it may have gone, as `head` does, and a verb ends what it began all the same.
+/// A line on standard output. Whoever read it may have gone, as `head` does, and a verb ends what it began all the same.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_reads = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
+/// A line on standard error; likewise.
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write as _;

@@ -1,10 +1,6 @@
 //! `kagemusha report`
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,13 +41,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match reports::write(&args.folder) {
         Ok(summary) => {
             let text = if args.json {
-                reports::summary_json(&summary)
+                reports::summary_json(&summary).trim_end().to_owned()
             } else {
                 let report = args.folder.join(reports::REPORT);
-                format!("{}\nreport: {}\n", reports::terminal(&summary), report.display())
+                format!("{}\nreport: {}", reports::terminal(&summary), report.display())
             };
-            // A reader that has seen enough (`| head`) is no error of ours; the files are written.
-            let _ = io::stdout().write_all(text.as_bytes());
+            tell!("{text}");
             ExitCode::from(summary.outcome.exit_status())
         }
         Err(error) => super::fail(&error),

@@ -17,10 +17,7 @@ use std::{
 use reports::Summary;
 use scenarios::Plan;
 
-use super::{
-    exit, fail,
-    scenarios::{load, print},
-};
+use super::{exit, fail, scenarios::load};
 
 /// Runs a scenario and writes a report.
 ///
@@ -183,10 +180,10 @@ fn words(error: impl Display) -> Failure {
 fn show(args: &Args, summary: &Summary, out: &Path) {
     let report = out.join(reports::REPORT);
     if args.json {
-        print(&reports::summary_json(summary).trim_end());
+        tell!("{}", reports::summary_json(summary).trim_end());
         say!("report: {}", report.display());
     } else {
-        print(&format!("{}\nreport: {}", reports::terminal(summary), report.display()));
+        tell!("{}\nreport: {}", reports::terminal(summary), report.display());
     }
 }
 

@@ -1,12 +1,6 @@
 //! `kagemusha scenarios`, and where every verb that takes a scenario finds it.
 
-use std::{
-    fmt::Display,
-    fs,
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs, io, path::Path, process::ExitCode};
 
 use scenarios::{Plan, Source, library};
 use serde_json::json;
@@ -51,12 +45,12 @@ fn list(as_json: bool) {
     let plans: Vec<(&str, Plan)> = library::all().iter().map(|shipped| (shipped.name, plan(shipped))).collect();
     if as_json {
         let row = |(name, plan): &(&str, Plan)| json!({"name": name, "description": plan.description, "hypervisors": plan.fleet.hypervisors});
-        print(&format!("{:#}", json!(plans.iter().map(row).collect::<Vec<_>>())));
+        tell!("{:#}", json!(plans.iter().map(row).collect::<Vec<_>>()));
         return;
     }
     let width = plans.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, plan) in plans {
-        print(&format!("{name:<width$}{:>6} hypervisors  {}", plan.fleet.hypervisors, plan.description));
+        tell!("{name:<width$}{:>6} hypervisors  {}", plan.fleet.hypervisors, plan.description);
     }
 }
 
@@ -68,9 +62,9 @@ fn show(shipped: &library::Shipped, as_json: bool) {
             "readme": shipped.readme,
             "scenario": shipped.text,
         });
-        print(&format!("{whole:#}"));
+        tell!("{whole:#}");
     } else {
-        print(&text(shipped));
+        tell!("{}", text(shipped));
     }
 }
 
@@ -86,11 +80,6 @@ fn commented(text: &str) -> String {
 fn plan(shipped: &library::Shipped) -> Plan {
     let plan = scenarios::resolve(&shipped.source(), &[], None);
     plan.expect("every scenario of the library resolves; a test keeps it so")
-}
-
-/// Prints to the standard output. That a reader such as `head` has gone is no error of ours.
-pub(crate) fn print(text: &impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Finds a scenario: `-` is the standard input; a name of the library is that scenario; anything else is a path, of a

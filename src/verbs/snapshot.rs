@@ -66,27 +66,27 @@ fn carry_out(args: &Args) -> Result<(), UpError> {
             let (snapshot, still) = runtime()?.block_on(control_plane::save_snapshot(&state, name))?;
             let was_up = still.was_up.clone();
             drop(still);
-            println!("Saved {name}: {}, in {:.1} s.", facts(&snapshot), begun.elapsed().as_secs_f64());
+            tell!("Saved {name}: {}, in {:.1} s.", facts(&snapshot), begun.elapsed().as_secs_f64());
             was_up.map_or(Ok(()), |spec| bring_up(&state, &spec))
         }
         What::Restore { name } => {
             let (snapshot, spec) = runtime()?.block_on(control_plane::restore_snapshot(&state, name))?;
-            println!("Restored {name}: {}, in {:.1} s.", facts(&snapshot), begun.elapsed().as_secs_f64());
+            tell!("Restored {name}: {}, in {:.1} s.", facts(&snapshot), begun.elapsed().as_secs_f64());
             bring_up(&state, &spec)
         }
         What::List => {
             let snapshots = control_plane::snapshots(&state)?;
             if snapshots.is_empty() {
-                println!("There are no snapshots in {}.", state.path().display());
+                tell!("There are no snapshots in {}.", state.path().display());
             }
             for snapshot in &snapshots {
-                println!("{:20} {}, made {}", snapshot.name, facts(snapshot), snapshot.made_at);
+                tell!("{:20} {}, made {}", snapshot.name, facts(snapshot), snapshot.made_at);
             }
             Ok(())
         }
         What::Remove { name } => {
             let snapshot = control_plane::remove_snapshot(&state, name)?;
-            println!("Removed {name}: {}.", facts(&snapshot));
+            tell!("Removed {name}: {}.", facts(&snapshot));
             Ok(())
         }
     }
@@ -100,6 +100,6 @@ fn facts(snapshot: &control_plane::Snapshot) -> String {
 fn bring_up(state: &StateDir, spec: &CloudSpec) -> Result<(), UpError> {
     let begun = Instant::now();
     let up = runtime()?.block_on(control_plane::bring_up(state, spec, &Terminal::new()))?;
-    println!("The cloud is up: {} processes, in {:.1} s.", up.cloud.processes.len(), begun.elapsed().as_secs_f64());
+    tell!("The cloud is up: {} processes, in {:.1} s.", up.cloud.processes.len(), begun.elapsed().as_secs_f64());
     Ok(())
 }

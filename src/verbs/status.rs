@@ -35,9 +35,9 @@ fn show(args: &Args) -> Result<bool, UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
     let processes = runtime()?.block_on(control_plane::status(&state))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&processes).expect("statuses have text keys only"));
+        tell!("{}", serde_json::to_string_pretty(&processes).expect("statuses have text keys only"));
     } else if processes.iter().all(|process| process.health == Health::Dead) {
-        println!("The cloud in {} is stopped; `{}` starts it again.", state.path().display(), state.command("up"));
+        tell!("The cloud in {} is stopped; `{}` starts it again.", state.path().display(), state.command("up"));
     } else {
         print_table(&processes);
     }
@@ -46,7 +46,7 @@ fn show(args: &Args) -> Result<bool, UpError> {
 
 fn print_table(processes: &[ProcessStatus]) {
     let width = processes.iter().map(|status| status.process.name.len()).max().unwrap_or(0);
-    println!("{:width$}  {:>7}  {:>6}  {:>9}  {:>9}  HEALTH", "PROCESS", "PID", "PORT", "CPU S", "MEM MIB");
+    tell!("{:width$}  {:>7}  {:>6}  {:>9}  {:>9}  HEALTH", "PROCESS", "PID", "PORT", "CPU S", "MEM MIB");
     for ProcessStatus { process, health, cpu_s, rss_bytes } in processes {
         let port = process.port.map_or("-".to_owned(), |port| port.to_string());
         let memory_mib = *rss_bytes as f64 / (1024.0 * 1024.0);
@@ -55,9 +55,9 @@ fn print_table(processes: &[ProcessStatus]) {
             Health::Failing(why) => format!("failing: {why}"),
             Health::Dead => "dead".to_owned(),
         };
-        println!("{:width$}  {:>7}  {port:>6}  {cpu_s:>9.1}  {memory_mib:>9.1}  {health}", process.name, process.pid);
+        tell!("{:width$}  {:>7}  {port:>6}  {cpu_s:>9.1}  {memory_mib:>9.1}  {health}", process.name, process.pid);
     }
     let memory_bytes: u64 = processes.iter().map(|status| status.rss_bytes).sum();
     let cpu_s: f64 = processes.iter().map(|status| status.cpu_s).sum();
-    println!("{} processes, {cpu_s:.1} s of CPU, {:.0} MiB", processes.len(), memory_bytes as f64 / (1024.0 * 1024.0));
+    tell!("{} processes, {cpu_s:.1} s of CPU, {:.0} MiB", processes.len(), memory_bytes as f64 / (1024.0 * 1024.0));
 }

@@ -89,18 +89,18 @@ fn print_result(state: &StateDir, up: &Up, took: Duration) {
     let base = up.cloud.spec.base_port.unwrap_or(DEFAULT_BASE_PORT);
     let processes = up.cloud.processes.len();
     if up.started.is_empty() {
-        println!("The cloud was up already, {processes} processes on ports from {base}.");
+        tell!("The cloud was up already, {processes} processes on ports from {base}.");
     } else {
         let (fresh, took) = (up.started.len(), took.as_secs_f64());
-        println!("The cloud is up: {processes} processes on ports from {base}, {fresh} started now, in {took:.1} s.");
+        tell!("The cloud is up: {processes} processes on ports from {base}, {fresh} started now, in {took:.1} s.");
         let mut steps = up.steps.clone();
         steps.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
         let slowest: Vec<String> =
             steps.iter().take(SLOWEST).map(|(step, took)| format!("{step} {:.1} s", took.as_secs_f64())).collect();
-        println!("Slowest steps: {}.", slowest.join(", "));
+        tell!("Slowest steps: {}.", slowest.join(", "));
     }
-    println!("Try it:");
-    println!("  . {}; openstack compute service list", state.join("openrc").display());
+    tell!("Try it:");
+    tell!("  . {}; openstack compute service list", state.join("openrc").display());
 }
 
 /// Progress on the terminal: a line per step with its time; while steps run, on a terminal, a spinner for each.

@@ -29,6 +29,19 @@ fn kagemusha(folder: &Path, args: &[&str]) -> Output {
     command.current_dir(folder).args(args).env("OS_CLIENT_CONFIG_FILE", folder.join("clouds.yaml")).output().unwrap()
 }
 
+#[test]
+fn a_list_whose_reader_has_gone_ends_quietly() {
+    for args in [&["conformance", "--list"][..], &["scenarios"], &["check", "quickstart"], &["down", "--state", "none"]]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = std::io::pipe().unwrap().1;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kagemusha"));
+        let output = command.current_dir(folder.path()).args(args).stdout(gone).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !stderr.contains("panicked"), "{args:?}: {stderr}");
+    }
+}
+
 /// Runs the spoilt scenario, and expects each of these in what is said.
 fn refused(scenario: &str, args: &[&str], said: &[&str]) {
     let folder = tempfile::tempdir().unwrap();

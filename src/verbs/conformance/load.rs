@@ -47,10 +47,10 @@ async fn measure(args: &Args) -> Result<Option<LoadReport>, LabError> {
 
 /// Shows the report, and writes the file; whether no figure differs.
 fn finish(args: &Args, report: &LoadReport) -> Result<bool, LabError> {
-    print!("{report}");
+    tell!("{}", report.to_string().trim_end());
     let differing = report.differing().count();
     let figures: usize = report.windows.iter().map(|window| window.rows.len()).sum();
-    println!("\n{differing} of {figures} figures differ");
+    tell!("\n{differing} of {figures} figures differ");
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(report).expect("a report has text keys only");
         fs::write(path, text + "\n")?;

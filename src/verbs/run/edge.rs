@@ -10,10 +10,7 @@ use scenarios::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{
-    super::{exit, scenarios::print},
-    Args, Failure, TargetKind, manifest, new_folder, words,
-};
+use super::{super::exit, Args, Failure, TargetKind, manifest, new_folder, words};
 
 /// Trials in a row that prove nothing, after which a search gives up.
 const MOST_IN_VAIN: usize = 3;
@@ -67,9 +64,9 @@ pub(super) fn search(
         }
     }
     if args.json {
-        print(&reports::edge_json(&report).trim_end());
+        tell!("{}", reports::edge_json(&report).trim_end());
     } else {
-        print(&reports::edge_terminal(&report).trim_end());
+        tell!("{}", reports::edge_terminal(&report).trim_end());
     }
     if report.searches.iter().any(|search| search.end.is_none()) {
         let (scenario, out) = (&args.scenario, out.display());

@@ -17,7 +17,6 @@ use scenarios::{Plan, Source};
 use sim::Calibration;
 
 use super::{
-    super::scenarios::print,
     Args, Failure,
     sim::{LINE_EVERY, Screen, bar, record},
     words,
@@ -65,9 +64,9 @@ pub(crate) fn tell(replications: &Replications, out: &Path, json: bool) -> Resul
         .and_then(|()| fs::write(&file, reports::replications_json(replications)))
         .map_err(|error| format!("{}: {error}", file.display()))?;
     if json {
-        print(&reports::replications_json(replications).trim_end());
+        tell!("{}", reports::replications_json(replications).trim_end());
     } else {
-        print(&reports::replications_terminal(replications));
+        tell!("{}", reports::replications_terminal(replications));
     }
     say!("each run: {}/replication-…, all together: {}", out.display(), file.display());
     Ok(replications.exit_status())
