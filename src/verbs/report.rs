@@ -40,13 +40,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     match reports::write(&args.folder) {
         Ok(summary) => {
-            let text = if args.json {
-                reports::summary_json(&summary).trim_end().to_owned()
+            if args.json {
+                tell!("{}", reports::summary_json(&summary).trim_end());
             } else {
                 let report = args.folder.join(reports::REPORT);
-                format!("{}\nreport: {}", reports::terminal(&summary), report.display())
-            };
-            tell!("{text}");
+                tell!("{}\nreport: {}", reports::terminal(&summary), report.display());
+            }
             ExitCode::from(summary.outcome.exit_status())
         }
         Err(error) => super::fail(&error),
