@@ -109,6 +109,15 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// What became of a request, and of which: reqwest's own words are that it was sent.
+pub(crate) fn unanswered(error: &reqwest::Error) -> String {
+    match error.url() {
+        // A status that is an error has no cause, and names its URL.
+        Some(url) if !error.is_status() => format!("{url}: {}", innermost(error)),
+        _ => innermost(error),
+    }
+}
+
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 15;
 /// Bytes read from the end of a log to find them.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Sampler, Scribe, queues::Queues};
+use crate::error::unanswered;
 
 /// Gauges of the page and the metric that each becomes.
 const GAUGES: [(&str, &str); 6] = [
@@ -53,8 +54,8 @@ impl Sampler for Broker {
         let mut pages = String::new();
         for url in &self.urls {
             let response = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status);
-            let page = response.map_err(|error| error.to_string())?.text().await;
-            pages.push_str(&page.map_err(|error| error.to_string())?);
+            let page = response.map_err(|error| unanswered(&error))?.text().await;
+            pages.push_str(&page.map_err(|error| unanswered(&error))?);
         }
         let (now, totals) = (Instant::now(), totals(&pages));
         for (name, metric) in GAUGES {

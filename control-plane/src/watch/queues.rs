@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{Scribe, broker::client};
-use crate::queue_page;
+use crate::{error::unanswered, queue_page};
 
 /// Queues that are told of: the deepest, which is where a backlog is.
 const DEEPEST: usize = 10;
@@ -42,7 +42,7 @@ impl Queues {
         } else {
             let depths = self.depths().await;
             self.not_before = Some(rested(asked, Instant::now()));
-            deepest(depths.map_err(|error| error.to_string())?)
+            deepest(depths.map_err(|error| unanswered(&error))?)
         };
         for queue in self.deep.iter().filter(|queue| depths.iter().all(|(name, _)| name != *queue)) {
             scribe.sample("broker.queue_depth", queue, 0.0);

@@ -85,6 +85,8 @@ pub(crate) enum Order {
     },
     /// A call whose reply queue, on another connection, is there.
     Forwarded(Outgoing),
+    /// Be open before there is anything to say.
+    Open,
     /// Have the reply queue before the first call.
     Replies,
     /// Start the RPC server of this topic.
@@ -115,7 +117,7 @@ impl Order {
                 Some(Outgoing::new(Exchange::Default, to.queue, body).mandatory())
             }
             Self::Forwarded(message) => Some(message),
-            Self::Call { .. } | Self::Replies | Self::Serve { .. } | Self::Close(..) => None,
+            Self::Call { .. } | Self::Open | Self::Replies | Self::Serve { .. } | Self::Close(..) => None,
         }
     }
 
@@ -184,8 +186,9 @@ impl Link {
         self.to(self.replies(), Order::Call { id, target, message, timeout });
     }
 
-    /// Declares the reply queue, which otherwise comes with the first call.
-    pub(crate) fn want_replies(&self) {
+    /// Has what otherwise comes with the first call: the connection that it leaves by, and the reply queue.
+    pub(crate) fn prepare_calls(&self) {
+        self.to(&self.channels.send, Order::Open);
         self.to(self.replies(), Order::Replies);
     }
 
@@ -247,6 +250,45 @@ impl Link {
             self.broker.release(&self.channels.send);
         } else {
             tracing::warn!(host = self.host, "the broker did not answer the end of a link");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hypervisor::Reconnect;
+    use scenarios::plan::ConnectionMode;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        Secret,
+        amqp::{BrokerAddress, BrokerNode},
+    };
+
+    /// Shorter than any connection waits for a broker that says nothing, before it tries again.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Four: what it sends, what comes back, and its two RPC servers.
+    #[tokio::test]
+    async fn a_faithful_link_has_all_connections_of_a_nova_compute_before_its_first_call() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let address = BrokerAddress {
+            nodes: vec![BrokerNode::local(port)],
+            user: "nobody".to_owned(),
+            password: Secret::new("none"),
+            vhost: "none".to_owned(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let broker = Broker::new(address, ConnectionMode::Faithful, Reconnect::default(), runtime);
+        let link = Link::open(broker, 0, "host-0", mpsc::unbounded_channel().0);
+        link.serve(&["compute", "compute-alt"]);
+        link.prepare_calls();
+        let mut made = Vec::new();
+        for _ in 0..4 {
+            let next = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            made.push(next.expect("it connects").expect("it is a connection"));
         }
     }
 }

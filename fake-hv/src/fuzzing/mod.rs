@@ -184,7 +184,7 @@ impl LoneHost {
                 assert!(request.reply_to.is_none(), "a cast has no answer");
             }
             Order::Reply { to, result } => self.replies.extend(read_reply(&write_reply(&to, result))),
-            Order::Replies | Order::Serve { .. } | Order::Forwarded(_) | Order::Close(..) => {}
+            Order::Open | Order::Replies | Order::Serve { .. } | Order::Forwarded(_) | Order::Close(..) => {}
         }
     }
 

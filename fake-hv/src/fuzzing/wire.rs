@@ -124,6 +124,7 @@ fn chosen(bits: u8) -> impl Iterator<Item = Order> {
         Order::Cast { target: Target::nova("conductor"), message: message("cast") },
         Order::Fanout { topic: "scheduler", message: message("fanout") },
         Order::Replies,
+        Order::Open,
     ];
     all.into_iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, order)| order)
 }

@@ -38,10 +38,9 @@ impl Host {
         }
     }
 
-    /// Connects to the broker, and has there the queues and consumers that a nova-compute has that runs. In `faithful` mode the connection
-    /// on which it sends comes with its first beat.
+    /// Connects to the broker, and has there the connections, queues and consumers that a nova-compute has that runs.
     pub(crate) fn rejoin(&self, common: &Common) {
-        self.link.want_replies();
+        self.link.prepare_calls();
         self.link.serve(&common.release.rpc_topics);
     }
 

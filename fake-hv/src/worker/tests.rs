@@ -43,7 +43,7 @@ fn rest(worker: &mut Worker, tokens: Sessions<KnownToken>) {
 }
 
 #[test]
-fn one_that_rests_wants_its_reply_queue_and_its_rpc_servers() {
+fn one_that_rests_wants_a_way_to_call_its_reply_queue_and_its_rpc_servers() {
     let worker = worker();
     let (sender, mut ordered) = commands();
     let link = Link::detached(no_broker(), Process::nova_compute(), sender);
@@ -51,10 +51,11 @@ fn one_that_rests_wants_its_reply_queue_and_its_rpc_servers() {
     Host::known(&worker.common, identity(), (1, worker.now()), (link, None), known).rejoin(&worker.common);
     let orders: Vec<_> = std::iter::from_fn(|| ordered.try_recv().ok()).collect();
     let is = |at: usize, what: fn(&Order) -> bool| matches!(&orders[at], Command::Order(_, order) if what(order));
-    assert_eq!(orders.len(), 3);
-    assert!(is(0, |order| matches!(order, Order::Replies)));
-    assert!(is(1, |order| matches!(order, Order::Serve { server: 0 })));
-    assert!(is(2, |order| matches!(order, Order::Serve { server: 1 })));
+    assert_eq!(orders.len(), 4);
+    assert!(is(0, |order| matches!(order, Order::Open)));
+    assert!(is(1, |order| matches!(order, Order::Replies)));
+    assert!(is(2, |order| matches!(order, Order::Serve { server: 0 })));
+    assert!(is(3, |order| matches!(order, Order::Serve { server: 1 })));
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl Channel {
         self.wanted = true;
         match order {
             Order::Close(done, farewell) => return self.close(done, farewell, outbox),
+            Order::Open => {}
             Order::Replies => self.want_replies(outbox),
             Order::Serve { server } => self.serve(server, outbox),
             Order::Call { id, target, message, timeout } => {

@@ -188,6 +188,15 @@ async fn the_reply_queue_can_be_had_before_the_first_call_and_is_declared_once()
 }
 
 #[tokio::test]
+async fn a_channel_can_be_open_with_nothing_to_say() {
+    let mut fixture = Fixture::new();
+    fixture.order(Order::Open);
+    assert!(fixture.channel.is_wanted(), "for this alone a connection is made");
+    fixture.open();
+    assert_eq!(fixture.written(), ["open"]);
+}
+
+#[tokio::test]
 async fn what_was_not_confirmed_is_published_again_in_order() {
     let mut fixture = Fixture::new();
     fixture.open();
