@@ -42,6 +42,8 @@ pub struct FleetStats {
     pub unknown_requests: u64,
     /// HTTP requests under way at this moment.
     pub http_under_way: u64,
+    /// Tasks of the processes that it has beside its own.
+    pub tasks_beside: u64,
 }
 
 /// When a VM passed the milestones of its build, since the beginning of the run.
@@ -103,6 +105,7 @@ pub(crate) struct Counters {
     pub(crate) timed_out: AtomicU64,
     pub(crate) unknown_requests: AtomicU64,
     pub(crate) http_under_way: AtomicU64,
+    pub(crate) tasks_beside: AtomicU64,
     /// The most events that have waited for a worker at once, since somebody asked.
     waiting_peak: AtomicU64,
     /// Start-ups that are over, well or not, of hypervisors that restarted as well.
@@ -132,6 +135,7 @@ impl Counters {
             timed_out: get(&self.timed_out),
             unknown_requests: get(&self.unknown_requests),
             http_under_way: get(&self.http_under_way),
+            tasks_beside: get(&self.tasks_beside),
         }
     }
 
@@ -232,6 +236,7 @@ impl Counters {
         grow(&self.timed_out, then.timed_out, stats.timed_out);
         grow(&self.unknown_requests, then.unknown_requests, stats.unknown_requests);
         grow(&self.http_under_way, then.http_under_way, stats.http_under_way);
+        grow(&self.tasks_beside, then.tasks_beside, stats.tasks_beside);
         self.waiting(now.waiting_peak);
         grow(&self.start_ups_over, before.start_ups_over, now.start_ups_over);
         self.through.notify_waiters();

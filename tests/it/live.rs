@@ -48,6 +48,9 @@ fn a_fleet_over_two_processes_on_a_clustered_broker_boots_servers() {
         assert!(summary["processes"].to_string().contains("rabbitmq-2"), "{}", summary["processes"]);
         let events = fs::read_to_string(folder.path().join("run/events.jsonl")).unwrap();
         assert!(events.contains("no queue of the fleet is left in RabbitMQ"), "{events}");
+        let series = fs::read_to_string(folder.path().join("run/series.csv")).unwrap();
+        let tasks = series.lines().filter_map(|line| line.split_once(",harness.tasks,,")?.1.parse::<f64>().ok());
+        assert!(tasks.fold(0.0, f64::max) >= 12.0 * 4.0, "those of its two processes count, one for each connection");
         assert!(downed.status.success(), "{}", String::from_utf8_lossy(&downed.stderr));
     } else {
         eprintln!("skipped, since it starts a real cloud; set KAGEMUSHA_LIVE=1 to run it");

@@ -153,7 +153,8 @@ async fn rejoin(run: &Run<'_>, goes_on: u64, rpc_servers: u64) -> Result<(), Liv
         run.tell.status(&Status {
             phase: Phase::Register,
             done: back,
-            total: Some(goes_on),
+            // RabbitMQ ends what thousands ask for at once late, and then nearly all of it: there is no pace to go by.
+            total: None,
             text: format!("{back} of {goes_on} hypervisors have their queues again"),
             since: begun.elapsed(),
             planned_left: None,

@@ -17,12 +17,13 @@ impl Sampler for Counters {
     const EVERY: Duration = Duration::from_secs(2);
 
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
+        let looked = self.fleet.with(|fleet| (fleet.stats(), fleet.take_waiting_peak()));
         // What would grow for ever if something were not given back.
-        scribe.sample("harness.tasks", "", Handle::current().metrics().num_alive_tasks() as f64);
+        let tasks = Handle::current().metrics().num_alive_tasks() as f64;
+        scribe.sample("harness.tasks", "", tasks + looked.map_or(0.0, |(stats, _)| stats.tasks_beside as f64));
         let files =
             self.fleet.harness_processes().into_iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
         scribe.sample("harness.files", "", files.map(Iterator::count).sum::<usize>() as f64);
-        let looked = self.fleet.with(|fleet| (fleet.stats(), fleet.take_waiting_peak()));
         let Some((stats, waiting_peak)) = looked else { return Ok(()) };
         scribe.sample("harness.waiting", "events", waiting_peak as f64);
         scribe.sample("harness.waiting", "HTTP requests", stats.http_under_way as f64);

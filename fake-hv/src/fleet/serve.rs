@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, BufRead, Write},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 use super::{
     FleetError, Hands,
@@ -62,6 +65,7 @@ pub async fn serve() -> Result<(), FleetError> {
     let counting = async {
         loop {
             tokio::time::sleep(COUNT_EVERY).await;
+            counters.tasks_beside.store(Handle::current().metrics().num_alive_tasks() as u64, Ordering::Relaxed);
             count(&counters, &mut before, &tell);
         }
     };

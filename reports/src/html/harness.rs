@@ -145,7 +145,7 @@ fn cost(run: &Run<'_>, memory: &[(f64, f64)], cpu: &[(f64, f64)]) -> Option<[f64
 fn called(metric: &str) -> &str {
     match metric {
         "harness.rss_bytes" => "memory of the harness",
-        "harness.tasks" => "tasks of its main process",
+        "harness.tasks" => "tasks",
         "harness.files" => "its open files",
         "broker.connections" => "connections to RabbitMQ",
         other => other.trim_start_matches("broker."),

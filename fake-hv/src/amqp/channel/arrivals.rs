@@ -87,6 +87,12 @@ impl Arrivals {
 pub(crate) struct Seen(VecDeque<Uuid>);
 
 impl Seen {
+    /// With its room at once, for what comes to every channel: of thousands that take it in the course of their first heartbeats the
+    /// process seems to leak.
+    pub(crate) fn with_room() -> Self {
+        Self(VecDeque::with_capacity(DUPLICATES_REMEMBERED))
+    }
+
     /// Remembers the id; whether it was known already.
     pub(crate) fn is_duplicate(&mut self, unique_id: Option<&str>) -> bool {
         let Some(id) = unique_id.and_then(|id| Uuid::try_parse(id).ok()) else { return false };
@@ -96,7 +102,7 @@ impl Seen {
         if self.0.len() == DUPLICATES_REMEMBERED {
             self.0.pop_front();
         }
-        // Its final size at once: of thousands that grow in the course of their first heartbeats the process seems to leak.
+        // Not in steps, each of which would be a growth.
         self.0.reserve_exact(DUPLICATES_REMEMBERED - self.0.len());
         self.0.push_back(id);
         false

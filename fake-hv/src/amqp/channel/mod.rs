@@ -223,7 +223,7 @@ impl Channel {
         }
         self.last_tag += 1;
         let tag = self.last_tag;
-        self.replies = Some(Replies { tag, ready: false, seen: Seen::default() });
+        self.replies = Some(Replies { tag, ready: false, seen: Seen::with_room() });
         if self.open {
             let mut wire = Wire { channel: self.number, outbox, awaited: &mut self.awaited };
             wire.declare(|declare| declare.replies(self.reply_queue, tag));
@@ -238,7 +238,8 @@ impl Channel {
     fn forward_held(&mut self) {
         let ready = self.replies.as_ref().is_some_and(|replies| replies.ready);
         let Some(sender) = self.sender.as_ref().filter(|_| ready) else { return };
-        for message in self.held.drain(..) {
+        // Without the room that they took: a link is idle most of its life.
+        for message in std::mem::take(&mut self.held) {
             let _gone =
                 sender.commands.unbounded_send(Command::Order(sender.channel, Box::new(Order::Forwarded(message))));
         }
