@@ -110,11 +110,17 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// What became of a request, and of which: reqwest's own words are that it was sent.
-pub(crate) fn unanswered(error: &reqwest::Error) -> String {
-    match error.url() {
-        // A status that is an error has no cause, and names its URL.
-        Some(url) if !error.is_status() => format!("{url}: {}", innermost(error)),
-        _ => innermost(error),
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unanswered(String);
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        Self(match error.url() {
+            // A status that is an error has no cause, and names its URL.
+            Some(url) if !error.is_status() => format!("{url}: {}", innermost(&error)),
+            _ => innermost(&error),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! RabbitMQ's Prometheus page of single queues: what the management API cannot say of a broker that collects no figures for it.
 
+use crate::error::Unanswered;
+
 /// Families of metrics of the page that are asked for here.
 pub(crate) const CONSUMERS: (&str, &str) = ("queue_consumer_count", "rabbitmq_detailed_queue_consumers");
 pub(crate) const MESSAGES: (&str, &str) = ("queue_coarse_metrics", "rabbitmq_detailed_queue_messages");
@@ -13,7 +15,7 @@ pub(crate) async fn queues(
     client: &reqwest::Client,
     metrics_urls: &[String],
     (family, metric): (&str, &str),
-) -> Result<Vec<(String, f64)>, reqwest::Error> {
+) -> Result<Vec<(String, f64)>, Unanswered> {
     let mut queues = Vec::new();
     for url in metrics_urls {
         let url = format!("{url}/detailed?family={family}");

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{config::Settings, error::unanswered, identity::Session, queue_page, service::Ready};
+use crate::{config::Settings, error::Unanswered, identity::Session, queue_page, service::Ready};
 
 /// How long one check may take; a server that accepts and says nothing is not ready. Nova's list of 7,000 services took 3.5 s, and the
 /// page of their queues 1.5 s, on two cores that were busy with the end of a run.
@@ -82,7 +82,7 @@ async fn exchange(port: u16, request: &[u8], beginning: &[u8]) -> io::Result<()>
 
 async fn http(session: &Session, port: u16) -> Result<(), String> {
     let url = format!("http://127.0.0.1:{port}/");
-    let status = session.http().get(&url).send().await.map_err(|error| unanswered(&error))?.status();
+    let status = session.http().get(&url).send().await.map_err(|error| Unanswered::from(error).to_string())?.status();
     match status {
         StatusCode::OK | StatusCode::MULTIPLE_CHOICES => Ok(()),
         other => Err(format!("{url}: {other}")),
@@ -91,7 +91,7 @@ async fn http(session: &Session, port: u16) -> Result<(), String> {
 
 async fn consumer(settings: &Settings<'_>, session: &Session, queue: &str) -> Result<(), String> {
     let queues = queue_page::queues(session.http(), &settings.broker_metrics_urls(), queue_page::CONSUMERS).await;
-    let queues = queues.map_err(|error| unanswered(&error))?;
+    let queues = queues.map_err(|error| error.to_string())?;
     match queues.iter().any(|(name, _)| name == queue) {
         true => Ok(()),
         false => Err(format!("nobody consumes from the queue {queue}")),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{Amqp, Secret, load::RunName, queue_page};
+use crate::{Amqp, Secret, error::Unanswered, load::RunName, queue_page};
 
 /// The queues of a virtual host.
 pub(super) struct BrokerQueues {
@@ -29,7 +29,7 @@ impl BrokerQueues {
     }
 
     /// Names of all queues.
-    pub(super) async fn names(&self) -> Result<BTreeSet<String>, reqwest::Error> {
+    pub(super) async fn names(&self) -> Result<BTreeSet<String>, Unanswered> {
         // Without figures: the broker then asks no queue, only its own table.
         let request = self.client.get(format!("{}?columns=name&disable_stats=true", self.url));
         let request = request.basic_auth(&self.user, Some(self.password.reveal()));
@@ -43,7 +43,7 @@ impl BrokerQueues {
         &self,
         before: &BTreeSet<String>,
         ours: &(dyn Fn(&RunName) -> bool + Sync),
-    ) -> Result<Vec<String>, reqwest::Error> {
+    ) -> Result<Vec<String>, Unanswered> {
         let consumers = queue_page::queues(&self.client, &self.metrics_urls, queue_page::CONSUMERS).await?;
         let used: BTreeSet<String> = consumers.into_iter().map(|(queue, _)| queue).collect();
         let mut left = self.names().await?;
@@ -53,13 +53,13 @@ impl BrokerQueues {
     }
 
     /// Deletes the queues of the hosts (`compute.HOST`, `compute-alt.HOST`) of these runs.
-    pub(super) async fn delete_of(&self, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<(), reqwest::Error> {
+    pub(super) async fn delete_of(&self, ours: &(dyn Fn(&RunName) -> bool + Sync)) -> Result<(), Unanswered> {
         let names = self.names().await?;
         self.delete(names.iter().filter(|name| run_of(name).is_some_and(|run| ours(&run)))).await
     }
 
     /// Deletes these queues.
-    pub(super) async fn delete(&self, names: impl IntoIterator<Item = &String>) -> Result<(), reqwest::Error> {
+    pub(super) async fn delete(&self, names: impl IntoIterator<Item = &String>) -> Result<(), Unanswered> {
         for name in names {
             let request = self.client.delete(format!("{}/{name}", self.url));
             request.basic_auth(&self.user, Some(self.password.reveal())).send().await?;

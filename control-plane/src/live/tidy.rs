@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Keep, LiveError, Run, broker_queues::BrokerQueues};
 use crate::{
     Kept,
-    error::unanswered,
     load::{self, RunName},
 };
 
@@ -30,7 +29,7 @@ pub(super) async fn leftovers(run: &Run<'_>) -> Result<(), LiveError> {
     if let Some(queues) = broker_queues(run) {
         // Queues of a host outlive their consumers for ever; those of a dead fleet have none.
         if let Err(error) = queues.delete_of(&others).await {
-            run.scribe.event("warning", format!("cannot remove queues of earlier runs: {}", unanswered(&error)));
+            run.scribe.event("warning", format!("cannot remove queues of earlier runs: {error}"));
         }
         if let Ok(names) = queues.names().await {
             let _only_once = run.queues_before.set(names);
@@ -95,9 +94,7 @@ async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)
     let Some(before) = run.queues_before.get() else { return };
     let left = match queues.left(before, ours).await {
         Ok(left) => left,
-        Err(error) => {
-            return run.scribe.event("warning", format!("cannot tell which queues are left: {}", unanswered(&error)));
-        }
+        Err(error) => return run.scribe.event("warning", format!("cannot tell which queues are left: {error}")),
     };
     if left.is_empty() {
         return run
@@ -106,7 +103,7 @@ async fn queues_are_gone(run: &Run<'_>, ours: &(dyn Fn(&RunName) -> bool + Sync)
     }
     run.scribe.event("warning", format!("the fleet left {} queues, such as {}", left.len(), left[0]));
     if let Err(error) = queues.delete(&left).await {
-        run.scribe.event("warning", format!("these queues cannot be removed: {}", unanswered(&error)));
+        run.scribe.event("warning", format!("these queues cannot be removed: {error}"));
     }
 }
 

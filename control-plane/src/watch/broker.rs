@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Sampler, Scribe, queues::Queues};
-use crate::error::unanswered;
+use crate::error::Unanswered;
 
 /// Gauges of the page and the metric that each becomes.
 const GAUGES: [(&str, &str); 6] = [
@@ -53,9 +53,7 @@ impl Sampler for Broker {
     async fn look(&mut self, scribe: &Scribe) -> Result<(), String> {
         let mut pages = String::new();
         for url in &self.urls {
-            let response = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status);
-            let page = response.map_err(|error| unanswered(&error))?.text().await;
-            pages.push_str(&page.map_err(|error| unanswered(&error))?);
+            pages.push_str(&page(&self.client, url).await.map_err(|error| error.to_string())?);
         }
         let (now, totals) = (Instant::now(), totals(&pages));
         for (name, metric) in GAUGES {
@@ -76,6 +74,10 @@ impl Sampler for Broker {
         self.before = Some((now, totals));
         self.queues.look(scribe, messages).await
     }
+}
+
+async fn page(client: &reqwest::Client, url: &str) -> Result<String, Unanswered> {
+    Ok(client.get(url).send().await?.error_for_status()?.text().await?)
 }
 
 /// The metrics that matter here, each summed over its labels (protocols and kinds of queue) and over the nodes, each of which tells

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{Scribe, broker::client};
-use crate::{error::unanswered, queue_page};
+use crate::{error::Unanswered, queue_page};
 
 /// Queues that are told of: the deepest, which is where a backlog is.
 const DEEPEST: usize = 10;
@@ -42,7 +42,7 @@ impl Queues {
         } else {
             let depths = self.depths().await;
             self.not_before = Some(rested(asked, Instant::now()));
-            deepest(depths.map_err(|error| unanswered(&error))?)
+            deepest(depths.map_err(|error| error.to_string())?)
         };
         for queue in self.deep.iter().filter(|queue| depths.iter().all(|(name, _)| name != *queue)) {
             scribe.sample("broker.queue_depth", queue, 0.0);
@@ -54,7 +54,7 @@ impl Queues {
         Ok(())
     }
 
-    async fn depths(&self) -> Result<Vec<(String, f64)>, reqwest::Error> {
+    async fn depths(&self) -> Result<Vec<(String, f64)>, Unanswered> {
         queue_page::queues(&self.client, &self.metrics_urls, queue_page::MESSAGES).await
     }
 }

@@ -300,15 +300,10 @@ async fn drain(stream: &TcpStream, mut outbox: Outbox) -> Result<(), HandshakeEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::address;
 
     fn shared(connections: u32) -> Broker {
-        let address = BrokerAddress {
-            nodes: vec![BrokerNode::local(1)],
-            user: "nobody".to_owned(),
-            password: Secret::new("none"),
-            vhost: "none".to_owned(),
-        };
-        Broker::new(address, ConnectionMode::Shared { connections }, Reconnect::default(), Runtime::current())
+        Broker::new(address(1), ConnectionMode::Shared { connections }, Reconnect::default(), Runtime::current())
     }
 
     /// As in the second of three processes of a fleet, which has every third host.

@@ -261,10 +261,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{
-        Secret,
-        amqp::{BrokerAddress, BrokerNode},
-    };
+    use crate::fuzzing::address;
 
     /// Shorter than any connection waits for a broker that says nothing, before it tries again.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -274,14 +271,8 @@ mod tests {
     async fn a_faithful_link_has_all_connections_of_a_nova_compute_before_its_first_call() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
-        let address = BrokerAddress {
-            nodes: vec![BrokerNode::local(port)],
-            user: "nobody".to_owned(),
-            password: Secret::new("none"),
-            vhost: "none".to_owned(),
-        };
         let runtime = tokio::runtime::Handle::current();
-        let broker = Broker::new(address, ConnectionMode::Faithful, Reconnect::default(), runtime);
+        let broker = Broker::new(address(port), ConnectionMode::Faithful, Reconnect::default(), runtime);
         let link = Link::open(broker, 0, "host-0", mpsc::unbounded_channel().0);
         link.serve(&["compute", "compute-alt"]);
         link.prepare_calls();

@@ -115,12 +115,13 @@ pub(crate) fn no_broker() -> Broker {
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing")
     });
-    Broker::new(address(), ConnectionMode::Single, Reconnect::default(), runtime.handle().clone())
+    Broker::new(address(0), ConnectionMode::Single, Reconnect::default(), runtime.handle().clone())
 }
 
-fn address() -> BrokerAddress {
+/// A broker on this port of this machine.
+pub(crate) fn address(port: u16) -> BrokerAddress {
     let password = Secret::new("secret");
-    BrokerAddress { nodes: vec![BrokerNode::local(0)], user: "nova".into(), password, vhost: "/".into() }
+    BrokerAddress { nodes: vec![BrokerNode::local(port)], user: "nova".into(), password, vhost: "/".into() }
 }
 
 thread_local! {

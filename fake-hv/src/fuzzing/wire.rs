@@ -41,7 +41,7 @@ pub fn converse(orders: u8, cut: u8, bytes: &[u8]) {
     for order in chosen(orders) {
         connection.offline(Some(Command::Order(1, Box::new(order))));
     }
-    let (broker, address) = (Script { bytes, piece }, address());
+    let (broker, address) = (Script { bytes, piece }, address(0));
     let mut greeting = std::pin::pin!(greet(broker, &address, "fuzz"));
     let greeted = greeting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     if let Poll::Ready(Ok((rest, terms))) = greeted {
