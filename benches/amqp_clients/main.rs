@@ -20,7 +20,7 @@ use fake_hv::{
     Secret,
     amqp::{Broker, BrokerAddress, BrokerNode, EventSender, Farewell, HostIndex, Link, LinkEvent, Message, Target},
 };
-use hypervisor::{Reconnect, RequestId};
+use hypervisor::{RabbitOptions, RequestId};
 use scenarios::plan::ConnectionMode;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
@@ -228,7 +228,7 @@ async fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    let broker = Broker::new(address, mode, Reconnect::default(), Handle::current());
+    let broker = Broker::new(address, mode, RabbitOptions::default(), Handle::current());
     if let Err(error) = broker.probe(count).await {
         eprintln!("{error}");
         return ExitCode::from(2);

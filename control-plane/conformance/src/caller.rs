@@ -7,7 +7,7 @@ use fake_hv::{
     Broker,
     amqp::{Farewell, HostIndex, Link, LinkEvent, Message, ReplyError, Target},
 };
-use hypervisor::{Reconnect, RequestId};
+use hypervisor::{RabbitOptions, RequestId};
 use scenarios::plan::ConnectionMode;
 use serde_json::{Value, json};
 use tokio::{runtime::Handle, sync::mpsc};
@@ -36,7 +36,7 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn of(lab: &Lab, host: &str) -> Self {
         let address = CloudTarget::own(&lab.cloud).broker();
-        let broker = Broker::new(address, ConnectionMode::Single, Reconnect::default(), Handle::current());
+        let broker = Broker::new(address, ConnectionMode::Single, RabbitOptions::default(), Handle::current());
         let (sender, events) = mpsc::unbounded_channel();
         let link = Link::open(broker, 0, "caller", sender);
         Self { link, events, host: host.to_owned(), calls: 0 }

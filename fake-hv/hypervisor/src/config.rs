@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Delay, Reconnect};
+use crate::{Delay, RabbitOptions};
 
 /// What a hypervisor reports to Nova and to Placement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,8 +118,8 @@ pub struct ComputeOptions {
     pub neutron_timeout: Option<Duration>,
     /// `[placement] timeout`, likewise.
     pub placement_timeout: Option<Duration>,
-    /// When lost connections to the broker are tried again.
-    pub reconnect: Reconnect,
+    /// How connections to the broker are kept, and tried again when they are lost.
+    pub rabbit: RabbitOptions,
 }
 
 impl ComputeOptions {
@@ -166,7 +166,7 @@ impl Default for ComputeOptions {
             agent_rpc_response_timeout: s(60),
             neutron_timeout: None,
             placement_timeout: None,
-            reconnect: Reconnect::default(),
+            rabbit: RabbitOptions::default(),
         }
     }
 }

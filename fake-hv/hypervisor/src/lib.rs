@@ -22,7 +22,7 @@ mod network;
 mod periodic;
 pub mod power_state;
 mod procedure;
-mod reconnect;
+mod rabbit;
 mod requests;
 mod resources;
 mod sessions;
@@ -44,7 +44,7 @@ pub use messages::{
     Rpc, Servers, Session, Ticket,
 };
 pub use procedure::{HttpService, Operation, OperationId, Procedure, Saved, Step, StepKind, StepMessage};
-pub use reconnect::Reconnect;
+pub use rabbit::RabbitOptions;
 pub use sessions::Sessions;
 pub use state::{Config, Driver, Habits, Services};
 pub use time::Time;

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use amq_protocol::protocol::{AMQPClass, channel as wire, connection};
-use hypervisor::Reconnect;
+use hypervisor::RabbitOptions;
 use scenarios::plan::ConnectionMode;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -80,7 +80,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     address: BrokerAddress,
     mode: ConnectionMode,
-    reconnect: Reconnect,
+    options: RabbitOptions,
     runtime: Runtime,
     connecting: Semaphore,
     /// Connections that were tried.
@@ -114,7 +114,7 @@ impl Shared {
 
 impl Broker {
     /// Nothing is opened yet. Connections live on `runtime`.
-    pub fn new(address: BrokerAddress, mode: ConnectionMode, reconnect: Reconnect, runtime: Runtime) -> Self {
+    pub fn new(address: BrokerAddress, mode: ConnectionMode, options: RabbitOptions, runtime: Runtime) -> Self {
         let shared = match mode {
             ConnectionMode::Shared { connections } => (0..connections.max(1)).map(|_| Shared::default()).collect(),
             ConnectionMode::Single | ConnectionMode::Faithful => Vec::new(),
@@ -122,7 +122,7 @@ impl Broker {
         let shared = Mutex::new(shared);
         let connecting = Semaphore::new(CONCURRENT_CONNECTS);
         let (tried, nova_compute) = (AtomicUsize::new(0), Process::nova_compute());
-        Self(Arc::new(Inner { address, mode, reconnect, runtime, connecting, tried, nova_compute, shared }))
+        Self(Arc::new(Inner { address, mode, options, runtime, connecting, tried, nova_compute, shared }))
     }
 
     pub(crate) fn nova_compute(&self) -> &Arc<Process> {
@@ -147,15 +147,17 @@ impl Broker {
         &nodes[self.0.tried.fetch_add(1, Ordering::Relaxed) % nodes.len()]
     }
 
-    /// When lost connections are tried again.
-    pub(crate) fn reconnect(&self) -> &Reconnect {
-        &self.0.reconnect
+    /// How connections are kept, and tried again when they are lost.
+    pub(crate) fn options(&self) -> &RabbitOptions {
+        &self.0.options
     }
 
     /// Opens a connection when it is its turn.
     pub(crate) async fn connect(&self, name: &str) -> Result<(TcpStream, Terms), LinkError> {
         let _turn = self.0.connecting.acquire().await.expect("the semaphore is never closed");
-        handshake::connect(&self.0.address, self.node(), name).await.map_err(|error| self.error(&error))
+        let heartbeat = self.0.options.heartbeat_timeout;
+        let connected = handshake::connect(&self.0.address, self.node(), name, heartbeat).await;
+        connected.map_err(|error| self.error(&error))
     }
 
     /// Connects once, to tell a wrong address or password, and too few shared connections, before a fleet tries whose nova-computes
@@ -303,7 +305,7 @@ mod tests {
     use crate::fuzzing::address;
 
     fn shared(connections: u32) -> Broker {
-        Broker::new(address(1), ConnectionMode::Shared { connections }, Reconnect::default(), Runtime::current())
+        Broker::new(address(1), ConnectionMode::Shared { connections }, RabbitOptions::default(), Runtime::current())
     }
 
     /// As in the second of three processes of a fleet, which has every third host.

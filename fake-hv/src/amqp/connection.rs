@@ -101,7 +101,7 @@ impl Connection {
                 let reason = lost.to_string();
                 tracing::debug!(connection = %self.name, reason, "a connection was lost");
                 self.lose(&reason);
-                let pause = self.broker.reconnect().after_loss(&mut self.rng);
+                let pause = self.broker.options().after_loss(&mut self.rng);
                 self.pause(pause).await;
             }
         }
@@ -140,7 +140,7 @@ impl Connection {
                 Err(error) => self.lose(&error.to_string()),
             }
             failures += 1;
-            let pause = self.broker.reconnect().after_failures(failures);
+            let pause = self.broker.options().after_failures(failures);
             self.pause(pause).await;
         }
         None

@@ -124,7 +124,7 @@ impl<'a> Dialogue<'a> {
             After::Nothing => {}
             After::WakeAt(wake) => self.wakes.push(Reverse((wake, number))),
             After::Reopen => {
-                let delay = self.connection.broker.reconnect().delay;
+                let delay = self.connection.broker.options().reconnect_delay;
                 self.wakes.push(Reverse((Instant::now() + delay, number)));
             }
             After::Gone(waiter) => self.connection.forget(number, waiter),

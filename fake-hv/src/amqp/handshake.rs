@@ -21,8 +21,6 @@ use super::{
 
 /// The whole handshake has to be over by then; kombu gives a connection as long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// `heartbeat_timeout_threshold`, in seconds.
-const HEARTBEAT_S: u16 = 60;
 /// Before a size is agreed (AMQP 0-9-1, `frame-min-size`). RabbitMQ's greeting is smaller.
 pub(crate) const FRAME_MIN_BYTES: usize = 4096;
 /// Asked for when the broker sets no limit; py-amqp's.
@@ -37,8 +35,8 @@ const CHANNEL_MAX: u16 = u16::MAX;
 pub(crate) struct Terms {
     pub(crate) frame_max_bytes: usize,
     pub(crate) channel_max: u16,
-    /// Without a byte for twice as long, the connection is dead. Zero: heartbeats are off.
-    pub(crate) heartbeat: Duration,
+    /// Without a byte for twice as long, the connection is dead. `None`: heartbeats are off.
+    pub(crate) heartbeat: Option<Duration>,
 }
 
 /// The broker is not there, does not speak AMQP, or said no.
@@ -56,16 +54,18 @@ pub(crate) enum HandshakeError {
     TimedOut,
 }
 
-/// Connects, authenticates and opens the virtual host. `name` shows in the broker's list of connections.
+/// Connects, authenticates and opens the virtual host. `name` shows in the broker's list of connections; a `heartbeat` of zero wants
+/// none.
 pub(crate) async fn connect(
     address: &BrokerAddress,
     node: &BrokerNode,
     name: &str,
+    heartbeat: Duration,
 ) -> Result<(TcpStream, Terms), HandshakeError> {
     let handshake = async {
         let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
         stream.set_nodelay(true)?;
-        greet(stream, address, name).await
+        greet(stream, address, name, heartbeat).await
     };
     tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
@@ -75,13 +75,16 @@ pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     address: &BrokerAddress,
     name: &str,
+    heartbeat: Duration,
 ) -> Result<(S, Terms), HandshakeError> {
-    Handshake { stream, cutter: Cutter::default() }.run(address, name).await
+    Handshake { stream, cutter: Cutter::default(), heartbeat }.run(address, name).await
 }
 
 struct Handshake<S> {
     stream: S,
     cutter: Cutter,
+    /// What is asked for.
+    heartbeat: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
@@ -93,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             match self.receive().await? {
                 connection::AMQPMethod::Start(_) => self.send(start_ok(address, name)).await?,
                 connection::AMQPMethod::Tune(tune) => {
-                    let terms = agree(&tune);
+                    let terms = agree(&tune, self.heartbeat);
                     self.send(tune_ok(terms)).await?;
                     let open = connection::Open { virtual_host: short(&*address.vhost) };
                     self.send(connection::AMQPMethod::Open(open)).await?;
@@ -175,17 +178,18 @@ fn login(address: &BrokerAddress) -> Vec<u8> {
     written.into_inner().0.split_off(TABLE_LENGTH_BYTES)
 }
 
-/// As py-amqp: the broker's limits, and the shorter of the two heartbeats. A frame is kept until it is whole, so that a limit
-/// beyond any message is not agreed to.
-fn agree(tune: &connection::Tune) -> Terms {
+/// As py-amqp: the broker's limits, and the shorter of the two heartbeats, or none if none is wanted here. A frame is kept until it is
+/// whole, so that a limit beyond any message is not agreed to.
+fn agree(tune: &connection::Tune, heartbeat: Duration) -> Terms {
     let frame_max = if tune.frame_max == 0 { FRAME_MAX_BYTES } else { tune.frame_max };
-    let heartbeat_s = if tune.heartbeat == 0 { HEARTBEAT_S } else { tune.heartbeat.min(HEARTBEAT_S) };
+    let asked_s = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX);
+    let heartbeat_s = if tune.heartbeat == 0 { asked_s } else { asked_s.min(tune.heartbeat) };
     Terms {
         frame_max_bytes: usize::try_from(frame_max)
             .unwrap_or(LARGEST_BODY_BYTES)
             .clamp(FRAME_MIN_BYTES, LARGEST_BODY_BYTES),
         channel_max: if tune.channel_max == 0 { CHANNEL_MAX } else { tune.channel_max },
-        heartbeat: Duration::from_secs(heartbeat_s.into()),
+        heartbeat: (heartbeat_s > 0).then(|| Duration::from_secs(heartbeat_s.into())),
     }
 }
 
@@ -193,7 +197,9 @@ fn tune_ok(terms: Terms) -> connection::AMQPMethod {
     connection::AMQPMethod::TuneOk(connection::TuneOk {
         channel_max: terms.channel_max,
         frame_max: u32::try_from(terms.frame_max_bytes).expect("it came as 32 bits"),
-        heartbeat: u16::try_from(terms.heartbeat.as_secs()).expect("it came as 16 bits"),
+        heartbeat: terms
+            .heartbeat
+            .map_or(0, |heartbeat| u16::try_from(heartbeat.as_secs()).expect("it came as 16 bits")),
     })
 }
 
@@ -203,11 +209,26 @@ mod tests {
 
     #[test]
     fn the_shorter_heartbeat_and_the_brokers_limits_are_agreed() {
-        let terms = agree(&connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 600 });
-        assert_eq!(terms, Terms { frame_max_bytes: 131_072, channel_max: 2047, heartbeat: Duration::from_secs(60) });
-        let huge = agree(&connection::Tune { channel_max: 0, frame_max: u32::MAX, heartbeat: 0 });
+        let agree = |channel_max, frame_max, heartbeat, asked_s| {
+            agree(&connection::Tune { channel_max, frame_max, heartbeat }, Duration::from_secs(asked_s))
+        };
+        let minute = Some(Duration::from_secs(60));
+        let terms = agree(2047, 131_072, 600, 60);
+        assert_eq!(terms, Terms { frame_max_bytes: 131_072, channel_max: 2047, heartbeat: minute });
+        let huge = agree(0, u32::MAX, 0, 60);
         assert_eq!(huge.frame_max_bytes, LARGEST_BODY_BYTES);
-        let unlimited = agree(&connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 0 });
-        assert_eq!((unlimited.channel_max, unlimited.heartbeat.as_secs()), (u16::MAX, 60));
+        let unlimited = agree(0, 0, 0, 60);
+        assert_eq!((unlimited.channel_max, unlimited.heartbeat), (u16::MAX, minute));
+        assert_eq!(agree(0, 0, 60, 600).heartbeat, minute);
+        assert_eq!(agree(0, 0, 60, 0).heartbeat, None, "none is wanted here");
+        assert_eq!(tune_ok_heartbeat_s(agree(0, 0, 60, 0)), 0);
+        assert_eq!(tune_ok_heartbeat_s(agree(0, 0, 60, 15)), 15);
+    }
+
+    fn tune_ok_heartbeat_s(terms: Terms) -> u16 {
+        match tune_ok(terms) {
+            connection::AMQPMethod::TuneOk(tune_ok) => tune_ok.heartbeat,
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -256,7 +256,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use hypervisor::Reconnect;
+    use hypervisor::RabbitOptions;
     use scenarios::plan::ConnectionMode;
     use tokio::net::TcpListener;
 
@@ -272,7 +272,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let runtime = tokio::runtime::Handle::current();
-        let broker = Broker::new(address(port), ConnectionMode::Faithful, Reconnect::default(), runtime);
+        let broker = Broker::new(address(port), ConnectionMode::Faithful, RabbitOptions::default(), runtime);
         let link = Link::open(broker, 0, "host-0", mpsc::unbounded_channel().0);
         link.serve(&["compute", "compute-alt"]);
         link.prepare_calls();

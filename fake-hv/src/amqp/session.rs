@@ -16,19 +16,27 @@ use super::{
     topology::short,
 };
 
-/// Two heartbeat periods without a byte: the broker is gone. A third of one without sending: send a heartbeat.
+/// Heartbeat periods without a byte after which the broker is gone.
 const SILENT_PERIODS: u32 = 2;
-const IDLE_FRACTION: u32 = 3;
 /// Read in one go, on the stack of whichever thread runs the task: connections have no read buffer of their own.
 const READ_BYTES: usize = 16 << 10;
 /// A broker that does not answer the end of a connection is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What each end of a connection says when it has nothing else to say.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat {
+    /// After so long without sending one is sent.
+    idle: Duration,
+    /// After so long without a byte the broker is gone.
+    silence: Duration,
+}
+
 /// A connection while it is open.
 pub(super) struct Session<'a> {
     dialogue: Dialogue<'a>,
     stream: TcpStream,
-    heartbeat: Duration,
+    heartbeat: Option<Heartbeat>,
     last_sent: Instant,
     last_received: Instant,
 }
@@ -36,8 +44,12 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(connection: &'a mut Connection, stream: TcpStream, terms: Terms) -> Self {
         let now = Instant::now();
+        let heartbeat = terms.heartbeat.map(|period| {
+            let rate = connection.broker.options().heartbeat_rate;
+            Heartbeat { idle: period / rate.max(1), silence: period * SILENT_PERIODS }
+        });
         let dialogue = Dialogue::new(connection, terms);
-        Self { dialogue, stream, heartbeat: terms.heartbeat, last_sent: now, last_received: now }
+        Self { dialogue, stream, heartbeat, last_sent: now, last_received: now }
     }
 
     /// Returns when the connection is lost, or closed because nobody wants it any more.
@@ -62,7 +74,7 @@ impl<'a> Session<'a> {
         tokio::select! {
             ready = self.stream.ready(interest) => if ready?.is_readable() { self.read()? },
             command = self.dialogue.connection.commands.recv() => self.dialogue.take_orders(command.ok()),
-            () = tokio::time::sleep_until(due) => self.tick()?,
+            () = at(due) => self.tick()?,
         }
         // Of what is waited for, the queue of commands does not count towards this task's turn by itself.
         tokio::task::consume_budget().await;
@@ -80,19 +92,21 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn due(&self) -> Instant {
-        let heartbeat = self.last_sent + self.heartbeat / IDLE_FRACTION;
-        self.dialogue.due().map_or(heartbeat, |wake| heartbeat.min(wake))
+    fn due(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.map(|heartbeat| self.last_sent + heartbeat.idle);
+        heartbeat.into_iter().chain(self.dialogue.due()).min()
     }
 
     fn tick(&mut self) -> Result<(), Lost> {
         let now = Instant::now();
-        let silence = now.duration_since(self.last_received);
-        if silence > self.heartbeat * SILENT_PERIODS {
-            return Err(Lost::Silent(silence.as_secs()));
-        }
-        if now.duration_since(self.last_sent) >= self.heartbeat / IDLE_FRACTION {
-            self.dialogue.outbox.heartbeat();
+        if let Some(heartbeat) = self.heartbeat {
+            let silence = now.duration_since(self.last_received);
+            if silence > heartbeat.silence {
+                return Err(Lost::Silent(silence.as_secs()));
+            }
+            if now.duration_since(self.last_sent) >= heartbeat.idle {
+                self.dialogue.outbox.heartbeat();
+            }
         }
         self.dialogue.wake_due(now);
         Ok(())
@@ -135,6 +149,14 @@ impl<'a> Session<'a> {
         // Whatever happens to a connection that is being closed, it is closed.
         let _closed = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
         Ok(())
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -375,8 +375,8 @@ impl Hands {
         lost: watch::Sender<Option<String>>,
     ) -> Result<Self, FleetError> {
         let release = Release::load(&spec.release)?;
-        let reconnect = spec.options.reconnect.clone();
-        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, reconnect, Handle::current());
+        let options = spec.options.rabbit.clone();
+        let broker = Broker::new(spec.broker.clone(), spec.plan.connections, options, Handle::current());
         let services_each = if spec.services == Services::ComputeOnly { 1 } else { 2 };
         broker.probe(spec.plan.hypervisors * services_each).await?;
         let setup = Setup {

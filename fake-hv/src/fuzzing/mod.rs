@@ -10,7 +10,7 @@ use std::{collections::VecDeque, rc::Rc, sync::OnceLock, time::Duration};
 
 use futures_channel::mpsc::UnboundedReceiver;
 use hypervisor::{
-    ComputeOptions, ConductorCall, Config, Driver, Input, Milestone, Reconnect, Request, RequestId, Resources,
+    ComputeOptions, ConductorCall, Config, Driver, Input, Milestone, RabbitOptions, Request, RequestId, Resources,
     Services, Time, Times,
 };
 use scenarios::plan::ConnectionMode;
@@ -115,7 +115,7 @@ pub(crate) fn no_broker() -> Broker {
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing")
     });
-    Broker::new(address(0), ConnectionMode::Single, Reconnect::default(), runtime.handle().clone())
+    Broker::new(address(0), ConnectionMode::Single, RabbitOptions::default(), runtime.handle().clone())
 }
 
 /// A broker on this port of this machine.

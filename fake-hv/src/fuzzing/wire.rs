@@ -42,7 +42,7 @@ pub fn converse(orders: u8, cut: u8, bytes: &[u8]) {
         connection.offline(Some(Command::Order(1, Box::new(order))));
     }
     let (broker, address) = (Script { bytes, piece }, address(0));
-    let mut greeting = std::pin::pin!(greet(broker, &address, "fuzz"));
+    let mut greeting = std::pin::pin!(greet(broker, &address, "fuzz", Duration::from_secs(60)));
     let greeted = greeting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     if let Poll::Ready(Ok((rest, terms))) = greeted {
         let mut dialogue = Dialogue::new(&mut connection, terms);
@@ -80,7 +80,7 @@ fn hear(dialogue: &mut Dialogue<'_>, piece: &[u8], terms: Terms, events: &mut Ev
 /// A broker in good order delivers a request: it arrives, and is acknowledged.
 fn serve_again(connection: &mut Connection, events: &mut Events) {
     while events.try_recv().is_ok() {}
-    let terms = Terms { frame_max_bytes: 4096, channel_max: 1, heartbeat: Duration::from_secs(60) };
+    let terms = Terms { frame_max_bytes: 4096, channel_max: 1, heartbeat: Some(Duration::from_secs(60)) };
     connection.offline(Some(Command::Order(1, Box::new(Order::Serve { server: 0 }))));
     let mut dialogue = Dialogue::new(connection, terms);
     dialogue.open_all();

@@ -14,7 +14,7 @@ use fake_hv::{
     Secret,
     amqp::{Broker, BrokerAddress, BrokerNode, Farewell, HostIndex, Link, LinkEvent, Message, Raised, ReplyTo, Target},
 };
-use hypervisor::{Reconnect, RequestId};
+use hypervisor::{RabbitOptions, RequestId};
 use scenarios::plan::ConnectionMode;
 use serde_json::{Value, json};
 use tokio::{
@@ -65,7 +65,7 @@ struct Fleet {
 impl Fleet {
     fn new(address: BrokerAddress, mode: ConnectionMode) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        Self { broker: Broker::new(address, mode, Reconnect::default(), Handle::current()), events, sender }
+        Self { broker: Broker::new(address, mode, RabbitOptions::default(), Handle::current()), events, sender }
     }
 
     fn link(&self, host: HostIndex) -> Link {

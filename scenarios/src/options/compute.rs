@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hypervisor::{ComputeOptions, Reconnect};
+use hypervisor::{ComputeOptions, RabbitOptions};
 
 use super::find;
 use crate::plan::{OptionValue, Tuning};
@@ -54,6 +54,8 @@ pub const FLEET_OPTIONS: &[(&str, &str)] = &[
     ("nova", "mks.enabled"),
     ("nova", "neutron.timeout"),
     ("nova", "placement.timeout"),
+    ("nova", "oslo_messaging_rabbit.heartbeat_timeout_threshold"),
+    ("nova", "oslo_messaging_rabbit.heartbeat_rate"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_delay"),
     ("nova", "oslo_messaging_rabbit.kombu_reconnect_splay"),
     ("nova", "oslo_messaging_rabbit.rabbit_retry_interval"),
@@ -139,21 +141,23 @@ pub fn compute_options(release: &str, tuning: &Tuning) -> ComputeOptions {
             .map_or(defaults.agent_rpc_response_timeout, seconds_of),
         neutron_timeout: nova.number("neutron.timeout").map(seconds_of),
         placement_timeout: nova.number("placement.timeout").map(seconds_of),
-        reconnect: reconnect(&nova),
+        rabbit: rabbit(&nova),
     }
 }
 
-fn reconnect(nova: &Service<'_>) -> Reconnect {
-    let defaults = Reconnect::default();
-    let time = |option: &str, default: Duration| {
-        nova.number(&format!("oslo_messaging_rabbit.{option}")).map_or(default, seconds_of)
-    };
-    Reconnect {
-        delay: time("kombu_reconnect_delay", defaults.delay),
-        splay: time("kombu_reconnect_splay", defaults.splay),
-        interval: time("rabbit_retry_interval", defaults.interval),
-        backoff: time("rabbit_retry_backoff", defaults.backoff),
-        interval_max: time("rabbit_interval_max", defaults.interval_max),
+fn rabbit(nova: &Service<'_>) -> RabbitOptions {
+    let defaults = RabbitOptions::default();
+    let number = |option: &str| nova.number(&format!("oslo_messaging_rabbit.{option}"));
+    let time = |option: &str, default: Duration| number(option).map_or(default, seconds_of);
+    RabbitOptions {
+        heartbeat_timeout: time("heartbeat_timeout_threshold", defaults.heartbeat_timeout),
+        heartbeat_rate: number("heartbeat_rate")
+            .map_or(defaults.heartbeat_rate, |rate| rate.clamp(1.0, f64::from(u16::MAX)) as u32),
+        reconnect_delay: time("kombu_reconnect_delay", defaults.reconnect_delay),
+        reconnect_splay: time("kombu_reconnect_splay", defaults.reconnect_splay),
+        retry_interval: time("rabbit_retry_interval", defaults.retry_interval),
+        retry_backoff: time("rabbit_retry_backoff", defaults.retry_backoff),
+        retry_interval_max: time("rabbit_interval_max", defaults.retry_interval_max),
     }
 }
 
@@ -263,11 +267,13 @@ mod tests {
         assert_eq!(defaults.vif_plugging_timeout, default("DEFAULT.vif_plugging_timeout"));
         assert_eq!(defaults.extension_sync_interval, default("neutron.extension_sync_interval"));
         let rabbit = |option: &str| default(&format!("oslo_messaging_rabbit.{option}"));
-        assert_eq!(defaults.reconnect.delay, rabbit("kombu_reconnect_delay"));
-        assert_eq!(defaults.reconnect.splay, rabbit("kombu_reconnect_splay"));
-        assert_eq!(defaults.reconnect.interval, rabbit("rabbit_retry_interval"));
-        assert_eq!(defaults.reconnect.backoff, rabbit("rabbit_retry_backoff"));
-        assert_eq!(defaults.reconnect.interval_max, rabbit("rabbit_interval_max"));
+        assert_eq!(defaults.rabbit.heartbeat_timeout, rabbit("heartbeat_timeout_threshold"));
+        assert_eq!(Duration::from_secs(defaults.rabbit.heartbeat_rate.into()), rabbit("heartbeat_rate"));
+        assert_eq!(defaults.rabbit.reconnect_delay, rabbit("kombu_reconnect_delay"));
+        assert_eq!(defaults.rabbit.reconnect_splay, rabbit("kombu_reconnect_splay"));
+        assert_eq!(defaults.rabbit.retry_interval, rabbit("rabbit_retry_interval"));
+        assert_eq!(defaults.rabbit.retry_backoff, rabbit("rabbit_retry_backoff"));
+        assert_eq!(defaults.rabbit.retry_interval_max, rabbit("rabbit_interval_max"));
         let ratios = allocation_ratios("2026.2", &Tuning::new());
         let initial = |what: &str| {
             let option = format!("DEFAULT.initial_{what}_allocation_ratio");
@@ -317,6 +323,8 @@ mod tests {
             ("DEFAULT.heal_instance_info_cache_interval", 120),
             ("DEFAULT.max_concurrent_builds", 2),
             ("DEFAULT.sync_power_state_interval", i64::MAX),
+            ("oslo_messaging_rabbit.heartbeat_timeout_threshold", 0),
+            ("oslo_messaging_rabbit.heartbeat_rate", 5),
         ]);
         tuning.insert("neutron".into(), [("agent.report_interval".to_owned(), OptionValue::Float(7.5))].into());
         let options = compute_options("2026.2", &tuning);
@@ -324,6 +332,7 @@ mod tests {
         assert_eq!(options.heal_instance_info_cache_interval, Some(Duration::from_secs(120)));
         assert_eq!(options.max_concurrent_builds, 5, "snapshots share the pool, and five of them may run");
         assert_eq!(options.agent_report_interval, Duration::from_millis(7500));
+        assert_eq!((options.rabbit.heartbeat_timeout, options.rabbit.heartbeat_rate), (Duration::ZERO, 5));
         let off = compute_options("2026.2", &nova(&[("DEFAULT.periodic_enable", 0)]));
         assert_eq!((off.update_resources_interval, off.sync_power_state_interval), (None, None));
     }

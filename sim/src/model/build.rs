@@ -132,7 +132,7 @@ impl World {
         let log = Log::new(recorder, &ops.recipes);
         let hosts = plan.fleet.hypervisors;
         let options = compute_options(&plan.release, &plan.tuning);
-        let mut links = Links::new(&plan.fleet, options.reconnect.clone(), seed::generator(plan.seed, "links"));
+        let mut links = Links::new(&plan.fleet, options.rabbit.clone(), seed::generator(plan.seed, "links"));
         links.missing_consumer_timeout = settings.missing_consumer_timeout;
         links.heartbeats_per_s = settings.amqp_heartbeats_per_s;
         let config = Config {

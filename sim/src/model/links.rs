@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hypervisor::{Input, Reconnect, Time};
+use hypervisor::{Input, RabbitOptions, Time};
 use rand_pcg::Pcg64Mcg;
 use scenarios::plan::{ConnectionMode, FleetPlan, IncidentKind};
 
@@ -32,7 +32,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// How hypervisors are connected.
 #[derive(Debug)]
 pub(crate) struct Links {
-    reconnect: Reconnect,
+    options: RabbitOptions,
     /// Connections of one hypervisor; of a fleet that shares some, none.
     each: u32,
     up: Vec<bool>,
@@ -58,14 +58,14 @@ struct Down {
 }
 
 impl Links {
-    pub(crate) fn new(fleet: &FleetPlan, reconnect: Reconnect, rng: Pcg64Mcg) -> Self {
+    pub(crate) fn new(fleet: &FleetPlan, options: RabbitOptions, rng: Pcg64Mcg) -> Self {
         let each = match fleet.connections {
             ConnectionMode::Faithful => FAITHFUL_CONNECTIONS,
             ConnectionMode::Single => 1,
             ConnectionMode::Shared { .. } => 0,
         };
         Self {
-            reconnect,
+            options,
             each,
             up: vec![false; fleet.hypervisors as usize],
             down: BTreeMap::new(),
@@ -103,7 +103,7 @@ impl World {
         if self.now < self.links.broker_back {
             let Some(down) = self.links.down.get_mut(&host) else { return };
             down.failures += 1;
-            let pause = self.links.reconnect.after_failures(down.failures);
+            let pause = self.links.options.after_failures(down.failures);
             self.calendar.enter(self.now + pause, Event::Connect(host));
             return;
         }
@@ -146,7 +146,7 @@ impl World {
         for host in 0..self.fleet.started {
             if std::mem::replace(&mut self.links.up[host as usize], false) {
                 self.links.down.insert(host, Down::default());
-                let pause = self.links.reconnect.after_loss(&mut self.links.rng);
+                let pause = self.links.options.after_loss(&mut self.links.rng);
                 self.calendar.enter(self.now + pause, Event::Connect(host));
             }
         }
