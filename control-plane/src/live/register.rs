@@ -236,6 +236,9 @@ fn tell(run: &Run<'_>, (up, mapped): (usize, usize), since: Duration) {
         // The scheduler looks for them every few seconds, and in the first minute of its life not at all.
         text.push_str(&format!(", {mapped} mapped to their cell"));
     }
+    if started.failed > 0 {
+        text.push_str(&format!(", {} of {} requests failed", started.failed, started.requests));
+    }
     run.tell.status(&Status {
         phase: Phase::Register,
         done: up as u64,
