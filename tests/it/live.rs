@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use control_plane::StateDir;
+
 /// A range that neither `up` nor another test uses.
 const BASE_PORT: &str = "25500";
 
@@ -22,6 +24,10 @@ fn a_fleet_over_two_processes_on_a_clustered_broker_boots_servers() {
         let folder = tempfile::tempdir().unwrap();
         // The servers that are not to be root have to get through to theirs.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        if let Some(lender) = env::var_os("KAGEMUSHA_LIVE_CLOUD") {
+            let state = |path: &Path| StateDir::resolve(Some(path)).unwrap();
+            state(&folder.path().join("state")).borrow_packages(&state(Path::new(&lender))).unwrap();
+        }
         let run = [
             ["run", "quickstart", "--target", "live", "--state", "state", "--base-port", BASE_PORT, "--out", "run"],
             [

@@ -38,6 +38,21 @@ pub(crate) async fn install(state: &StateDir, release: &Release) -> Result<(), U
     state.mark_done("venv", &fingerprint)
 }
 
+impl StateDir {
+    /// Has a cloud that is yet to come up use the Python packages of another one, instead of installing them once more. Nothing is
+    /// copied: as long as this cloud is used, the other's folder has to stay. Where the other has none, this one installs its own.
+    ///
+    /// # Errors
+    /// When this folder holds packages already, or something other than a cloud, or cannot be written.
+    pub fn borrow_packages(&self, lender: &Self) -> Result<(), UpError> {
+        self.create()?;
+        let Some(fingerprint) = lender.done_as("venv") else { return Ok(()) };
+        let venv = self.venv();
+        std::os::unix::fs::symlink(lender.venv(), &venv).map_err(|source| UpError::file(&venv, source))?;
+        self.mark_done("venv", &fingerprint)
+    }
+}
+
 /// What pip unpacks and builds lies in `temporary`: when it is killed, it leaves that behind.
 async fn pip_install(state: &StateDir, step: &str, name: &str, file: &Path, temporary: &Path) -> Result<(), UpError> {
     let flags = [
@@ -80,4 +95,29 @@ fn user_settings() -> BTreeMap<&'static str, OsString> {
         "no_proxy",
     ];
     KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_borrowed_and_stay_their_lenders() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = |name: &str| StateDir::resolve(Some(&folder.path().join(name))).unwrap();
+        let (lender, borrower) = (state("lender"), state("borrower"));
+        lender.create().unwrap();
+        borrower.borrow_packages(&lender).unwrap();
+        assert!(!borrower.venv().exists() && !borrower.is_done("venv", "lock"), "there was nothing to borrow");
+
+        fs::create_dir(lender.venv()).unwrap();
+        fs::write(lender.venv().join("package"), "code").unwrap();
+        lender.mark_done("venv", "lock").unwrap();
+        borrower.borrow_packages(&lender).unwrap();
+        assert!(borrower.is_done("venv", "lock"));
+        assert_eq!(fs::read_to_string(borrower.venv().join("package")).unwrap(), "code");
+
+        fs::remove_dir_all(borrower.path()).unwrap();
+        assert!(lender.venv().join("package").exists());
+    }
 }

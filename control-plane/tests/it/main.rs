@@ -1,7 +1,8 @@
 //! A real cloud from nothing, and what becomes of it: needs root on Debian 12 and about five minutes.
 //!
 //! Runs when `KAGEMUSHA_LIVE=1`. `KAGEMUSHA_LIVE_STATE` names a state folder to use and keep, so that a second run need not
-//! install everything again; without it the folder is a temporary one, and is purged.
+//! install everything again; without it the folder is a temporary one, and is purged. The packages of the cloud that
+//! `KAGEMUSHA_LIVE_CLOUD` names are used, if there is one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
@@ -40,6 +41,9 @@ async fn a_cloud_lives_from_up_to_down() {
     let kept = env::var_os("KAGEMUSHA_LIVE_STATE");
     let path = kept.as_ref().map_or_else(|| temporary.path().join("state"), Into::into);
     let state = StateDir::resolve(Some(&path)).unwrap();
+    if let Some(lender) = env::var_os("KAGEMUSHA_LIVE_CLOUD").filter(|_| kept.is_none()) {
+        state.borrow_packages(&StateDir::resolve(Some(Path::new(&lender))).unwrap()).unwrap();
+    }
     let spec = CloudSpec { base_port: Some(BASE_PORT), ..CloudSpec::default() };
 
     // In a task of its own, so that `down` comes also after a failed assertion.
