@@ -32,6 +32,14 @@ struct Heartbeat {
     silence: Duration,
 }
 
+impl Heartbeat {
+    /// When one is to be sent, or the broker is gone. Behind bytes that wait for the broker to read them another frame says nothing.
+    fn due(self, last_sent: Instant, last_received: Instant, waits: bool) -> Instant {
+        let gone = last_received + self.silence;
+        if waits { gone } else { gone.min(last_sent + self.idle) }
+    }
+}
+
 /// A connection while it is open.
 pub(super) struct Session<'a> {
     dialogue: Dialogue<'a>,
@@ -93,7 +101,8 @@ impl<'a> Session<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
-        let heartbeat = self.heartbeat.map(|heartbeat| self.last_sent + heartbeat.idle);
+        let waits = !self.dialogue.outbox.is_empty();
+        let heartbeat = self.heartbeat.map(|heartbeat| heartbeat.due(self.last_sent, self.last_received, waits));
         heartbeat.into_iter().chain(self.dialogue.due()).min()
     }
 
@@ -101,10 +110,10 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if let Some(heartbeat) = self.heartbeat {
             let silence = now.duration_since(self.last_received);
-            if silence > heartbeat.silence {
+            if silence >= heartbeat.silence {
                 return Err(Lost::Silent(silence.as_secs()));
             }
-            if now.duration_since(self.last_sent) >= heartbeat.idle {
+            if self.dialogue.outbox.is_empty() && now.duration_since(self.last_sent) >= heartbeat.idle {
                 self.dialogue.outbox.heartbeat();
             }
         }
@@ -169,4 +178,19 @@ pub(crate) fn goodbye() -> connection::AMQPMethod {
         class_id: 0,
         method_id: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_broker_is_missed_however_much_is_sent() {
+        let heartbeat = Heartbeat { idle: Duration::from_secs(20), silence: Duration::from_secs(120) };
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(heartbeat.due(at(5), at(7), false), at(25));
+        assert_eq!(heartbeat.due(at(115), at(7), false), at(127));
+        assert_eq!(heartbeat.due(at(5), at(7), true), at(127), "it does not read, so no more is sent");
+    }
 }

@@ -64,8 +64,12 @@ struct Fleet {
 
 impl Fleet {
     fn new(address: BrokerAddress, mode: ConnectionMode) -> Self {
+        Self::with(address, mode, RabbitOptions::default())
+    }
+
+    fn with(address: BrokerAddress, mode: ConnectionMode, options: RabbitOptions) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        Self { broker: Broker::new(address, mode, RabbitOptions::default(), Handle::current()), events, sender }
+        Self { broker: Broker::new(address, mode, options, Handle::current()), events, sender }
     }
 
     fn link(&self, host: HostIndex) -> Link {
@@ -181,6 +185,8 @@ enum Fault {
     Cut,
     /// A frame of a type that does not exist: the broker closes the connection with 501.
     Nonsense,
+    /// Nothing is passed any more, and nothing closed.
+    Silence,
 }
 
 impl Proxy {
@@ -215,6 +221,7 @@ async fn pass(mut client: TcpStream, mut broker: TcpStream, mut orders: broadcas
                 _ => return,
             },
             order = orders.recv() => match order {
+                Ok(Fault::Silence) => std::future::pending().await,
                 Ok(Fault::Nonsense) => broker.write_all(&[99, 0, 1, 0, 0, 0, 0, 206]).await.expect("the broker listens"),
                 _ => return,
             },
@@ -249,6 +256,35 @@ async fn a_lost_connection_is_told_and_everything_is_declared_again() {
         round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
         fleet.end([client, server]).await;
     }
+}
+
+/// With the default of a minute it would take two.
+#[tokio::test]
+async fn a_silent_broker_is_given_up_after_two_heartbeats_and_an_idle_one_is_not() {
+    let Some(address) = address() else { return };
+    let _turn = TURN.lock().await;
+    let proxy = Proxy::start(&address).await;
+    let through = BrokerAddress { nodes: vec![BrokerNode::local(proxy.port)], ..address };
+    let options = RabbitOptions { heartbeat_timeout: Duration::from_secs(1), ..RabbitOptions::default() };
+    let mut fleet = Fleet::with(through, ConnectionMode::Single, options);
+    let (client, server) = (fleet.link(1), fleet.link(2));
+    serve(&mut fleet, &server).await;
+    round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
+    // Both ends have to beat for that: RabbitMQ, too, gives up whoever it does not hear of for two seconds.
+    let idle = tokio::time::timeout(Duration::from_secs(6), fleet.events.recv()).await;
+    assert!(idle.is_err(), "{idle:?}");
+    proxy.orders.send(Fault::Silence).expect("two connections listen");
+    let mut restored = 0;
+    while restored < 2 {
+        match fleet.next().await {
+            (_, LinkEvent::Lost(reason)) => assert!(reason.contains("nothing was heard of the broker"), "{reason}"),
+            (_, LinkEvent::Serving(_)) => {}
+            (_, LinkEvent::Restored) => restored += 1,
+            other => panic!("nothing was sent, but there is {other:?}"),
+        }
+    }
+    round_trip(&mut fleet, &client, &server, "compute.km-test-2").await;
+    fleet.end([client, server]).await;
 }
 
 #[tokio::test]
