@@ -244,7 +244,7 @@ impl Run<'_> {
     }
 
     /// A step, while it is told how far it is.
-    async fn telling<T>(&self, status: impl Fn(Duration) -> Status, step: impl Future<Output = T>) -> T {
+    pub(super) async fn telling<T>(&self, status: impl Fn(Duration) -> Status, step: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         let tell = async {
             loop {

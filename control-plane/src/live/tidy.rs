@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Keep, LiveError, Run, broker_queues::BrokerQueues};
+use super::{Keep, LiveError, Phase, Run, Status, broker_queues::BrokerQueues};
 use crate::{
     Kept,
     load::{self, RunName},
 };
 
-/// Deleting a queue takes a millisecond, and the fleet's are deleted one after another: enough for 10,000 hypervisors.
+/// The end of the fleet may take so long, …
 const FLEET_WITHIN: Duration = Duration::from_secs(60);
+/// … and so long for each hypervisor: RabbitMQ deletes five queues for each, one after another, in a millisecond each when it has nothing
+/// else to do, and in several on a slow machine.
+const FLEET_WITHIN_EACH: Duration = Duration::from_millis(30);
 
 /// Removes what runs that were killed have left. On a cloud of somebody else's another run may be under way, from another
 /// machine, so there they are only told of.
@@ -78,8 +81,18 @@ pub(super) async fn leave(run: &Run<'_>, keep: &Keep) {
 
 /// Waits for the end of the fleet. A broker that has died answers no farewell.
 async fn end_fleet(run: &Run<'_>, end: impl Future<Output = ()>) {
-    if tokio::time::timeout(FLEET_WITHIN, end).await.is_err() {
-        let within_s = FLEET_WITHIN.as_secs();
+    let hypervisors = run.plan.fleet.hypervisors;
+    let within = FLEET_WITHIN + FLEET_WITHIN_EACH * hypervisors;
+    let status = |since| Status {
+        phase: Phase::CleanUp,
+        done: 0,
+        total: None,
+        text: format!("{hypervisors} hypervisors say farewell to RabbitMQ"),
+        since,
+        planned_left: None,
+    };
+    if run.telling(status, tokio::time::timeout(within, end)).await.is_err() {
+        let within_s = within.as_secs();
         warn(run, &format!("the fleet: has not said farewell to RabbitMQ within {within_s} s"));
     }
 }
