@@ -3,6 +3,8 @@
 //! The cloud's own databases say which hypervisors are registered and which servers they have. This file says what they do not:
 //! whose they are, how the users log in, and what each hypervisor offers.
 
+use std::collections::BTreeSet;
+
 use fake_hv::Tokens;
 use scenarios::plan::{FleetPlan, LoadPlan, Operation, Plan, TenantsPlan};
 use serde::{Deserialize, Serialize};
@@ -78,24 +80,99 @@ impl Kept {
         state.write_json(TOKENS_FILE, &all)
     }
 
-    /// Whether a plan can go on with it: `None`, or what it asks for that was made otherwise.
+    /// The users of a run that asks for these: the first ones of the first projects. Where there are too few, those that there are.
+    pub(crate) fn users_for(&self, asked: &TenantsPlan) -> Vec<&KeptUser> {
+        let mut projects = BTreeSet::new();
+        let chosen = self.users.iter().filter(|user| {
+            if projects.len() < asked.projects as usize {
+                projects.insert(&user.project);
+            }
+            projects.contains(&user.project)
+        });
+        chosen.take(asked.users as usize).collect()
+    }
+
+    /// Whether a plan can go on with it: `None`, or what it asks for that is not there, or was made otherwise.
     pub fn misfit(&self, plan: &Plan) -> Option<String> {
         let (made, asked) = (&self.fleet, &plan.fleet);
         let (tenants, wanted) = (&self.tenants, &plan.tenants);
+        let users = self.users_for(wanted).len();
         let with_nics = |load: &LoadPlan| matches!(load.operation, Operation::Boot { nics, .. } if nics > 0);
-        let same = [
-            ("fleet.l2_agent", made.l2_agent.to_string(), asked.l2_agent.to_string()),
-            ("tenants.projects", tenants.projects.to_string(), wanted.projects.to_string()),
-            ("tenants.users", tenants.users.to_string(), wanted.users.to_string()),
-        ];
-        // Where fewer hypervisors are asked for, those that are too many stay at rest.
-        if let Some((what, made, asked)) = same.into_iter().find(|(_, made, asked)| made != asked) {
-            return Some(format!("{what}: {made} there, {asked} asked for"));
+        // Where fewer hypervisors or tenants are asked for, those that are too many stay at rest.
+        if made.l2_agent != asked.l2_agent {
+            return Some(format!("fleet.l2_agent: {} there, {} asked for", made.l2_agent, asked.l2_agent));
+        }
+        if tenants.projects < wanted.projects {
+            return Some(format!("tenants.projects: {} there, {} asked for", tenants.projects, wanted.projects));
+        }
+        if users < wanted.users as usize {
+            let projects = wanted.projects;
+            return Some(format!(
+                "tenants.users: {users} there with tenants.projects = {projects}, {} asked for",
+                wanted.users
+            ));
         }
         if asked.resources != made.resources {
             return Some("fleet.resources, or the allocation ratios, are others".to_owned());
         }
         let lacks_network = self.network.is_none() && plan.load.iter().any(with_nics);
         lacks_network.then(|| "servers with NICs are asked for, and there is no network".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(projects: u32, users: u32) -> Kept {
+        let user = |n: u32| KeptUser {
+            id: n.to_string(),
+            name: format!("user-{n}"),
+            password: crate::secret::generate(),
+            project: format!("project-{}", n % projects),
+        };
+        let plan = plan(projects, users);
+        Kept {
+            run: RunName::generate(),
+            seed: 1,
+            fleet: plan.fleet,
+            tenants: plan.tenants,
+            users: (0..users).map(user).collect(),
+            network: None,
+            image: String::new(),
+            flavors: [String::new(), String::new()],
+        }
+    }
+
+    fn plan(projects: u32, users: u32) -> Plan {
+        let text = format!(
+            "name = \"small\"\ndescription = \"Tenants\"\n[tenants]\nprojects = {projects}\nusers = {users}\n[fleet]\nhypervisors = 1\n\
+             l2_agent = false\n[[load]]\noperation = \"list\"\narrivals = \"constant\"\nrate = \"1/s\"\ncount = 1\n"
+        );
+        scenarios::resolve(&scenarios::Source { name: "small.toml".to_owned(), text }, &[], None).unwrap()
+    }
+
+    #[test]
+    fn a_run_may_ask_for_fewer_tenants() {
+        let kept = kept(3, 7);
+        let names = |projects, users| {
+            let users = kept.users_for(&plan(projects, users).tenants);
+            users.iter().map(|user| user.name.trim_start_matches("user-")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(3, 7), "0 1 2 3 4 5 6");
+        assert_eq!(names(1, 1), "0");
+        assert_eq!(names(2, 4), "0 1 3 4");
+        for (projects, users) in [(3, 7), (1, 3), (2, 5)] {
+            assert_eq!(kept.misfit(&plan(projects, users)), None);
+        }
+    }
+
+    #[test]
+    fn a_run_that_asks_for_more_does_not_fit() {
+        let kept = kept(3, 7);
+        let misfit = |projects, users| kept.misfit(&plan(projects, users)).unwrap();
+        assert_eq!(misfit(4, 7), "tenants.projects: 3 there, 4 asked for");
+        assert_eq!(misfit(3, 8), "tenants.users: 7 there with tenants.projects = 3, 8 asked for");
+        assert_eq!(misfit(1, 4), "tenants.users: 3 there with tenants.projects = 1, 4 asked for");
     }
 }

@@ -123,8 +123,10 @@ impl Run<'_> {
     /// Users that are there already; each logs in when it first does something.
     fn known_tenants(&self, kept: &Kept) -> Tenants {
         let login = |user: &KeptUser| Login::in_default_domain(&user.name, &user.password, &user.project);
-        let users =
-            kept.users.iter().map(|user| User { id: user.id.clone(), session: self.admin.as_user(login(user)) });
+        let users = kept
+            .users_for(&self.plan.tenants)
+            .into_iter()
+            .map(|user| User { id: user.id.clone(), session: self.admin.as_user(login(user)) });
         Tenants {
             run: kept.run.clone(),
             users: users.collect(),

@@ -133,7 +133,7 @@ pub(crate) async fn what_a_run_leaves_survives_a_snapshot(state: &StateDir) {
     let second = plan(SECOND, &["fleet.servers=4"]);
     let others = plan(SECOND, &["fleet.servers=4", "tenants.users=4"]);
     assert_eq!(kept.misfit(&second), None);
-    assert!(kept.misfit(&others).unwrap().contains("tenants.users: 3 there, 4 asked for"));
+    assert!(kept.misfit(&others).unwrap().contains("tenants.users: 3 there with tenants.projects = 2, 4 asked for"));
     let keep = Keep { state: state.clone(), kept: Some(kept) };
     let (outcome, recording) = carry_out(state, &cloud, (&second, Some(&keep)), None).await;
     assert_eq!(outcome.kind, OutcomeKind::Completed, "{outcome:?}");
@@ -152,7 +152,8 @@ pub(crate) async fn what_a_run_leaves_survives_a_snapshot(state: &StateDir) {
 
     // Of those that are too many for a smaller run nothing is heard, nobody misses them, and no server is sent there, although all of
     // them beat a moment ago.
-    let smaller = plan(THIRD, &["fleet.hypervisors=2"]);
+    // The same of tenants: two of three users are of the first project.
+    let smaller = plan(THIRD, &["fleet.hypervisors=2", "tenants.projects=1", "tenants.users=2"]);
     let (outcome, recording) = carry_out(state, &cloud, (&smaller, Some(&keep)), None).await;
     assert_eq!(outcome.kind, OutcomeKind::Completed, "{outcome:?}");
     all_went_well(&recording, 6);
