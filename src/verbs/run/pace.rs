@@ -7,6 +7,8 @@ use control_plane::live::{Phase, Status};
 /// The pace is that of so long: whatever an earlier run left is there at once and says nothing about the rest, and a phase that
 /// stands still shall not seem to go on.
 const WINDOW: Duration = Duration::from_secs(120);
+/// Of a long phase it is that of the last of so many parts: servers that are booted fifty at a time are there in bunches, minutes apart.
+const PARTS: u32 = 4;
 /// After so long the pace is known, …
 const LEAST: Duration = Duration::from_secs(60);
 /// … or when one in so many things has been done: a fleet registers slowly at first, when all of it asks for tokens.
@@ -36,7 +38,8 @@ impl Pace {
             self.looks.clear();
         }
         self.looks.push_back((since, done));
-        while self.looks.get(1).is_some_and(|&(next, _)| since - next >= WINDOW) {
+        let window = WINDOW.max(since / PARTS);
+        while self.looks.get(1).is_some_and(|&(next, _)| since - next >= window) {
             self.looks.pop_front();
         }
         let left = total.saturating_sub(done);
@@ -86,6 +89,15 @@ mod tests {
         assert_eq!(left_s(Some(1_000), fast_then_slow), Some(200));
         let stands_still = (0..=400).map(|second| (second, second.min(200)));
         assert_eq!(left_s(Some(1_000), stands_still), None);
+    }
+
+    #[test]
+    fn bunches_minutes_apart_are_a_pace() {
+        let bunches = |seconds| left_s(Some(9_000), (0..=seconds).map(|second| (second, 100 * (second / 100))));
+        for seconds in [4_000, 4_033, 4_066, 4_099] {
+            let left = bunches(seconds).unwrap();
+            assert!((4_500..5_500).contains(&left), "{left} s for 5,000 at one in a second");
+        }
     }
 
     #[test]
