@@ -94,7 +94,9 @@ fn files() -> Finding {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let verdict = if limit >= FILES { Verdict::Ok } else { Verdict::Warning };
     let connections = limit.saturating_mul(9) / 10;
-    let found = format!("hard limit {limit}: about {connections} AMQP connections");
+    let found = format!(
+        "hard limit {limit}: about {connections} AMQP connections for each process of the harness and each node of RabbitMQ"
+    );
     finding("open files", verdict, found, format!("raise the hard limit to {FILES} or more (limits.conf, ulimit -Hn)"))
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// State folder [default: $XDG_STATE_HOME/kagemusha, else ~/.local/state/kagemusha]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Remove the state folder too: databases, logs, passwords, the Python environment
+    /// Remove the state folder too: databases, logs, passwords, the Python environment, and all snapshots of the cloud
     #[arg(long)]
     purge: bool,
 }
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn stop(args: &Args) -> Result<(), UpError> {
     let state = StateDir::resolve(args.state.as_deref())?;
+    let snapshots = if args.purge { control_plane::snapshots(&state).unwrap_or_default() } else { Vec::new() };
     let stopped = match runtime()?.block_on(control_plane::down(&state, args.purge)) {
         Err(UpError::NoCloud(state)) if !state.path().exists() => {
             // What was asked for is the case already: a clean-up may come twice.
@@ -42,7 +43,9 @@ fn stop(args: &Args) -> Result<(), UpError> {
         count => tell!("Stopped {count} processes; none is left."),
     }
     if args.purge {
-        tell!("Removed {}.", state.path().display());
+        let names: Vec<&str> = snapshots.iter().map(|snapshot| snapshot.name.as_str()).collect();
+        let with = if names.is_empty() { String::new() } else { format!(", with its snapshots {}", names.join(", ")) };
+        tell!("Removed {}{with}.", state.path().display());
     }
     Ok(())
 }

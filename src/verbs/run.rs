@@ -50,7 +50,8 @@ pub(crate) struct Args {
     /// precision and the number of trials (edge.from, edge.to, edge.within, edge.most_trials)
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Print summary.json on standard output; everything else goes to standard error
+    /// Print summary.json on standard output, of a search edge.json, with --replications replications.json; all else goes to
+    /// standard error
     #[arg(long)]
     json: bool,
     /// Simulated runs with as many seeds, SEED and those after it, for confidence intervals; uses all cores
@@ -109,9 +110,10 @@ Examples:
 
 Exit status:
   0  every gate held
-  1  a gate failed, or a search did not get as close as was asked
+  1  a gate failed; of a search: an edge is not known as closely as was asked (known, or outside of the range, is 0)
   2  the run could not be carried out, or did not end
-  3  the run is not valid, because the harness itself was late";
+  3  the run is not valid, because the harness itself was late
+With --replications it is that of the worst run.";
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Err(error) = args.fit_the_target() {

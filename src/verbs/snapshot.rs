@@ -26,7 +26,7 @@ pub(crate) struct Args {
 enum What {
     /// Save the cloud under a name; it stands still meanwhile, and runs again afterwards if it did before
     Save {
-        /// What the snapshot is called: letters, digits, `-`, `_` and `.`
+        /// What the snapshot is called: up to 64 of a-z, 0-9, `-`, `_` and `.`, and no `.` first
         name: String,
     },
     /// Take the cloud back to a snapshot and bring it up; what it was instead is gone
