@@ -183,7 +183,7 @@ fn show(args: &Args, summary: &Summary, out: &Path) {
     let report = out.join(reports::REPORT);
     if args.json {
         tell!("{}", reports::summary_json(summary).trim_end());
-        say!("report: {}", report.display());
+        say!("{}\nreport: {}", reports::terminal(summary), report.display());
     } else {
         tell!("{}\nreport: {}", reports::terminal(summary), report.display());
     }

@@ -65,6 +65,7 @@ pub(super) fn search(
     }
     if args.json {
         tell!("{}", reports::edge_json(&report).trim_end());
+        say!("{}", reports::edge_terminal(&report).trim_end());
     } else {
         tell!("{}", reports::edge_terminal(&report).trim_end());
     }

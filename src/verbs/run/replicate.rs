@@ -65,6 +65,7 @@ pub(crate) fn tell(replications: &Replications, out: &Path, json: bool) -> Resul
         .map_err(|error| format!("{}: {error}", file.display()))?;
     if json {
         tell!("{}", reports::replications_json(replications).trim_end());
+        say!("{}", reports::replications_terminal(replications));
     } else {
         tell!("{}", reports::replications_terminal(replications));
     }
