@@ -134,7 +134,6 @@ impl World {
         let options = compute_options(&plan.release, &plan.tuning);
         let mut links = Links::new(&plan.fleet, options.rabbit.clone(), seed::generator(plan.seed, "links"));
         links.missing_consumer_timeout = settings.missing_consumer_timeout;
-        links.heartbeats_per_s = settings.amqp_heartbeats_per_s;
         let config = Config {
             options,
             resources: plan.fleet.resources.clone(),

@@ -42,8 +42,6 @@ pub(crate) struct Links {
     broker_back: Time,
     /// `kombu_missing_consumer_retry_timeout`.
     pub(crate) missing_consumer_timeout: Duration,
-    /// Heartbeat frames a second, of one connection.
-    pub(crate) heartbeats_per_s: f64,
     /// Casts to queues that were not there.
     pub(crate) lost: u64,
 }
@@ -72,7 +70,6 @@ impl Links {
             rng,
             broker_back: Time::ZERO,
             missing_consumer_timeout: Duration::from_secs(60),
-            heartbeats_per_s: 0.0,
             lost: 0,
         }
     }
@@ -90,6 +87,12 @@ impl Links {
         let up = self.count_up();
         (up * u64::from(self.each), up * u64::from(CONSUMERS))
     }
+}
+
+/// Heartbeat frames on one connection: a client sends one when it has been idle for a part of the time, RabbitMQ as many.
+fn heartbeats_per_s(options: &RabbitOptions) -> f64 {
+    let timeout_s = options.heartbeat_timeout.as_secs_f64();
+    if timeout_s > 0.0 { 2.0 * f64::from(options.heartbeat_rate) / timeout_s } else { 0.0 }
 }
 
 impl World {
@@ -177,7 +180,7 @@ impl World {
     /// The heartbeat frames of the connections since the last look.
     pub(crate) fn beat_connections(&mut self, passed: Duration) {
         let (connections, _) = self.links.connections();
-        let frames = connections as f64 * self.links.heartbeats_per_s * passed.as_secs_f64();
+        let frames = connections as f64 * heartbeats_per_s(&self.links.options) * passed.as_secs_f64();
         let nodes = self.broker.nodes.len();
         let work_ns = (frames * self.costs.heartbeat_ns / nodes as f64) as u64;
         for node in 0..nodes {

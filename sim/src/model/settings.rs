@@ -162,8 +162,6 @@ pub(crate) struct Settings {
     pub(crate) send_events_interval: Duration,
     pub(crate) agent_down_ns: u64,
     pub(crate) missing_consumer_timeout: Duration,
-    /// Heartbeat frames of both sides on one connection.
-    pub(crate) amqp_heartbeats_per_s: f64,
     pub(crate) token_expiration: Duration,
     /// For how long each API believes that a token is valid, by `ServiceId`.
     pub(crate) token_cache_time: [Duration; 5],
@@ -218,7 +216,6 @@ impl Settings {
                 "oslo_messaging_rabbit.kombu_missing_consumer_retry_timeout",
                 60.0,
             ),
-            amqp_heartbeats_per_s: heartbeats_per_s(options),
             send_events_interval: options.seconds("neutron", "DEFAULT.send_events_interval", 2.0),
             token_expiration: expiration.max(Duration::from_secs(60)),
             token_cache_time: ["keystone", "placement", "glance", "neutron", "nova"]
@@ -234,13 +231,6 @@ impl Settings {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A client sends a frame when it has been idle for threshold / rate; RabbitMQ sends as many.
-fn heartbeats_per_s(options: &Options<'_>) -> f64 {
-    let threshold_s = options.number("nova", "oslo_messaging_rabbit.heartbeat_timeout_threshold").unwrap_or(60.0);
-    let rate = options.number("nova", "oslo_messaging_rabbit.heartbeat_rate").unwrap_or(3.0);
-    if threshold_s <= 0.0 { 0.0 } else { 2.0 * rate.max(0.0) / threshold_s }
 }
 
 /// Where the options of a pool stand.
