@@ -33,6 +33,17 @@ use std::{fmt::Display, process::ExitCode};
 
 use control_plane::UpError;
 
+/// Tells what a run came to: in words on standard output, or as JSON there and in words on standard error.
+pub(crate) fn conclude(json: Option<String>, words: &str) {
+    match json {
+        Some(json) => {
+            tell!("{}", json.trim_end());
+            say!("{words}");
+        }
+        None => tell!("{words}"),
+    }
+}
+
 /// Tells why a verb could not be carried out.
 pub(crate) fn fail(error: &impl Display) -> ExitCode {
     say!("error: {error}");

@@ -17,7 +17,7 @@ use std::{
 use reports::Summary;
 use scenarios::Plan;
 
-use super::{exit, fail, scenarios::load};
+use super::{conclude, exit, fail, scenarios::load};
 
 /// Runs a scenario and writes a report.
 ///
@@ -181,12 +181,8 @@ fn words(error: impl Display) -> Failure {
 /// Shows what a run came to.
 fn show(args: &Args, summary: &Summary, out: &Path) {
     let report = out.join(reports::REPORT);
-    if args.json {
-        tell!("{}", reports::summary_json(summary).trim_end());
-        say!("{}\nreport: {}", reports::terminal(summary), report.display());
-    } else {
-        tell!("{}\nreport: {}", reports::terminal(summary), report.display());
-    }
+    let words = format!("{}\nreport: {}", reports::terminal(summary), report.display());
+    conclude(args.json.then(|| reports::summary_json(summary)), &words);
 }
 
 /// The folder that the run makes.

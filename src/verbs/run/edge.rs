@@ -10,7 +10,10 @@ use scenarios::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{super::exit, Args, Failure, TargetKind, manifest, new_folder, words};
+use super::{
+    super::{conclude, exit},
+    Args, Failure, TargetKind, manifest, new_folder, words,
+};
 
 /// Trials in a row that prove nothing, after which a search gives up.
 const MOST_IN_VAIN: usize = 3;
@@ -63,12 +66,7 @@ pub(super) fn search(
             break;
         }
     }
-    if args.json {
-        tell!("{}", reports::edge_json(&report).trim_end());
-        say!("{}", reports::edge_terminal(&report).trim_end());
-    } else {
-        tell!("{}", reports::edge_terminal(&report).trim_end());
-    }
+    conclude(args.json.then(|| reports::edge_json(&report)), reports::edge_terminal(&report).trim_end());
     if report.searches.iter().any(|search| search.end.is_none()) {
         let (scenario, out) = (&args.scenario, out.display());
         say!(

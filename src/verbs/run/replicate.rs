@@ -17,6 +17,7 @@ use scenarios::{Plan, Source};
 use sim::Calibration;
 
 use super::{
+    super::conclude,
     Args, Failure,
     sim::{LINE_EVERY, Screen, bar, record},
     words,
@@ -63,12 +64,7 @@ pub(crate) fn tell(replications: &Replications, out: &Path, json: bool) -> Resul
     fs::create_dir_all(out)
         .and_then(|()| fs::write(&file, reports::replications_json(replications)))
         .map_err(|error| format!("{}: {error}", file.display()))?;
-    if json {
-        tell!("{}", reports::replications_json(replications).trim_end());
-        say!("{}", reports::replications_terminal(replications));
-    } else {
-        tell!("{}", reports::replications_terminal(replications));
-    }
+    conclude(json.then(|| reports::replications_json(replications)), &reports::replications_terminal(replications));
     say!("each run: {}/replication-…, all together: {}", out.display(), file.display());
     Ok(replications.exit_status())
 }
